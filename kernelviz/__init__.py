@@ -93,7 +93,6 @@ if TYPE_CHECKING:
     from kernelviz.filters.bank import find_filter as find_filter
     from kernelviz.filters.bank import find_filters as find_filters
     from kernelviz.filters.bank import known_filter as known_filter
-    from kernelviz.filters.filter_pages import plot_filter as plot_filter
     from kernelviz.filters.filter_pages import plot_filters as plot_filters
     from kernelviz.filters.filtering import Response as Response
     from kernelviz.filters.filtering import apply_filter as apply_filter
@@ -111,14 +110,15 @@ if TYPE_CHECKING:
     from kernelviz.filters.matching import Matches as Matches
     from kernelviz.filters.matching import colour_directions as colour_directions
     from kernelviz.filters.matching import match_kernels as match_kernels
+    from kernelviz.filters.plots import plot_filter as plot_filter
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
     from kernelviz.network.convolutions import list_layers as list_layers
-    from kernelviz.network.convolutions import select_layers as select_layers
     from kernelviz.network.kernels import read_kernels as read_kernels
     from kernelviz.network.model import Model as Model
     from kernelviz.network.model import find_models as find_models
     from kernelviz.network.model import load_model as load_model
+    from kernelviz.network.named import select_layers as select_layers
     from kernelviz.network.shift import shift_image as shift_image
     from kernelviz.network.tracing.trace import trace as trace
     from kernelviz.network.units import trace_unit as trace_unit
@@ -211,7 +211,7 @@ _HOMES = {
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_features": "drawing.sheet_page",
-    "plot_filter": "filters.filter_pages",
+    "plot_filter": "filters.plots",
     "plot_filters": "filters.filter_pages",
     "plot_gradient": "filters.gradient",
     "plot_growth": "drawing.growth",
@@ -241,7 +241,7 @@ _HOMES = {
     "save_picture": "files.writing",
     "save_report": "exploring",
     "save_singles": "files.single_maps",
-    "select_layers": "network.convolutions",
+    "select_layers": "network.named",
     "shift_image": "network.shift",
     "trace": "network.tracing.trace",
     "trace_unit": "network.units",

@@ -72,8 +72,9 @@ class BadImageError(KernelvizError):
 class BrokenPassError(KernelvizError):
     """A forward pass failed in a layer.
 
-    ``trace`` is the ``Trace`` of the layers that ran before, ``maps`` are their feature maps if they were captured, and
-    ``observed`` is what both are made from; each is None or empty if it was not requested.
+    ``trace`` is the ``Trace`` of the layers that ran before, ``maps`` are their feature maps if they were captured,
+    ``missing`` the chosen layers that were not captured since they did not run, and ``observed`` is what all are made from;
+    each is None or empty if it was not requested.
     """
 
     def __init__(self, what: str, why: str = "", hint: str = "", *, observed: object = None) -> None:
@@ -81,6 +82,7 @@ class BrokenPassError(KernelvizError):
         self.observed = observed
         self.trace: object = None
         self.maps: tuple[object, ...] = ()
+        self.missing: tuple[str, ...] = ()
 
 
 class InputSizeError(BrokenPassError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,10 @@ from kernelviz.streaming import FailedImage, name_of
 from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from kernelviz.network.capture import CapturePlan, Input
+    from kernelviz.network.capture import CapturePlan
+    from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
     from kernelviz.network.taps import Tap
     from kernelviz.network.terms import LayerRun
@@ -48,7 +49,8 @@ def make_report(
 
     Args:
         model: A ``Model``, or any module that takes one batch of images.
-        images: One image or several: paths or other arguments of ``read_image``, ``Image`` values, or tensors (C, H, W).
+        images: One image or a list of several: paths or other arguments of ``read_image``, ``Image`` values, tensors
+            (C, H, W), or the inputs of a network that takes several, as ``capture_features`` takes them.
         layers: As ``capture_features`` takes them; by default all convolutions.
         max_size: The largest size of the page in megabytes (10⁶ bytes), at least 1. Maps that do not fit are left out,
             which the page states: those of the smallest spread for the first image, and near-duplicates.
@@ -65,29 +67,22 @@ def make_report(
         KernelvizError: no image can be read, the forward pass failed, or no layer has a map.
     """
     from kernelviz.files.images import read_image
-    from kernelviz.network.capture import as_input
+    from kernelviz.network.inputs import as_input
     from kernelviz.records import Image
 
     def read(item: object) -> Input:
-        image = item if isinstance(item, Image) or hasattr(item, "detach") else read_image(item)
-        return as_input(model, image, input_size=input_size, crop=crop)
+        ready = isinstance(item, Image | tuple | Mapping) or hasattr(item, "detach")
+        return as_input(model, item if ready else read_image(item), input_size=input_size, crop=crop)
 
     def fail(number: int, error: KernelvizError) -> None:
         if on_error:
             on_error(FailedImage(number, name_of(items[number], number), error))
 
-    several = isinstance(images, list | tuple) or not _is_one(images)
-    items: list[object] = list(images) if several else [images]  # type: ignore[call-overload]
+    items: list[Any] = list(images) if isinstance(images, list) else [images]
     return explore(
         model, items, read, [layers] if isinstance(layers, str) else layers, max_size=max_size, on_error=fail,
         progress=progress,
     )  # fmt: skip
-
-
-def _is_one(images: object) -> bool:
-    from kernelviz.records import Image
-
-    return isinstance(images, str | os.PathLike | Image) or getattr(images, "ndim", 0) in (2, 3, 4)
 
 
 def save_report(report: Report, path: Path | str, *, force: bool = False) -> Path:
@@ -225,11 +220,9 @@ class _Walk:
             layer.notes = tuple(note for note in maps.notes if not note.startswith("receptive field not known"))
         layer.maps.append(report_maps(maps, layer.shown))
         layer.units.append(None)
-        if run is None:
-            layer.unknown = "only the values of its first run are worked out" if "#" in name else ""
-        elif isinstance(run, KernelvizError):
+        if isinstance(run, KernelvizError):
             layer.unknown = run.what
-        else:
+        elif run is not None:
             layer.live = layer.live or _live(run, layer.shown)
             if layer.live is None or not exact:
                 pointwise = max(run.record.kernel_size) == 1
@@ -323,11 +316,14 @@ def _capture_plan(network: Any, given: Input, layers: Sequence[str] | None) -> C
 
     facts: dict[str, Any] = {"batch": given.batch, "further": given.further}
     if layers:
-        return make_taps(network, given.size, layers, **facts)
+        plan = make_taps(network, given.size, layers, **facts)
+        plan.check_complete()
+        return plan
     try:
         plan = make_taps(network, given.size, kind="conv", **facts)
     except UsageError:  # no convolution has a map
         plan = make_taps(network, given.size, **facts)
+    plan.check_complete()
     taps = tuple(tap for tap in plan.taps.taps if tap.run == 0)
     if not taps:
         raise KernelvizError("No layer of this network has a map.", hint="`kernelviz layers MODEL` lists its layers.")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from kernelviz.network.capture import CapturePlan, Input
+    from kernelviz.network.capture import CapturePlan
+    from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
     from kernelviz.records import ClassScore, FeatureMaps
 
@@ -141,14 +142,15 @@ def capture_many(
         crop: Whether images are cropped as the model's preprocessing specifies; None for its own rule.
 
     Returns:
-        The images that failed, including those for which ``on_map`` failed: their further maps are dropped.
+        The images that failed, in their order, including those for which ``on_map`` failed: their further maps are dropped.
 
     Raises:
         UnknownLayerError: there is no such layer.
         UsageError: a named layer has no map, the batch size is below 1, or ``images`` is a single path, image or tensor.
     """
     from kernelviz.files.images import read_image
-    from kernelviz.network.capture import as_input, module_of
+    from kernelviz.network.capture import module_of
+    from kernelviz.network.inputs import as_input
     from kernelviz.network.model import uses_all_processors
     from kernelviz.records import Image, check_positive
 
@@ -173,7 +175,7 @@ def capture_many(
     )  # fmt: skip
     passes.run(images, len(images) if isinstance(images, Sized) else 0)
     chosen.check()
-    return tuple(failures)
+    return tuple(sorted(failures, key=lambda each: each.number))
 
 
 def _check_several(images: object) -> None:

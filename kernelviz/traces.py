@@ -10,7 +10,7 @@ import numpy as np
 from kernelviz.arithmetic.steps import Step
 from kernelviz.errors import UnknownLayerError, UsageError
 from kernelviz.notebook import html_table, record_repr
-from kernelviz.wording import UNKNOWN, nearest_text, shown, visible
+from kernelviz.wording import UNKNOWN, inflected, nearest_text, shown, split_name, stage_index, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,14 +129,24 @@ class Trace:
         return html_table(HEADS, [layer_cells(layer) for layer in layers], NUMBERS, caption=caption)
 
     def layer(self, name: str) -> TracedLayer:
-        """The layer with this name, or with an expert of it, ``name:0``.
+        """The layer with this name, or with that of a run, a part or an expert of it: ``name#2``, ``name:0``.
+
+        ``stage:0`` is the module that ends the first stage.
 
         Raises:
-            UnknownLayerError: there is none, or it only contains others.
+            UnknownLayerError: there is none, it only contains others, or it does not run so often.
         """
-        layer, _, expert = name.rpartition(":")
-        names = (name, self.first_names.get(name), layer if expert.isdecimal() else None)
-        found = next((layer for layer in self.layers if layer.name in names), None)
+        typed, (module, run, _) = name, split_name(name)
+        rows = {layer.name: layer for layer in self.layers}
+        if name not in rows and (index := stage_index(name, len(self.stages))) is not None:
+            name = module = self.stages[index]
+        names = (name, self.first_names.get(name), module, self.first_names.get(module))
+        found = next((rows[each] for each in names if each in rows), None)
+        if found is not None and run is not None and typed not in rows and not 0 <= run < found.runs:
+            count = f"{found.runs} {inflected(found.runs, 'time')}"
+            raise UnknownLayerError(f"{shown(found.name)} runs {count}, so there is no {shown(typed)}.")
+        if found is None and name not in self.first_names:
+            name = module
         inside = [layer.name for layer in self.layers if layer.name.startswith(f"{name}.")]
         if found is None and inside:
             what = f"{shown(name)} contains other layers and computes nothing itself."
@@ -144,8 +154,8 @@ class Trace:
                 what, f"The last one inside it is {inside[-1]}.", "`trace.layers` lists all layers."
             )
         if found is None:
-            near = nearest_text([layer.name for layer in self.layers], name)
-            raise UnknownLayerError(f"No layer is called {shown(name)}.", near, "`trace.layers` lists all layers.")
+            near = nearest_text(rows, typed)
+            raise UnknownLayerError(f"No layer is called {shown(typed)}.", near, "`trace.layers` lists all layers.")
         return found
 
     def field_of(self, layer: str, row: int, column: int) -> Box:

@@ -49,6 +49,17 @@ def runs_text(numbers: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
+AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
+"""The axes of an input of a network, by the number of those that its convolutions move along."""
+READS = {1: "signals", 2: "images", 3: "volumes"}
+"""What such a network reads."""
+
+
+def form_of(axes: int) -> str:
+    """``(C, H, W) or (1, C, H, W)``: how an input must look for so many axes."""
+    return f"({AXES[axes]}) or (1, {AXES[axes]})"
+
+
 def sentence(text: str) -> str:
     """The text with a capital letter in front."""
     return text[:1].upper() + text[1:]
@@ -109,13 +120,41 @@ def shown(name: object) -> str:
     return (text if text.isprintable() else ascii(text)[1:-1])[:200]
 
 
-def reason_text(error: BaseException) -> str:
-    """The message of an error of foreign code, on one line with a capital letter in front; its class without a message."""
+_RUN_AND_PART = re.compile(r"(?P<module>.*?)(?:#(?P<run>\d{1,6}))?(?::(?P<part>\d{1,6}))?", re.DOTALL)
+
+
+def split_name(name: str) -> tuple[str, int | None, int | None]:
+    """A layer's name without its run and its part, and these: ``name#2:0`` is the second run (1), part 0.
+
+    Both count from 0, and are None unless the name contains them; the run is -1 in ``name#0``.
+    """
+    found = _RUN_AND_PART.fullmatch(name)
+    if found is None:
+        return name, None, None
+    run, part = (None if number is None else int(number) for number in found.group("run", "part"))
+    return found["module"], None if run is None else run - 1, part
+
+
+def stage_index(name: str, stages: int) -> int | None:
+    """The index of the stage that ``stage:0`` or ``stage:-1`` means among so many; None if it means none."""
+    found = re.fullmatch(r"stage:(-?\d{1,4})", name)
+    number = int(found[1]) if found else stages
+    return number % stages if -stages <= number < stages else None
+
+
+def reason_text(error: BaseException, *, with_type: bool = False) -> str:
+    """The message of an error of foreign code, on one line with a capital letter in front; its class without a message.
+
+    ``with_type`` puts the class before the message, as it is: ``KeyError: 'mask'``.
+    """
     try:
-        text = " ".join(str(error).split())
+        text = visible(" ".join(str(error).split())[:300])
     except Exception:  # noqa: BLE001 - the class may be anyone's
         text = ""
-    return sentence(visible(text[:300])) or type(error).__name__
+    name = type(error).__name__
+    if with_type:
+        return f"{name}: {text}" if text else name
+    return sentence(text) or name
 
 
 MOST_DIGITS = 6  # significant digits up to which numbers are written exactly

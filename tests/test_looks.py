@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from traced_units import make_unit, pooled_unit
 
@@ -128,7 +129,7 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     "steps": (lambda make: kv.plot_convolution(work_out(kv.Convolution(5, 3)), view="steps", **make.look), True),
     "unit": (lambda make: kv.plot_unit(make_unit(1), **make.look), False),
     "colour unit": (lambda make: kv.plot_unit(make_unit(3, image=True), **make.look), False),
-    "deep unit": (lambda make: kv.plot_unit(make_unit(40), **make.look), False),
+    "deep unit": (lambda make: kv.plot_unit(make_unit(40), **make.look), True),
     "kernel and map": (lambda make: kv.plot_kernel_and_map(make_unit(40), **make.look), True),
     "call": (lambda make: kv.plot_call("Conv2D(32, 3, input_shape=(150, 150, 3))", **make.look), False),
     "rgb, safe": (lambda make: kv.plot_kernels(make.bank((32, 3, 7, 7)), palette="safe", **make.look), False),
@@ -295,3 +296,87 @@ def test_an_unknown_look_and_an_axes_in_a_look_are_rejected(new_bank):
     assert error.value.hint == "Did you mean slide?"
     with pytest.raises(UsageError, match="an Axes is none"):
         kv.plot_kernels(new_bank((4, 1, 3, 3)), ax=Figure().add_subplot(), look="slide")
+
+
+def test_the_recipe_of_a_slide_counts_what_it_draws(new_bank):
+    """``shown``, ``channels`` and tiles are those of the slide, as in its line; ``total`` stays."""
+    figure = kv.plot_kernels(new_bank((2048, 2, 3, 3)), view="sum", look="slide")
+    recipe = figure.recipe
+    assert recipe["drawn"] == [f"{recipe['shown']:,} of 2,048 kernels"]
+    assert recipe["shown"] < recipe["total"] == 2048
+    assert recipe["channels"] == f"0-{recipe['shown'] - 1}"
+
+
+@pytest.mark.parametrize(
+    ("operation", "shown"),
+    [
+        (kv.Convolution(25, 3, stride=2), 8),
+        (kv.Convolution(12, 3, stride=2), 25),
+        (kv.TransposedConvolution(6, 3, stride=2), 2),
+    ],
+    ids=["large", "ruled", "transposed"],
+)
+def test_large_inputs_have_slides_of_some_steps_with_a_colour_bar(operation, shown):
+    """What fits is drawn and counted; cells without numbers have a bar, whose ends are opposite numbers."""
+    figure = kv.plot_convolution(work_out(operation), view="steps", look="slide")
+    assert figure.recipe["shown"] == shown
+    drawn = [text.get_text() for text in words(figure)]
+    total = figure.recipe["total"]
+    assert any(f"{shown} of {total:,} steps" in text for text in drawn) == (shown < total)
+    ends = [text for text in drawn if text.startswith("−") and text[1:] in drawn]
+    assert ends
+
+
+def test_the_title_of_maps_counts_the_kernels_that_are_drawn():
+    """A slide of two of four kernels is not called one of four, and has a colour bar if maps have no numbers."""
+    figure = kv.plot_maps(work_out(kv.Convolution(12, 3, out_channels=4)), look="slide")
+    drawn = [text.get_text() for text in words(figure)]
+    assert "Two kernels make two maps" in drawn
+    assert "2 of 4 kernels" in drawn
+    assert figure.recipe["shown"] == 2
+    assert any(text.startswith("−") and text[1:] in drawn and text not in ("−1", "−2") for text in drawn)
+
+
+def test_slides_of_sharing_and_of_a_call_state_what_they_leave_out():
+    """The weights for an image, the parameters and the line of the other framework are in the last line."""
+    assert "without the weights for an image of 10 × 10 × 3" in kv.plot_sharing(look="slide").recipe["drawn"][0]
+    figure = kv.plot_call("Conv2D(32, (3, 3), activation='relu', input_shape=(150, 150, 3))", look="slide")
+    assert {"896 parameters", "torch: nn.Conv2d(3, 32, 3), nn.ReLU()"} <= set(figure.recipe["drawn"])
+    assert "a convolution in Keras" in [text.get_text() for text in words(figure)]
+    many = "nn.Conv2d(3, 8, kernel_size=5, stride=2, padding=2, bias=False, groups=1)"
+    assert kv.plot_call(many, look="slide").recipe["look"] == "slide"
+
+
+def test_the_underlines_of_a_call_end_with_its_words():
+    """On a slide, whose letters are smaller than those of the page, each underline is as wide as its argument."""
+    figure = kv.plot_call("Conv2D(32, (3, 3), activation='relu', input_shape=(150, 150, 3))", look="slide")
+    FigureCanvasAgg(figure).draw()
+    renderer = figure.canvas.get_renderer()
+    box = next(text for text in words(figure) if text.get_text().startswith("activation")).get_window_extent(renderer)
+    lines = [line.get_window_extent(renderer) for line in figure.findobj(Line2D)]
+    (line,) = [line for line in lines if abs(line.x0 - box.x0) < 4 and abs(line.y0 - box.y0) < 12 and line.width > 50]
+    assert abs(line.x1 - box.x1) < 4
+
+
+def test_the_identity_of_a_unit_is_left_to_the_recipe():
+    """Beside the title is the unit; the model is in the last line and the whole identity in the recipe."""
+    figure = kv.plot_unit(make_unit(3, image=True), look="slide")
+    page = kv.plot_unit(make_unit(3, image=True))
+    identity = next(text.get_text() for text in words(page) if " · " in text.get_text())
+    assert identity in figure.recipe["left_out"]
+    assert identity not in [text.get_text() for text in words(figure)]
+
+
+def test_slides_of_filters_and_matches_state_clipped_values_and_missing_kinds(new_bank):
+    """Values outside the colours are in the one line; kernels that are not drawn are counted by kind, of all."""
+    line = " ".join(kv.plot_filter(PHOTO, "sobel-x", look="slide").recipe["drawn"])
+    assert re.search(r"[\d,]+ of 60,000 values lie outside and take the end colour", line)
+    weight = NUMBERS.normal(size=(64, 3, 3, 3))
+    weight[5] = 0
+    figure = kv.plot_matches(new_bank(weight=weight), gabor=False, look="slide")
+    (line,) = figure.recipe["drawn"]
+    found = re.match(r"(\d+) of 64 kernels, without (.*)", line)
+    missing = sum(int(each.split()[0]) for each in found[2].split(", "))
+    assert int(found[1]) + missing == 64
+    assert "1 as good as zero" in found[2]
+    assert figure.recipe["shown"] == int(found[1])

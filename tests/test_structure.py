@@ -39,7 +39,10 @@ NETWORK_FLOORS = [
     ["own_code", "torchvision_models"],
     ["model"],
     ["convolutions", "preprocessing", "classes"],
-    ["tracing", "kernels"],
+    ["inputs"],
+    ["tracing"],
+    ["named"],
+    ["kernels"],
     ["taps", "capture", "units", "layer_operation", "shift", "terms", "makers"],
 ]
 """The same inside ``network``. In the last floor neighbours may import each other: a capture is made of taps."""
@@ -229,7 +232,7 @@ WITHOUT = {
         "drawing.sheets drawing.captions drawing.mosaic files.images files.finding"
     ),
     "torch timm": "network.weights.names network.weights.hub_cache cli.completion",
-    "torch timm numpy": "threads wording version errors streaming cli.features cli.explain cli.completion",
+    "torch timm numpy": "threads wording version errors streaming cli.features cli.report cli.explain cli.completion",
 }
 """Which libraries some modules must not load, since a command starts with them."""
 

@@ -50,7 +50,7 @@ Input = Annotated[
         "-i",
         metavar="SIZE|NUMBERS|FILE",
         help="A size (7 or 5x7), the numbers ('1 2 3; 4 5 6', channels separated by |), a CSV file, "
-        "or an image of at most 32 × 32 pixels.",
+        "or an image of at most 32 × 32 pixels (a larger one with --resize).",
     ),
 ]
 Levels = Annotated[
@@ -61,6 +61,17 @@ Levels = Annotated[
         max=256,
         metavar="N",
         help="With an image: reduce its grey to N levels from 0, black, to N − 1. Default: 0 to 255.",
+        show_default=False,
+        rich_help_panel=NUMBERS,
+    ),
+]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        "--resize",
+        metavar=SIDES,
+        help="With an image: resize it, each pixel the mean of the area that it covers; one number is the longer side. "
+        "For example --input photo.jpg --resize 16",
         show_default=False,
         rich_help_panel=NUMBERS,
     ),
@@ -280,7 +291,7 @@ def explain(
             if not as_json:
                 made_up = "" if worked is None else made_up_text(worked)
                 notes = [f"numbers     {made_up}"] if made_up else []
-                report.inform(*terminal.fold([*size_lines(operation), *known, *notes, *report.warnings]))
+                report.inform(*terminal.fold_message([*size_lines(operation), *known, *notes, *report.warnings]))
         elif not as_json:
             numbers = [] if worked is None else number_lines(worked, steps, choices.channel)
             terminal.print_text(*terminal.fold([*size_lines(operation), *known, *numbers]))
@@ -435,6 +446,7 @@ def conv(
     bias: Bias = None,
     seed: NumberSeed = 0,
     levels: Levels = None,
+    resize: Resize = None,
     at: At = None,
     channel: Channel = 0,
     steps: Steps = False,
@@ -467,7 +479,7 @@ def conv(
     choices = StepChoices(
         at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption, csv
     )
-    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, levels)
+    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, levels, resize)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Convolution
@@ -502,6 +514,7 @@ def transpose(
     bias: Bias = None,
     seed: NumberSeed = 0,
     levels: Levels = None,
+    resize: Resize = None,
     at: At = None,
     channel: Channel = 0,
     steps: Steps = False,
@@ -521,7 +534,7 @@ def transpose(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Explain a transposed convolution in both ways: as stamps, and as a convolution over the stretched input.
+    """Explain a transposed convolution in two ways: as stamps, and as a convolution over the stretched input.
 
     For example: kernelviz explain transpose --input 3 --stride 2 --padding 1
     """
@@ -530,7 +543,7 @@ def transpose(
     choices = StepChoices(
         at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption, csv
     )
-    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, levels)
+    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, levels, resize)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import TransposedConvolution
@@ -562,6 +575,7 @@ def pool(
     in_channels: InChannels = None,
     seed: NumberSeed = 0,
     levels: Levels = None,
+    resize: Resize = None,
     at: At = None,
     channel: Channel = 0,
     steps: Steps = False,
@@ -589,7 +603,7 @@ def pool(
         at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption, csv
     )
     window = kernel if kernel or adaptive else "2"
-    inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None, levels)
+    inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None, levels, resize)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Pooling

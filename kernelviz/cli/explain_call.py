@@ -117,7 +117,7 @@ def call(
             write_csv()
         if output is not None or csv is not None:
             if not as_json:
-                report.inform(*terminal.fold(call_lines(found)), *report.warnings)
+                report.inform(*terminal.fold_message(call_lines(found)), *report.warnings)
         elif wanted is not None and not as_json:
             terminal.print_text(wanted)
         elif not as_json:

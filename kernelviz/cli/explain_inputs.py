@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kernelviz.views.pixels import Pixels
 
 _SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?|\s*\(\s*\d+\s*,\s*\d+\s*\)\s*", re.ASCII)
+_RESIZED = re.compile(r"\s*(\d{1,9})\s*(?:[x×,]\s*(\d{1,9})\s*)?", re.ASCII)
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 _LONGEST = 100  # digits of a size
 _LEAST_PATTERN = 3  # rows and columns of typed numbers that are drawn in black and white
@@ -100,6 +101,7 @@ class ExplainInputs:
     in_channels: int | None
     out_channels: int | None
     levels: int | None = None
+    resize: str | None = None
 
     @cached_property
     def image(self) -> Pixels | None:
@@ -107,13 +109,30 @@ class ExplainInputs:
 
         Raises:
             KernelvizError: the image cannot be read, or is too large.
-            UsageError: ``--levels`` without an image, or levels that there cannot be.
+            UsageError: ``--levels`` or ``--resize`` without an image, or levels or a size that there cannot be.
         """
         if _SIZE.fullmatch(self.input) or is_typed(self.input) or not is_picture(self.input):
-            if self.levels is not None:
-                raise UsageError("--levels is for an image.", hint="Give one, as --input digit.png, or omit --levels.")
+            for option, value in {"--levels": self.levels, "--resize": self.resize}.items():
+                if value is not None:
+                    hint = f"Give one, as --input digit.png, or omit {option}."
+                    raise UsageError(f"{option} is for an image.", hint=hint)
             return None
-        return small_pixels(self.input, self.levels)
+        return small_pixels(self.input, self.levels, self.resized)
+
+    @property
+    def resized(self) -> tuple[int, ...] | None:
+        """Rows and columns to which the image is resized, or its longer side; None if it is not resized.
+
+        Raises:
+            UsageError: the text is not one or two whole numbers.
+        """
+        if self.resize is None:
+            return None
+        found = _RESIZED.fullmatch(self.resize)
+        if found is None:
+            what = f"--resize must be the longer side, or rows and columns, but got '{shown(self.resize)}'."
+            raise UsageError(what, hint="For example --resize 16 or --resize 16x20")
+        return tuple(int(number) for number in found.groups() if number)
 
     @property
     def greys(self) -> tuple[float, float] | None:

@@ -30,7 +30,8 @@ LayerName = Annotated[
     str,
     typer.Argument(
         metavar="LAYER",
-        help="A convolution or a pooling, or a module that contains exactly one; `kernelviz layers` lists them.",
+        help="A convolution or a pooling (name#2: its second run), or a module or stage:0 that contains exactly one; "
+        "`kernelviz layers` lists them.",
         autocompletion=options.complete_layer,
     ),
 ]
@@ -109,7 +110,7 @@ def layer(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Explain a layer of a model: its sizes; with an image, how a kernel makes a map or where one value comes from.
+    """Explain a layer of a model: its sizes; with an image, how a kernel produces its map, or how one value is computed.
 
     For example: kernelviz explain layer tf_efficientnet_lite0 conv_stem --image photo.jpg --channels 15 --at 69,73
     """
@@ -133,7 +134,7 @@ def layer(
             explained = explain_sizes if image is None else partial(explain_values, output=destination)
             lines = explained(choices, report, progress, table=table)
         if destination is not None or csv is not None:
-            report.inform(*terminal.fold(lines))
+            report.inform(*terminal.fold_message(lines))
         elif not as_json:
             terminal.print_text(*terminal.fold(lines))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from kernelviz.cli import session, terminal
 from kernelviz.cli.session import output_row, sheet_row
-from kernelviz.errors import KernelvizError, RecipeError
+from kernelviz.errors import BrokenPassError, KernelvizError, RecipeError
 from kernelviz.streaming import Passes, ReadImage
 from kernelviz.wording import inflected
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.files.images import EncodedImage
-    from kernelviz.network.capture import CapturePlan, Input
+    from kernelviz.network.capture import CapturePlan
+    from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
     from kernelviz.records import ClassScore, FeatureMaps, Image, Recipe
     from kernelviz.threads import BackgroundWriter
@@ -85,7 +86,8 @@ class FeatureChoices:
 class FeaturePlan:
     """What is captured: the taps of a network, the layers that are drawn, those that are in the overview.
 
-    ``bases`` holds the principal components of layers that are drawn as colour.
+    ``bases`` holds the principal components of layers that are drawn as colour. ``broken`` is the error of a forward pass
+    that breaks after the layers that are drawn, to be raised in the end.
     """
 
     network: Model
@@ -93,6 +95,7 @@ class FeaturePlan:
     drawn: tuple[str, ...]
     viewed: frozenset[str]
     bases: Mapping[str, Basis] = field(default_factory=dict)
+    broken: BrokenPassError | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -142,7 +145,7 @@ def prepare(
     paths: Sequence[str],
     writer: BackgroundWriter,
 ) -> FeatureRun:
-    """Find what is to be captured, before any image is read.
+    """Find what is to be captured, before any image is read; of a forward pass that breaks, the layers before that.
 
     Raises:
         KernelvizError: no such layer, one without a map, an input size that the network rejects, or channels that no
@@ -156,12 +159,17 @@ def prepare(
     writer.exclusive = uses_all_processors(network.module)
     size = (network.input_size[0], *input_size_of(network, choices.size))
     capture = make_taps(network, size, choices.patterns, kind=choices.kind, tap=choices.tap, batch=blank(size))
+    broken = None if capture.complete and not choices.with_classes else capture.broken
+    if broken is not None:
+        report.warn("the forward pass breaks: only layers that ran before are drawn")
+        choices = replace(choices, classes=False)
+    capture = replace(capture, broken=None)
     drawn = tuple(tap.name for tap in capture.taps.taps)
     if choices.picture.channels is not None:
         parse_channels(choices.picture.channels, max(tap.layout.size[0] for tap in capture.taps.taps))
     report_without_map(capture.taps.without, report)
     capture, viewed = tap_also(capture) if choices.with_overview else (capture, frozenset())
-    plan = FeaturePlan(network, capture, drawn, viewed)
+    plan = FeaturePlan(network, capture, drawn, viewed, broken=broken)
     unusual = unusual_options(choices) | output.look.as_recipe()
     return FeatureRun(plan, choices, output, report, writer, stems_of(paths), len(paths), unusual)
 
@@ -173,6 +181,18 @@ def report_without_map(reasons: Mapping[str, str], report: Report) -> None:
     if lines:
         verb = inflected(len(lines), "layer has", "layers have")
         report.inform(f"{len(lines)} {verb} no map{'' if report.verbose else ' (-v lists them)'}")
+        report.inform(*(f"  {line}" for line in lines if report.verbose))
+
+
+def report_left_out(run: FeatureRun, path: str) -> None:
+    """Report how many layers have no map for the last image and, with ``verbose``, why."""
+    report, lines = run.report, [f"{name}: {why}" for name, why in run.plan.capture.left_out.items()]
+    report.warnings += [f"{path}: {line}" for line in lines]
+    if lines:
+        verb = inflected(len(lines), "layer has", "layers have")
+        report.inform(
+            f"{path}: {len(lines)} {verb} no map for this image{'' if report.verbose else ' (-v lists them)'}"
+        )
         report.inform(*(f"  {line}" for line in lines if report.verbose))
 
 
@@ -425,9 +445,11 @@ class PreparedImage(ReadImage[ImageJob]):
 
 def draw_all(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
     """Run every image through the network, and draw the maps of its layers; those of the last wait in ``run.writer``."""
+    begun: dict[str, PreparedImage] = {}
 
     def on_map(each: PreparedImage, maps: FeatureMaps) -> None:
         name = maps.layer or ""
+        begun[each.path] = each
         if run.count == 1:
             names = [tap.name for tap in run.plan.capture.taps.taps]
             progress(name, names.index(name), len(names))
@@ -439,6 +461,9 @@ def draw_all(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
             draw_layer(run, maps, each.targets[name], name if run.count == 1 else each.path)
 
     def after(each: PreparedImage, classes: Sequence[ClassScore]) -> None:
+        report_left_out(run, each.path)
+        begun.pop(each.path, None)
+
         def finished(done: Future[Any]) -> None:
             session.attempt(run.report, each.path, run.count, done.result)
 
@@ -446,8 +471,12 @@ def draw_all(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
         if each.number + 1 < run.count and not run.in_threads:
             run.writer.flush()  # an interruption loses no earlier image
 
+    def broke(job: ImageJob) -> None:
+        if (each := begun.get(job.path)) is not None:
+            after(each, ())
+
     job = partial(look_up, run) if run.choices.skip_existing else ImageJob
-    run_images(run, map(job, paths), partial(prepare_image, run), on_map, after, progress=progress)
+    run_images(run, map(job, paths), partial(prepare_image, run), on_map, after, progress=progress, broke=broke)
 
 
 def finish_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassScore]) -> None:
@@ -480,10 +509,16 @@ def run_images(
     after: Callable[[PreparedImage, Sequence[ClassScore]], object],
     *,
     progress: Progress,
+    broke: Callable[[ImageJob], object] = lambda _: None,
 ) -> None:
-    """Run images through the network; ``ready`` returns None for one that is left out. Each that fails is named."""
+    """Run images through the network; ``ready`` returns None for one that is left out.
+
+    Each that fails is named; before that, ``broke`` is called with one whose forward pass broke.
+    """
 
     def failed(_number: int, job: ImageJob, error: KernelvizError) -> None:
+        if isinstance(error, BrokenPassError):
+            broke(job)
         session.attempt(run.report, job.path, run.count, partial(_raise, error))
 
     Passes(
@@ -500,7 +535,7 @@ def _raise(error: KernelvizError) -> None:
 def read(run: FeatureRun, job: ImageJob) -> Input | None:
     """Read one image as the network's input; None if its pictures exist."""
     from kernelviz.files.images import load_image
-    from kernelviz.network.capture import as_input
+    from kernelviz.network.inputs import as_input
 
     if job.done:
         return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.feature_pictures import FeatureRun
     from kernelviz.cli.terminal import Progress
     from kernelviz.drawing.contact import ContactSheet
-    from kernelviz.network.capture import Input
+    from kernelviz.network.inputs import Input
     from kernelviz.records import ClassScore, FeatureMaps, Recipe
     from kernelviz.views.components import Basis, CovarianceTally
     from kernelviz.views.statistics import ChannelStatistics, ChannelTally
@@ -277,7 +277,7 @@ def _draw_statistics(run: FeatureRun, tally: ChannelTally) -> None:
     found, source = tally.result(), run.plan.network.source
     run.report.more.setdefault("statistics", []).append(statistics_entry(found))
     run.report.inform(f"{found.layer}: {len(found.mean):,} channels over {len(found.images):,} images")
-    run.report.inform(*statistics_table(found, whole=run.report.verbose, width=terminal.width()))
+    run.report.inform(*statistics_table(found, whole=run.report.verbose, width=terminal.message_width()))
     path = path_of(run, found.layer, "statistics", found.identity, run.output.suffix)
     look = run.output.look
     figure = plot_statistics(found, source, look=look.name, caption=look.caption)

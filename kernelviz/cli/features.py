@@ -14,7 +14,7 @@ from kernelviz.cli.feature_pictures import FeatureChoices, draw_all, prepare
 from kernelviz.cli.feature_summaries import draw_summaries, with_bases
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
-from kernelviz.errors import UsageError
+from kernelviz.errors import BrokenPassError, UsageError
 from kernelviz.threads import BackgroundWriter
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ Layers = Annotated[
         metavar="PATTERN",
         help="A module: its exact name (name#2: its second run, name:0: a part of a tuple), a glob over dotted names "
         "('layer*.act2'), or stage:0. A container selects itself. Repeatable. "
-        "Default: the first convolution, the stages, and an overview; without stages of its own, those are the last map "
-        "at each resolution.",
+        "Default: the first convolution, the stages, and an overview; of a network without named stages, the last map at "
+        "each resolution.",
         autocompletion=options.complete_layer,
         show_default=False,
     ),
@@ -268,12 +268,18 @@ def features(
             network = choices.image.prepare(session.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
             run = prepare(network, choices, destination, report, paths=found.images, writer=writer)
-            if choices.summarised:
-                draw_summaries(run, found.images, progress)
-            else:
-                run, paths = with_bases(run, found.images, progress)
-                draw_all(run, paths, progress)
-                writer.flush()
+            try:
+                if choices.summarised:
+                    draw_summaries(run, found.images, progress)
+                else:
+                    run, paths = with_bases(run, found.images, progress)
+                    draw_all(run, paths, progress)
+            except BrokenPassError:
+                writer.flush()  # pictures of the layers before the break
+                raise
+            writer.flush()
+        if run.plan.broken is not None:
+            raise run.plan.broken
 
     return run_command("features", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 

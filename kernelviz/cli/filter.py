@@ -168,7 +168,7 @@ def filter_image(
             draw_bank(size, destination, report)
             return
         report.more["preprocessing"] = None
-        if edges := gradient_name(kernel, kernel_values, from_model, size):
+        if edges := requested_gradient(kernel, kernel_values, from_model, size):
             draw_gradient(image, edges, border, destination, report, reading=reading)
             return
         with terminal.progress(shown=not quiet) as progress:
@@ -184,17 +184,14 @@ def filter_image(
     return run_command("filter", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
 
-def gradient_name(
+def requested_gradient(
     names: list[str] | None, numbers: list[str] | None, learned: list[str] | None, size: int
 ) -> tuple[str, int] | None:
     """``sobel``, ``scharr`` or ``prewitt`` with its size, if that is all that was requested."""
-    from kernelviz.filters.gradient import GRADIENTS
+    from kernelviz.filters.gradient import gradient_name
 
-    words = [word.strip() for part in names or [] for word in part.split(",") if word.strip()]
-    stem, at, own = (words[0] if len(words) == 1 else "").partition("@")
-    if numbers or learned or stem not in GRADIENTS or (at and not (own.isdecimal() and len(own) < 10)):
-        return None
-    return stem, int(own) if at else size
+    words = [word for part in names or [] for word in part.split(",") if word.strip()]
+    return None if numbers or learned else gradient_name(words, size)
 
 
 def draw_gradient(
@@ -253,7 +250,7 @@ def draw_bank(size: int, output: OutputChoices, report: Report) -> None:
     figure = plot_filters(size, look=output.look.name, caption=output.look.caption)
     filters, colours = classical_filters(size), colour_directions()
     if not report.as_json:
-        width, sources = terminal.width(), report.verbose
+        width, sources = terminal.message_width(), report.verbose
         report.inform(*filter_table(filters, width, sources=sources).splitlines(), "")
         report.inform(*colour_table(colours, width, sources=sources).splitlines())
         report.inform(*([] if sources else ["", "-v adds where each filter comes from"]))

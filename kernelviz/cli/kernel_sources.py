@@ -101,7 +101,7 @@ def open_kernels(
             session.announce(known.source, choices, report)
             return RememberedKernels(known, layers, {})
     model = session.load(choices, report, progress)
-    from kernelviz.network.convolutions import left_out, select_layers
+    from kernelviz.network.named import left_out, select_layers
 
     if choices.cache:
         remembered.remember_kernels(choices, model)

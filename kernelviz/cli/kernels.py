@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,8 +28,8 @@ Numbers = Annotated[
     bool,
     typer.Option(
         "--numbers",
-        help="Write the numbers into the cells, and print them: of each plane of at most three, else of the sum. "
-        "For example --numbers --channels 0-5",
+        help="Draw the weights as numbers in cells, and print them: of each input channel of up to three, else of their "
+        "sum. For example --numbers --channels 0-5",
         rich_help_panel=options.PICTURES,
     ),
 ]
@@ -200,15 +200,17 @@ def draw(
     from kernelviz.files.writing import save_arrays
 
     name = target.layer.name
-    sheet = make_sheet(found.read(target.layer, stored=stored), view=target.view, **picture.of_sheet(output.look))
+    bank = found.read(target.layer, stored=stored)
+    sheet = make_sheet(bank, view=target.view, **picture.of_sheet(output.look))
     session.save_sheet(sheet, target.path, output, report, bare=picture.bare)
     report.inform(*terminal.with_notes(summary(target.layer, sheet), session.sheet_notes(sheet, report)))
     report.add_output(session.sheet_row(target.path, sheet, layer=name))
     if output.arrays:
+        held = make_sheet(bank, view=target.view, **asdict(picture)) if output.look.textured else sheet  # the weights
         arrays = save_arrays(
-            {name: sheet.tiles.values}, target.path.with_suffix(".npz"), recipe=sheet.recipe, force=output.force
+            {name: held.tiles.values}, target.path.with_suffix(".npz"), recipe=held.recipe, force=output.force
         )
-        report.add_output(session.sheet_row(arrays, sheet, layer=name))
+        report.add_output(session.sheet_row(arrays, held, layer=name))
 
 
 def draw_numbers(

@@ -36,11 +36,14 @@ def layout_legend(axes: int) -> list[str]:
 def legend(layers: Iterable[TracedLayer]) -> list[str]:
     """The explanation of the columns and signs in these rows, and why receptive fields are unknown."""
     lines = ["macs: multiply-adds of convolutions and matrix products only, for one image"]
-    lines.append("field: receptive field, the pixels that one unit reads, as if without a border")
-    lines.append("jump: how many pixels apart the receptive fields of neighbouring units are")
     layers = list(layers)
+    signal = any(layer.field is not None and len(layer.field.axes) == 1 for layer in layers)
+    pixels, image = ("samples", "signal") if signal else ("pixels", "image")
+    lines[0] = lines[0].replace("image", image)
+    lines.append(f"field: receptive field, the {pixels} that one unit reads, as if without a border")
+    lines.append(f"jump: how many {pixels} apart the receptive fields of neighbouring units are")
     if any(layer.field is not None and layer.field.mixes_image for layer in layers):
-        lines.append("+: the whole image contributes too, through a mean, a gate, attention or a norm over space")
+        lines.append(f"+: the whole {image} contributes too, through a mean, a gate, attention or a norm over space")
     reasons: dict[str, str] = {}
     for layer in layers:
         if layer.lost and layer.runs:
@@ -101,8 +104,8 @@ def layers(
             "--layer",
             "-l",
             metavar="PATTERN",
-            help="A module: its exact name, a glob over dotted names, or stage:0. A container selects the modules "
-            "inside it. Repeatable.",
+            help="A module: its exact name (name#2 if it runs twice), a glob over dotted names, or stage:0. "
+            "A container selects the modules inside it. Repeatable.",
             autocompletion=options.complete_layer,
             show_default=False,
         ),
@@ -152,7 +155,7 @@ def layers(
                 "totals": {key: sum(getattr(one, key) for one in listed) for key in ("params", "macs")},
             }
         else:
-            report.inform(*terminal.fold(heading(found)))
+            report.inform(*terminal.fold_message(heading(found)))
         if plot and not broken:
             draw(found, destination, report)
         elif not as_json:
@@ -195,6 +198,9 @@ def matching(traced: Trace, pattern: str) -> list[str]:
     pattern = pattern if pattern in names else with_first_name(pattern, traced.first_names)
     match = match_layers(pattern, with_containers(filter(None, names)), traced.stages, hint=hint)
     found = members(match, names) if match else []
+    if match and match.run is not None:
+        runs = {one.name: one.runs for one in traced.layers}
+        found = [name for name in found if runs[name] > match.run]
     if not found:
         raise unknown_layer(pattern, names, hint)
     return found
@@ -261,7 +267,7 @@ def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bo
         terminal.print_text(*plain_table(found, chosen, layout=layout, width=terminal.width()).split("\n"))
     if not quiet:
         layouts = layout_legend(len(found.input_size) - 1) if layout else []
-        terminal.print_message(*terminal.fold([*layouts, *legend(chosen)]))
+        terminal.print_message(*terminal.fold_message([*layouts, *legend(chosen)]))
 
 
 def _show_styled(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool) -> bool:

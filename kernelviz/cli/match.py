@@ -265,11 +265,11 @@ def compare(
         arrays = output.directory / f"{stem}.npz"
         paths.append(save_arrays(numbers(found), arrays, recipe=figure.recipe, force=output.force))
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
-    report.inform(*terminal.fold([f"{layer.name}: {counts}; {named}"]))
+    report.inform(*terminal.fold_message([f"{layer.name}: {counts}; {named}"]))
     report.inform(*(f"  {line}" for line in caption if line != named))
     if not report.as_json:
         rows = [row for row in found.rows if not kinds or row.kind in kinds]
-        report.inform(*match_table(rows, terminal.width()).splitlines())
+        report.inform(*match_table(rows, terminal.message_width()).splitlines())
     report.more["kernels"] += [match_entry(row, layer.name) for row in found.rows]
     for path in paths:
         report.add_output(session.output_row(

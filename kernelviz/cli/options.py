@@ -163,7 +163,8 @@ Layers = Annotated[
         "--layer",
         "-l",
         metavar="PATTERN",
-        help="A layer: its exact name, a glob over dotted names ('layer*.conv1'; '*' matches all), or stage:0. "
+        help="A layer: its exact name (name#2 means the same), a glob over dotted names ('layer*.conv1'; '*' matches all), "
+        "or stage:0. "
         "A container selects the convolutions inside it. Repeatable. "
         "Default: the first convolution.",
         show_default=False,
@@ -186,9 +187,9 @@ WeightsKey = Annotated[
     typer.Option(
         "--weights-key",
         metavar="PATH",
-        help="Which weights of a FILE that has several: its keys and the prefix of the names, joined by dots, for example "
-        "--weights-key model.state_dict ('' for the top level). Default: what fits the model, averaged weights first, "
-        "teachers and momentum encoders last; the choice is stated.",
+        help="Which weights to load if a FILE holds several: its keys and the prefix of the names, joined by dots, for "
+        "example --weights-key model.state_dict ('' for the top level). Default: what fits the model, averaged weights "
+        "first, teachers and momentum encoders last; the choice is reported.",
         show_default=False,
         rich_help_panel=WEIGHTS,
     ),
@@ -197,8 +198,8 @@ Partial = Annotated[
     bool,
     typer.Option(
         "--partial",
-        help="Use what fits of a FILE, for example of a network whose head was replaced. Layers without weights are not "
-        "drawn.",
+        help="Load the weights of a FILE that fit, for example if the head of the network was replaced. Layers without "
+        "weights are not drawn.",
         rich_help_panel=WEIGHTS,
     ),
 ]
@@ -207,7 +208,8 @@ ModelArgs = Annotated[
     typer.Option(
         "--model-arg",
         metavar="KEY=VALUE",
-        help="An argument of what builds the model: a Python literal, else text. For example --model-arg width=8. "
+        help="An argument of the function or class that builds the model: a Python literal, else text. For example "
+        "--model-arg width=8. "
         "Repeatable.",
         show_default=False,
         rich_help_panel=WEIGHTS,
@@ -219,7 +221,7 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         metavar="SECONDS",
-        help="Seconds without data before a download is given up.",
+        help="Abort a download after this many seconds without data.",
         rich_help_panel=WEIGHTS,
     ),
 ]
@@ -227,7 +229,7 @@ NoCache = Annotated[
     bool,
     typer.Option(
         "--no-cache",
-        help="Do not use what earlier runs remembered of this model; `kernelviz env` shows where that is.",
+        help="Ignore what earlier runs cached about this model; `kernelviz env` shows where.",
         rich_help_panel=WEIGHTS,
     ),
 ]
@@ -247,14 +249,14 @@ Arrays = Annotated[
     bool,
     typer.Option(
         "--arrays",
-        help="Also write the numbers that are drawn, as .npz.",
+        help="Also write the drawn numbers as .npz.",
         rich_help_panel=OUTPUT,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no messages.", rich_help_panel=OUTPUT)]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print more, such as the captions.", rich_help_panel=OUTPUT)
+    bool, typer.Option("--verbose", "-v", help="Print more, for example the captions.", rich_help_panel=OUTPUT)
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.", rich_help_panel=OUTPUT)]
 StyleChoice = Annotated[
@@ -267,8 +269,8 @@ LookChoice = Annotated[
     LookName,
     typer.Option(
         "--look",
-        help="page: with caption; slide: 1280 × 720, large type, no caption; dark: on a dark ground; print: for printers "
-        "without colours.",
+        help="page: with caption; slide: 1280 × 720, large type, no caption; dark: dark background; print: for "
+        "black-and-white printers.",
         rich_help_panel=PICTURES,
     ),
 ]
@@ -276,7 +278,7 @@ NoCaption = Annotated[
     bool,
     typer.Option(
         "--no-caption",
-        help="Leave out the identity and the caption of a page; they are printed instead.",
+        help="Omit the identity line and the caption of a page, and print them instead.",
         rich_help_panel=PICTURES,
     ),
 ]
@@ -288,7 +290,7 @@ Stored = Annotated[
     bool,
     typer.Option(
         "--stored",
-        help="Draw the weights as stored, even if the layer transforms them before it convolves.",
+        help="Draw the stored weights, even if the layer transforms them before the convolution.",
         rich_help_panel=WEIGHTS,
     ),
 ]
@@ -347,10 +349,10 @@ Palette = Annotated[
     PaletteName,
     typer.Option(
         "--palette",
-        help="safe: colours for every kind of colour vision. Kernels as rgb are drawn as light–dark, yellow–blue and "
-        "red–green planes too; pca as light–dark, orange–blue and a third picture; overlays in orange and blue. All other "
-        "pictures have safe colours already. planes: each plane and component by itself, as --look print draws them. "
-        "For example --view rgb --palette safe",
+        help="safe: colours for every kind of colour vision. Kernels in the view rgb are also drawn as light–dark, "
+        "yellow–blue and red–green planes; pca as light–dark, orange–blue and a third picture; overlays in orange and "
+        "blue. All other pictures are colour-safe already. planes: each plane and component by itself, as --look print "
+        "draws them. For example --view rgb --palette safe",
         rich_help_panel=PICTURES,
     ),
 ]
@@ -374,7 +376,7 @@ KindChoice = Annotated[
     Kind | None,
     typer.Option(
         "--kind",
-        help="Only layers of this kind; all includes those that change nothing, such as Identity.",
+        help="Only layers of this kind; all includes layers that change nothing, such as Identity.",
         show_default=False,
     ),
 ]
@@ -384,7 +386,7 @@ InputSize = Annotated[
         "--input-size",
         metavar="SIDE|H,W|C,H,W",
         help="Input size in pixels; C,L for networks of signals and C,D,H,W for networks of volumes. Default: the model's "
-        "own; of your own code 224 × 224, and as many channels as its first convolution reads.",
+        "own; for your own code 224 × 224, with the channels of its first convolution.",
         show_default=False,
     ),
 ]
@@ -392,7 +394,7 @@ Crop = Annotated[
     bool | None,
     typer.Option(
         "--crop/--no-crop",
-        help="Crop the centre of the image, or resize the whole. Default: as the model was evaluated.",
+        help="Crop the centre of the image, or resize all of it. Default: as the model was evaluated.",
     ),
 ]
 Range = Annotated[
@@ -400,9 +402,9 @@ Range = Annotated[
     typer.Option(
         "--range",
         metavar="LO,HI",
-        help="The numbers of the image that become 0 and 1, for example --range=-1000,400. Default: the scale of 8 or 16 "
-        "bits; of floating-point numbers 0,1 if they are in it, 0,255 if they are in that and reach above half of it, "
-        "give or take a tenth; else the smallest and the largest without padding and outliers. HI,LO inverts.",
+        help="Values of the image that map to 0 and 1, for example --range=-1000,400. Default: the full scale of 8 or 16 "
+        "bits. For floating-point values: 0,1 if they are within it; 0,255 if they are within it and exceed half of it, "
+        "within a tenth; else the smallest and the largest value without padding and outliers. HI,LO inverts.",
         show_default=False,
         rich_help_panel=IMAGES,
     ),
@@ -412,7 +414,7 @@ Bands = Annotated[
     typer.Option(
         "--bands",
         metavar="4,3,2",
-        help="Read these bands of the image, in this order, counted from 1. Default: as many as are used, from the first.",
+        help="Read these bands of the image, in this order, counted from 1. Default: the first, as many as are needed.",
         show_default=False,
         rich_help_panel=IMAGES,
     ),
@@ -422,7 +424,7 @@ Mean = Annotated[
     typer.Option(
         "--mean",
         metavar="X|X,Y,Z|imagenet|none",
-        help="Subtracted from the image, whose values are from 0 to 1; one number, or one per channel; none: 0. "
+        help="Mean that is subtracted from the image (values from 0 to 1): one number, or one per channel; none: 0. "
         "Default: the model's own.",
         show_default=False,
         rich_help_panel=IMAGES,
@@ -433,7 +435,8 @@ Std = Annotated[
     typer.Option(
         "--std",
         metavar="X|X,Y,Z|imagenet|none",
-        help="What the image is then divided by; none: 1. For example --mean 0.5 --std 0.5. Default: the model's own.",
+        help="Standard deviation that the image is divided by after --mean; none: 1. For example --mean 0.5 --std 0.5. "
+        "Default: the model's own.",
         show_default=False,
         rich_help_panel=IMAGES,
     ),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.files.images import EncodedImage
-    from kernelviz.network.capture import Input
+    from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
     from kernelviz.records import Recipe
     from kernelviz.report.contents import Report as Page
@@ -164,7 +164,7 @@ class _Run:
         """
         from kernelviz.cli.feature_pictures import has_options
         from kernelviz.exploring import explore, save_report
-        from kernelviz.network.capture import as_input
+        from kernelviz.network.inputs import as_input
 
         files = [file for file in self.files.values() if not isinstance(file, KernelvizError)]
         images = [file.as_recipe() for file in files]

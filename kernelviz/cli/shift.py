@@ -93,7 +93,7 @@ def shift(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Move an image by some pixels, and see which maps of a model stay, and which move along.
+    """Shift an image by some pixels, and show which maps of a model stay and which move along.
 
     For example: kernelviz shift tf_efficientnet_lite0 photo.jpg --by 0,1,2,4,8,16 -l conv_stem -l blocks.1
     """

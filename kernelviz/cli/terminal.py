@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -84,14 +83,42 @@ def print_text(*lines: str) -> None:
     print_result("\n".join(encodable(visible(line), encoding) for line in lines))
 
 
-def width() -> int:
-    """The width of tables: that of the terminal or of ``COLUMNS``, else 80 characters."""
-    return max(_NARROWEST, shutil.get_terminal_size((_USUAL, 24)).columns)
+def width(out: TextIO | None = None) -> int | None:
+    """The width of tables and of text: ``COLUMNS``, else that of the terminal; None in a pipe or a file, where it is free.
+
+    Args:
+        out: where they are printed; by default where results are.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and len(columns) < 6 and int(columns):
+        return max(_NARROWEST, int(columns))
+    out = out or results()
+    if out is None or not out.isatty():
+        return None
+    try:
+        found = os.get_terminal_size(out.fileno()).columns
+    except (OSError, ValueError):  # a stream of Python alone
+        found = 0
+    return max(_NARROWEST, found or _USUAL)
+
+
+def message_width() -> int | None:
+    """The width of what is printed for people on stderr, as that of ``width``."""
+    return width(sys.stderr)
 
 
 def fold(lines: Iterable[str]) -> list[str]:
-    """Lines of text, the long ones broken at the width of tables."""
-    return [part for line in lines for part in folded(line, width())]
+    """Lines of text for stdout, the long ones broken at its width."""
+    return _folded(lines, width())
+
+
+def fold_message(lines: Iterable[str]) -> list[str]:
+    """Lines of text for people on stderr, the long ones broken at its width."""
+    return _folded(lines, message_width())
+
+
+def _folded(lines: Iterable[str], most: int | None) -> list[str]:
+    return list(lines) if most is None else [part for line in lines for part in folded(line, most)]
 
 
 _PLAIN = str.maketrans({

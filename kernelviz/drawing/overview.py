@@ -60,7 +60,8 @@ GAP = 56.0
 SIZE = 0.9 * LABEL * UNIT
 TILE_GAP = 16.0
 WIDEST_TILE = 200.0
-MOST_LAYERS, FEWEST, MOST_ROWS = 9, 7, 3
+MOST_LAYERS, FEWEST, MOST_ROWS = 9, 5, 3
+FEWEST_BROKEN = 7  # layers whose names are broken even beside fewer
 HEAD_LINES = 3
 BAR, TRACK = "bar", "track"
 
@@ -100,8 +101,8 @@ def _fitting_layers(columns: Sequence[Highlights]) -> list[Highlights]:
     for most in range(MOST_LAYERS, FEWEST - 1, -1):
         kept = _spread(columns, most)
         if all(_fits(column, _tile_width(room, len(kept))) for column in kept):
-            break
-    return kept
+            return kept
+    return _spread(columns, FEWEST_BROKEN)
 
 
 def _spread(columns: Sequence[Highlights], most: int) -> list[Highlights]:

@@ -578,14 +578,16 @@ def tick_values(tint: Tint) -> list[float]:
     return [tint.limit, *smallest, *(value for value in between if 1.8 * low <= value <= tint.limit / 1.4)]
 
 
-def _ticks(tint: Tint, length: float, pitch: Callable[[str], float]) -> list[tuple[float, str]]:
-    """Where the ticks of a bar are, in pixels from 0, and their labels, which need ``pitch`` of their own length."""
-    kept: list[tuple[float, float]] = [(0.0, 0.0)]
+def _ticks(tint: Tint, length: float, apart: Callable[[str, str], float]) -> list[tuple[float, str]]:
+    """Where the ticks of a bar are, in pixels from 0, and their labels, each pair at least this far apart."""
+    kept: list[tuple[float, str, float]] = [(0.0, "0", 0.0)]
+    sign = -1 if tint.negative else 1  # labels of negative values are wider
     for value in tick_values(tint):
-        share = float(tint.shares(np.array(value)))
-        if all(abs(share - other) * length >= pitch(value_text(-value)) for _, other in kept):
-            kept.append((value, share))
-    signed = kept + [(-value, -share) for value, share in kept if value and tint.negative]
+        share, text = float(tint.shares(np.array(value))), value_text(sign * value)
+        if all(abs(share - other) * length >= apart(text, word) for _, word, other in kept):
+            kept.append((value, text, share))
+    signed = [(value, share) for value, _, share in kept]
+    signed += [(-value, -share) for value, share in signed if value and tint.negative]
     return [(share * length, value_text(value)) for value, share in signed]
 
 
@@ -607,7 +609,7 @@ def tint_bar(tint: Tint, height: float) -> LabelledPicture:
         outline(0, 0, BAR_WIDTH, height, colour=BORDER, line=1.6),
     ]
     widest = 0.0
-    for at, text in _ticks(tint, zero, lambda _: BAR_PITCH):
+    for at, text in _ticks(tint, zero, lambda *_: BAR_PITCH):
         y = zero - at
         items += [
             Rule(BAR_WIDTH, y, BAR_WIDTH + TICK, y, BORDER, 1.4),
@@ -619,6 +621,10 @@ def tint_bar(tint: Tint, height: float) -> LabelledPicture:
 
 def level_tint_bar(tint: Tint, width: float) -> Panel:
     """The colour bar of a page, lying, with its ticks below it; the labels at its ends are within this width."""
+
+    def apart(one: str, other: str) -> float:
+        return (text_width(one, SMALL) + text_width(other, SMALL)) / 2 + 8
+
     edge = text_width(value_text(-tint.limit if tint.negative else tint.limit), SMALL) / 2
     length = (width - 2 * edge) / (2 if tint.negative else 1)
     zero = edge + (length if tint.negative else 0.0)
@@ -627,7 +633,7 @@ def level_tint_bar(tint: Tint, width: float) -> Panel:
         Raster(tint.indexed(_bar_values(tint)[None, ::-1], digits=tint.pale), edge, 0, whole, BAR_WIDTH),
         outline(edge, 0, whole, BAR_WIDTH, colour=BORDER, line=1.6),
     ]
-    for at, text in _ticks(tint, length, lambda text: text_width(text, SMALL) + 5):
+    for at, text in _ticks(tint, length, apart):
         x = zero + at
         items += [
             Rule(x, BAR_WIDTH, x, BAR_WIDTH + TICK, BORDER, 1.4),

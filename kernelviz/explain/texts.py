@@ -640,10 +640,14 @@ def layer_lines(found: LayerOperation) -> list[str]:
     """The layer, how its output size is computed, and what its units read of the image."""
     layer = found.layer
     model = f"{found.source.model}, " if found.source else ""
-    lines = [f"{layer.name}: {layer.kind} of {model}image {' × '.join(map(str, found.input_size))}", ""]
+    lines = [f"{layer.name}: {layer.kind} of {model}{_input_word(found)} {' × '.join(map(str, found.input_size))}", ""]
     lines += size_lines(found.operation)
     lines.append(f"field       {field_text(layer)}")
     return lines + [f"note        {note}" for note in found.notes]
+
+
+def _input_word(found: LayerOperation) -> str:
+    return "signal" if len(found.input_size) == 2 else "image"
 
 
 def field_text(layer: TracedLayer) -> str:
@@ -654,11 +658,12 @@ def field_text(layer: TracedLayer) -> str:
         return f"not known: {layer.lost}"
     size = " × ".join(str(axis.size) for axis in layer.field.axes)
     jumps = [axis.jump for axis in layer.field.axes]
-    text = f"a unit reads {size} pixels of the image"
+    text = f"a unit reads {size} {'samples of the signal' if len(jumps) == 1 else 'pixels of the image'}"
     if None not in jumps:
         apart = " × ".join(map(str, jumps)) if len(set(jumps)) > 1 else str(jumps[0])
         text += f", its neighbour {apart} farther on"
-    return f"{text}, and the whole image is mixed in" if layer.field.mixes_image else text
+    whole = "signal" if len(jumps) == 1 else "image"
+    return f"{text}, and the whole {whole} is mixed in" if layer.field.mixes_image else text
 
 
 def layer_operation_entry(found: LayerOperation) -> dict[str, Any]:

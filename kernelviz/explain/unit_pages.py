@@ -502,11 +502,12 @@ def unit_page(unit: Unit, tallest: float = math.inf) -> Panel:
     if isinstance(unit, PooledUnit):
         return pooled_page(unit, settings, tallest)
     n, rows, columns = unit.window.shape
-    facts: dict[str, Any] = {}
+    facts, notices = dict[str, Any](), _broken(unit)
     if rows * columns == 1 or n > FEW:
         most = max(1, min(SHOWN - 1, int((tallest - HEADS - 170) / PITCH))) if boxed else SHOWN
         body, more = waterfall_page(unit, most)
         facts = {"shown": min(n, most)}
+        notices = [*([f"{most} of {n:,} channels, the others together"] if boxed and n > most else []), *notices]
     else:
         body, more = (single_page(unit, brief=boxed) if n == 1 else stacked_page(unit, tallest)), ""
     lines = [
@@ -519,7 +520,7 @@ def unit_page(unit: Unit, tallest: float = math.inf) -> Panel:
     fewer = [] if boxed else [partial(refitted, partial(unit_page, unit))]
     return worksheet(
         TITLE, settings, body, [], [*captions(unit), *lines, *notes(unit)], fewer=fewer, aside=_place(unit), facts=facts,
-        source=unit.source.short_label if unit.source else "", notices=_broken(unit),
+        source=unit.source.short_label if unit.source else "", notices=notices,
     )  # fmt: skip
 
 

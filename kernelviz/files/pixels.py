@@ -9,6 +9,8 @@ from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.views.pixels import Pixels
 
 
@@ -32,22 +34,36 @@ def is_picture(text: str) -> bool:
         return False
 
 
-def small_pixels(path: str, levels: int | None) -> Pixels:
+def small_pixels(path: str, levels: int | None, resize: Sequence[int] | None = None) -> Pixels:
     """The grey levels of an image of at most 32 × 32 pixels.
+
+    Args:
+        path: of the file.
+        levels: the number of levels, None for 0 to 255.
+        resize: rows and columns to which the image is resized first, or its longer side alone.
 
     Raises:
         BadImageError: the file does not exist, or is not a supported image.
-        UsageError: the image is larger.
+        UsageError: the image, or the size that it is to have, is larger.
     """
     from kernelviz.files.images import read_image
     from kernelviz.views.pixels import as_pixels
 
     image = read_image(path)
     rows, columns = image.size
+    if resize is not None:
+        longer = max(rows, columns)
+        size = tuple(max(1, round(side * resize[0] / longer)) for side in image.size) if len(resize) == 1 else resize
+        if not 1 <= min(*size, *resize) <= max(*size, *resize) <= MOST:
+            raise UsageError(
+                f"--resize must be 1 to {MOST} rows and columns, but got {' × '.join(map(str, resize))}.",
+                hint="For example --resize 16 or --resize 16x20",
+            )
+        return as_pixels(image, levels=levels, grey=True, size=(size[0], size[1]))
     if max(image.size) > MOST:
         raise UsageError(
             f"The image {shown(image.name)} has {rows} × {columns} pixels.",
             f"An image is worked out as numbers up to {MOST} × {MOST}.",
-            "Resize it to that first; `kernelviz explain image` shows the numbers of a part.",
+            "Add --resize 16; `kernelviz explain image` shows the numbers of a part.",
         )
     return as_pixels(image, levels=levels, grey=True)

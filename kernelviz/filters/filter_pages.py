@@ -45,9 +45,8 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.worksheets import Tint, page_tint
-from kernelviz.errors import UsageError
 from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters, name_and_position
-from kernelviz.filters.filtering import Response, apply_filter, seen_by
+from kernelviz.filters.filtering import Response, seen_by
 from kernelviz.filters.matching import colour_directions
 from kernelviz.version import __version__
 from kernelviz.wording import PART, number_text
@@ -58,7 +57,6 @@ if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
     from kernelviz.drawing.page import Box
-    from kernelviz.filters.filtering import Border
     from kernelviz.records import Array, Source
 
     Part: TypeAlias = tuple[slice, slice]
@@ -287,53 +285,6 @@ NARROWEST = 140.0  # of the texts beside a kernel; with less room they are below
 SMALLEST_TYPE = 23.0
 QUANTILE = 0.99
 MOST_PIXELS = 4_000_000
-
-
-def plot_filter(
-    image: object, *kernels: object, border: Border = "repeat", look: LookName = "page", caption: bool = True
-) -> PageFigure:
-    """Draw an image and its filter responses: ``plot_filter(image, "sobel-x", "laplacian")``.
-
-    Takes an image and kernels as ``apply_filter`` does, also in a list, ``plot_filter(image, ["sobel-x", "laplacian"])``;
-    or, without kernels, a Response or several of one image.
-    If the page would exceed four megapixels, only the middle of the image is drawn, and the caption states it.
-
-    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
-
-    Raises:
-        UsageError: There is no kernel and no response, or ``apply_filter`` rejects the arguments.
-    """
-    from kernelviz.drawing.figures import draw_page
-
-    if kernels:
-        chosen = [one for kernel in kernels for one in _several(kernel)]
-        responses = [apply_filter(image, one, border=border) for one in chosen]
-    elif isinstance(image, Response):
-        responses = [image]
-    else:
-        responses = [each for each in image if isinstance(each, Response)] if isinstance(image, list | tuple) else []
-    if not responses:
-        raise UsageError("There is no filter to draw.", hint='Name one: plot_filter(image, "sobel-x").')
-    return draw_page(filter_page(responses), filter_recipe(responses), find_look(look, caption=caption))
-
-
-def _several(kernel: object) -> Sequence[object]:
-    """The kernels of a list of names, filters and arrays; a kernel, also one given as lists of numbers, alone.
-
-    Raises:
-        UsageError: the list may also be the three planes of one kernel.
-    """
-    if not isinstance(kernel, list | tuple) or (
-        kernel and all(isinstance(one, list | tuple | int | float) for one in kernel)
-    ):
-        return [kernel]
-    shapes = {tuple(getattr(one, "shape", ())) for one in kernel}
-    if len(kernel) == 3 and len(shapes) == 1 and len(shapes.pop()) == 2:
-        raise UsageError(
-            "A list of three arrays can be three filters, or the red, green and blue plane of one.",
-            hint="Give plot_filter(image, *filters) or plot_filter(image, numpy.stack(planes)).",
-        )
-    return kernel
 
 
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:

@@ -61,6 +61,15 @@ class Gradient:
     __repr__ = record_repr
 
 
+def gradient_name(kernels: Sequence[object], size: int = 3) -> tuple[str, int] | None:
+    """``sobel``, ``scharr`` or ``prewitt`` with its size (``sobel@5``), if that is the only kernel; else None."""
+    name = kernels[0] if len(kernels) == 1 else None
+    stem, at, own = name.strip().partition("@") if isinstance(name, str) else ("", "", "")
+    if stem not in GRADIENTS or (at and not (own.isdecimal() and len(own) < 10)):
+        return None
+    return stem, int(own) if at else size
+
+
 def apply_gradient(image: object, name: str = "sobel", size: int = 3, *, border: Border = "repeat") -> Gradient:
     """The strength and the direction of the edges of an image, by ``sobel``, ``scharr`` or ``prewitt``.
 

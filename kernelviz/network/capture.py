@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,31 +13,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError, UnknownLayerError, UsageError
+from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
 from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
-from kernelviz.network.failures import failure_texts
+from kernelviz.network.failures import broken_pass
+from kernelviz.network.inputs import FurtherInputs, Input, as_input, check_batched
 from kernelviz.network.kernels import source_of
-from kernelviz.network.model import AXES, Model, missing_weights, root_of, without_weights
-from kernelviz.network.preprocessing import prepare
+from kernelviz.network.model import Model, missing_weights, root_of, without_weights
+from kernelviz.network.selection import few
 from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps, layout_of
 from kernelviz.network.tracing.reads import located
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
-from kernelviz.network.tracing.watch import (
-    FurtherInputs,
-    ObservedPass,
-    further_inputs,
-    naming_next_size,
-    next_size,
-    observe_pass,
-)
-from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
-from kernelviz.wording import reason_text, shown
+from kernelviz.network.tracing.watch import ObservedPass, naming_next_size, next_size, observe_pass
+from kernelviz.records import ClassScore, FeatureMaps, Image, as_array, shape_text
+from kernelviz.wording import reason_text, sentence, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from kernelviz.network.taps import Side, Tap, Taps
@@ -50,7 +43,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CapturePlan:
-    """A network with the tensors to capture from it, for images of one size; ``make_taps`` returns it."""
+    """A network with the tensors to capture from it, for images of one size; ``make_taps`` returns it.
+
+    ``left_out`` contains the layers that a pattern matches and that have no map for the last images, with the reason.
+    ``broken`` is the error of a forward pass that breaks: layers before that can be captured. ``complete``: these are all
+    chosen layers.
+    """
 
     network: Model | nn.Module
     input_size: tuple[int, ...]
@@ -59,26 +57,23 @@ class CapturePlan:
     observed: ObservedPass
     trace: Trace
     preserved: PreservedModule
+    broken: BrokenPassError | None = None
+    complete: bool = True
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def module(self) -> nn.Module:
         """The torch module itself."""
         return self.preserved.module
 
+    def check_complete(self) -> None:
+        """Raise the error of a forward pass that breaks before all chosen layers have run.
 
-@dataclass(frozen=True)
-class Input:
-    """A batch (1, C, H, W) of one image, with the image and the part that the network sees, if there is an image."""
-
-    batch: Tensor
-    image: Image | None = None
-    seen: SeenImage | None = None
-    further: FurtherInputs = field(default_factory=FurtherInputs)
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """(C, H, W)."""
-        return tuple(self.batch.shape[1:])
+        Raises:
+            BrokenPassError: it does.
+        """
+        if self.broken is not None and not self.complete:
+            raise self.broken
 
 
 class StopPassError(BaseException):
@@ -96,6 +91,7 @@ class CaptureHooks:
             self.wanted.setdefault(tap.module, {}).setdefault(tap.run, []).append(tap)
         self.left = len(plan.taps.taps)
         self.runs: Counter[str] = Counter()
+        self.left_out: dict[str, str] = {}
         self.source = replace(source_of(plan.network), device=_device(plan.module))
         self.failed_outside = False
 
@@ -113,15 +109,32 @@ class CaptureHooks:
             yield
 
     def check_all_ran(self) -> None:
-        """Reject a forward pass that took another path than the observed one.
+        """Reject a forward pass that took another path than the observed one, if it misses a named layer or all.
 
         Raises:
-            KernelvizError: a requested run did not happen.
+            KernelvizError: a named run did not happen, or there is no map at all.
         """
-        missing = [tap.name for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
-        if missing:
-            why = "The forward pass took another path than the traced one."
-            raise KernelvizError(f"The layer {shown(missing[0])} did not run.", why)
+        missing = self._not_run
+        why = "The forward pass took another path than the traced one."
+        every = len(missing) + len(self.left_out) == len(self.plan.taps.taps)
+        if missing and (every or any(tap.named for tap in missing)):
+            first = next((tap for tap in missing if tap.named), missing[0])
+            raise KernelvizError(f"The layer {shown(first.name)} did not run.", why)
+        if self.left_out and every:
+            name, reason = next(iter(self.left_out.items()))
+            raise _no_map(name, reason)
+        self.left_out |= {tap.name: "it did not run for this image" for tap in missing}
+        self.plan.left_out.clear()
+        self.plan.left_out.update(self.left_out)
+
+    @property
+    def missing(self) -> list[str]:
+        """The tensors that were not captured so far."""
+        return [tap.name for tap in self._not_run]
+
+    @property
+    def _not_run(self) -> list[Tap]:
+        return [tap for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
 
     def _given(self, name: str) -> Any:
         def given(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -141,6 +154,10 @@ class CaptureHooks:
         tensors = tensors_in(values)
         for planned in self.wanted[name].get(run, ()):
             tap = self._of_this_shape(planned, tensors)
+            if not tap.named and self._is_empty(tap, tensors):
+                self.left_out[tap.name] = _no_values(self.plan.side, tensors[tap.part].shape)
+                self.left -= 1
+                continue
             for number, tensor in enumerate(self._parts(tap, tensors)):
                 rows = len(tensors[tap.part]) if len(self.given) == 1 and tap.layout.has_rows else 1
                 maps = self._maps(tap, tensor, self.given[number], rows)
@@ -150,6 +167,10 @@ class CaptureHooks:
             self.left -= 1
         if not self.left and not self.to_the_end:
             raise StopPassError
+
+    def _is_empty(self, tap: Tap, tensors: Sequence[Tensor]) -> bool:
+        """Whether the tensor has no values, as one row per box without boxes."""
+        return len(self.given) == 1 and tap.part < len(tensors) and 0 in tensors[tap.part].shape
 
     def _of_this_shape(self, tap: Tap, tensors: Sequence[Tensor]) -> Tap:
         """The tap for a map of another size than the traced one, as after a hook that resizes: it is (N, C, *axes)."""
@@ -174,10 +195,9 @@ class CaptureHooks:
         shape = shapes[tap.part] if tap.part < len(shapes) else ()
         if many == 1 and shape == one:
             return [tensors[tap.part].detach()]
+        if self._is_empty(tap, tensors):
+            raise _no_map(tap.name, _no_values(self.plan.side, shape))
         if many == 1 and tap.layout.has_rows and shape[1:] == one[1:]:
-            if not shape[0]:
-                what = f"The layer {shown(tap.name)} has no map for this image."
-                raise KernelvizError(what, f"Its output {shape_text(shape)} has no values.")
             return [tensors[tap.part].detach()[:1]]
         differing = [dim for dim in range(len(one)) if shape[dim] != one[dim]] if len(shape) == len(one) else []
         if many == 1 or len(differing) != 1 or shape[differing[0]] != many * one[differing[0]]:
@@ -216,6 +236,14 @@ class CaptureHooks:
                 *tap.notes,
             ),
         )
+
+
+def _no_values(side: Side, shape: Sequence[int]) -> str:
+    return f"its {side} {shape_text(tuple(shape))} has no values for this image"
+
+
+def _no_map(name: str, reason: str) -> KernelvizError:
+    return KernelvizError(f"The layer {shown(name)} has no map for this image.", f"{sentence(reason)}.")
 
 
 def _inside(module: nn.Module, name: str) -> nn.Module:
@@ -265,7 +293,7 @@ def classify(
 
 def capture_features(
     network: Model | nn.Module,
-    image: Image | Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+    image: Image | Tensor | Sequence[Any] | Mapping[str, Any],
     layers: str | Sequence[str] | None = None,
     *,
     on_map: OnMap | None = None,
@@ -279,8 +307,11 @@ def capture_features(
     Args:
         network: A ``Model``, or any module that takes one batch of images.
         image: An ``Image`` from ``read_image``, which is preprocessed for the model, or a tensor (C, H, W) or
-            (1, C, H, W); for networks whose convolutions have one or three axes (C, L) or (C, D, H, W). A tuple of tensors,
-            or ``{"x": tensor, "t": tensor}``, for a network that takes several; the first is the image.
+            (1, C, H, W); for networks whose convolutions have one or three axes (C, L) or (C, D, H, W). For a network that
+            takes several inputs a tuple of them, as ``network(*inputs)`` takes it, or a dict by name,
+            ``{"x": tensor, "t": 0.5}``; the first tensor with the axes of an image is the image. They may be numbers, None,
+            texts, and lists, tuples and dicts of these. A list is a single argument if ``forward`` requires only one, as
+            that of torchvision's detectors, ``([a, b],)`` in any case; its tensors are passed as they are.
         layers: Names (``layer1.0.act1``, ``name#2`` for a second run, ``name:0`` for a part of a tuple), shell patterns,
             or ``stage:0``; by default the first convolution and the stages. A module that contains others stands for
             its own output.
@@ -300,116 +331,20 @@ def capture_features(
     Raises:
         UnknownLayerError: there is no such layer.
         UsageError: a named layer has no map, or ``image`` is not an image that the network takes.
-        BrokenPassError: the forward pass failed in a layer, before all named layers had run; its ``maps`` are those of the
-            layers before.
+        BrokenPassError: the forward pass failed in a layer, before all chosen layers had run; its ``maps`` are those of the
+            layers before, ``missing`` names the others.
         KernelvizError: a named layer did not run, or it has no weights.
     """
     given = as_input(network, image, input_size=input_size, crop=crop)
     kept: list[FeatureMaps] = []
+    plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch, further=given.further)
     try:
-        plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch, further=given.further)
         run(plan, given, on_map or kept.append, to_the_end=False)
+        plan.check_complete()
     except BrokenPassError as error:
-        if not kept and isinstance(error.observed, ObservedPass):
-            complete = _capture_before(
-                error.observed, network, given, layers, on_map or kept.append, kind=kind, tap=tap
-            )
-            if complete:
-                return tuple(kept)
         error.maps = tuple(kept)
         raise
     return tuple(kept)
-
-
-def _capture_before(
-    observed: ObservedPass,
-    network: Model | nn.Module,
-    given: Input,
-    layers: str | Sequence[str] | None,
-    on_map: OnMap,
-    *,
-    kind: str,
-    tap: Side,
-) -> bool:
-    """Capture the maps before the layer in which a forward pass fails; return whether all named layers are before it."""
-    try:
-        plan = _plan(network, module_of(network), observed, given, layers, kind=kind, tap=tap)
-        run(plan, given, on_map, to_the_end=False)
-    except UnknownLayerError:
-        raise
-    except KernelvizError:  # a named layer has not run, or has no map
-        return False
-    return layers is not None and "it did not run" not in plan.taps.without.values()
-
-
-def as_input(
-    network: Model | nn.Module,
-    image: object,
-    *,
-    input_size: int | Sequence[int] | None = None,
-    crop: bool | None = None,
-) -> Input:
-    """The input of a network for an image.
-
-    Raises:
-        UsageError: ``image`` is neither image nor tensor, has another rank, or the preprocessing of the network is unknown.
-    """
-    if isinstance(image, Image):
-        if not isinstance(network, Model):
-            hint = "Give a tensor (C, H, W), or the Model that load_model returns."
-            raise UsageError("The preprocessing of this network is not known.", hint=hint)
-        image = image.read_by(len(network.source.preprocessing["mean"]))
-        batch, seen = prepare(network, image, input_size=input_size, crop=crop)
-        return Input(batch, image, seen)
-    if isinstance(image, tuple | list | Mapping):
-        return _several(network, image)
-    if not isinstance(image, Tensor):
-        hint = "kernelviz.read_image(path) reads one."
-        raise UsageError(f"The image must be an Image or a tensor, but got {type(image).__name__}.", hint=hint)
-    return Input(_as_batch(network, image))
-
-
-def _as_batch(network: Model | nn.Module, image: Tensor) -> Tensor:
-    """A batch of one from a tensor with or without the axis of the batch; the first convolution tells how many it has.
-
-    Raises:
-        UsageError: it is a batch of several, or has another rank.
-    """
-    rank = _axes_read(network)
-    ranks = {rank + 2, 3, 4}
-    is_batch = image.ndim == rank + 2 if rank != 1 else image.ndim == 4 or (image.ndim == 3 and image.shape[0] == 1)
-    batch = image if is_batch else image[None]
-    if batch.ndim not in ranks or batch.shape[0] != 1 or 0 in batch.shape:
-        axes = AXES[rank]
-        raise UsageError(f"The tensor must be ({axes}) or (1, {axes}), but got {shape_text(image.shape)}.")
-    return batch
-
-
-def _several(network: Model | nn.Module, inputs: Sequence[object] | Mapping[str, object]) -> Input:
-    """The input of a network that takes several tensors; the image is the first that has the axes of a convolution's input.
-
-    All of them have the axis of the batch if the image has it.
-
-    Raises:
-        UsageError: one is not a tensor, or they are batches of several images.
-    """
-    names = list(inputs) if isinstance(inputs, Mapping) else []
-    tensors: list[Any] = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
-    if not tensors or not all(isinstance(each, Tensor) for each in tensors):
-        kinds = ", ".join(type(each).__name__ for each in tensors) or "none"
-        what = f"Several inputs must be tensors, but got {kinds}."
-        raise UsageError(what, hint='Give (tensor, tensor), or by name {"x": tensor, "t": tensor}.')
-    rank = _axes_read(network)
-    image = next((at for more in (2, 1) for at, each in enumerate(tensors) if each.ndim == rank + more), 0)
-    batch = _as_batch(network, tensors[image])
-    given = tensors if batch.ndim == tensors[image].ndim else [each[None] for each in tensors]
-    return Input(batch, further=further_inputs(given, names, image))
-
-
-def _axes_read(network: Model | nn.Module) -> int:
-    """How many axes the kernels of the first convolution have; 2 without any."""
-    convolution = next((each for each in root_of(network).modules() if isinstance(each, CONVOLUTIONS)), None)
-    return len(convolution.kernel_size) if convolution else 2
 
 
 def make_taps(
@@ -424,37 +359,39 @@ def make_taps(
 ) -> CapturePlan:
     """Observe one forward pass of an image of ``input_size`` (C, H, W), and find the tensors that the patterns name.
 
-    A network that cannot be observed on ``meta`` is observed with ``batch``, if given; ``further`` are its other inputs.
+    A network that cannot be observed on ``meta`` is observed with ``batch``, if given; ``further`` are its other inputs. If
+    the forward pass breaks, the plan is for the chosen layers before that.
 
     Raises:
+        BrokenPassError: the forward pass breaks before any of the chosen layers.
         KernelvizError: as ``capture_features``.
     """
-    module = module_of(network)
-    with naming_next_size(network, input_size):
-        observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module), further)
+    module, broken = module_of(network), None
     given = Input(blank(input_size), further=further or FurtherInputs())
-    return _plan(network, module, observed, given, layers, kind=kind, tap=tap)
-
-
-def _plan(
-    network: Model | nn.Module,
-    module: nn.Module,
-    observed: ObservedPass,
-    given: Input,
-    layers: str | Sequence[str] | None,
-    *,
-    kind: str,
-    tap: Side,
-) -> CapturePlan:
-    """The tensors of an observed forward pass that the patterns name.
-
-    Raises:
-        KernelvizError: as ``capture_features``.
-    """
+    try:
+        with naming_next_size(network, input_size):
+            observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module), further)
+    except BrokenPassError as error:
+        if not isinstance(error.observed, ObservedPass):
+            raise
+        observed, broken = error.observed, error
+    check_batched(module, observed.visits, input_size)
     trace = as_trace(network, observed, given.size, fields=False)
-    taps = choose_taps(observed, trace, layers, kind=kind, side=tap)
-    plan = CapturePlan(network, given.size, taps, tap, observed, trace, PreservedModule(module))
+    taps = choose_taps(observed, trace, layers, kind=kind, side=tap, broken=broken is not None)
+    if broken is not None:
+        _add_missing(broken, taps.missing, [tap.name for tap in taps.taps])
+        if not taps.taps:
+            raise broken
+    complete = broken is None or (bool(layers) and not taps.missing)
+    plan = CapturePlan(network, given.size, taps, tap, observed, trace, PreservedModule(module), broken, complete)
     return _with_weights(plan, given, {layers} if isinstance(layers, str) else set(layers or ()))
+
+
+def _add_missing(error: BrokenPassError, names: Sequence[str], captured: Sequence[str]) -> None:
+    """State which of the chosen layers did not run, if others were captured."""
+    error.missing = tuple(dict.fromkeys(names))
+    if error.missing and captured:
+        error.why = f"{error.why.rstrip('.')}. Not captured: {few(error.missing)}."
 
 
 def _with_weights(plan: CapturePlan, given: Input, named: Collection[str] = ()) -> CapturePlan:
@@ -521,7 +458,12 @@ def run_batch(
     """
     capture = CaptureHooks(plan, given, on_map, to_the_end=to_the_end)
     whole = given[0] if len(given) == 1 else Input(torch.cat([each.batch for each in given]))
-    output = run_through(plan.preserved, whole, capture.hooks(plan.module), ours=lambda: capture.failed_outside)
+    try:
+        output = run_through(plan.preserved, whole, capture.hooks(plan.module), ours=lambda: capture.failed_outside)
+    except BrokenPassError as error:
+        captured = [tap.name for tap in plan.taps.taps if tap.name not in capture.missing]
+        _add_missing(error, [*capture.missing, *plan.taps.missing], captured)
+        raise
     capture.check_all_ran()
     if not isinstance(plan.network, Model):
         return tuple(() for _ in given)
@@ -534,7 +476,7 @@ def run_each(
     """As ``run_batch``; if the forward pass fails, the images run one by one, and each result may be an error.
 
     If ``on_map`` fails, only that image fails: its further maps are dropped, and the others continue. No map is reported
-    twice.
+    twice. If the forward pass breaks before all chosen layers, each image fails after the maps before that.
     """
     handed: set[tuple[int, str | None]] = set()
     failed: dict[int, KernelvizError] = {}
@@ -561,7 +503,11 @@ def run_each(
     except KernelvizError as error:
         single = len(given) == 1
         found = [error if single else failed.get(number) or alone(number) for number in range(len(given))]
-    return [failed.get(number, result) for number, result in enumerate(found)]
+    broken = None if plan.complete else plan.broken
+    return [
+        failed.get(number, result if broken is None or isinstance(result, KernelvizError) else broken)
+        for number, result in enumerate(found)
+    ]
 
 
 def run_through(
@@ -586,7 +532,7 @@ def run_through(
     with preserved.undisturbed(), hooks or nullcontext():
         try:
             batch = _fitting(given.batch, module)
-            return given.further.call(module, batch, lambda tensor: _fitting(tensor, module))
+            return given.further.call(module, batch, partial(_fitting, module=module, is_image=False))
         except StopPassError:
             return None
         except (KernelvizError, KeyboardInterrupt):
@@ -595,11 +541,13 @@ def run_through(
             if ours():
                 raise
             hint = "" if isinstance(network, PreservedModule) else next_size(network, given.size)
-            raise _pass_failed(error, module, given.size, hint) from error
+            raise broken_pass(error, module, given.size, hint) from error
 
 
-def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
-    """A copy of the batch with the device and dtype of the network; the first module may overwrite it.
+def _fitting(batch: Tensor, module: nn.Module, *, is_image: bool = True) -> Tensor:
+    """A copy of an input with the device and dtype of the network; the first module may overwrite it.
+
+    Whole numbers keep their type unless it ``is_image``.
 
     Raises:
         UsageError: the network is on ``meta``.
@@ -610,16 +558,5 @@ def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
     if like.is_meta:
         what = "The network was built without weights."
         raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
-    dtype = like.dtype if batch.is_floating_point() or batch.ndim > 2 else batch.dtype
+    dtype = like.dtype if batch.is_floating_point() or is_image else batch.dtype
     return batch.detach().to(device=like.device, dtype=dtype, copy=True)
-
-
-def _pass_failed(error: Exception, module: nn.Module, size: tuple[int, ...], hint: str) -> KernelvizError:
-    """The error for a failed forward pass, with a ``hint`` at a size that works if this one does not."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return KernelvizError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
-    sides = " × ".join(map(str, size))
-    if hint:
-        what = f"The network does not take an input of {sides}"
-        return InputSizeError(*failure_texts(what, module, error), hint)
-    return BrokenPassError(*failure_texts(f"The forward pass failed for an input of {sides}", module, error))

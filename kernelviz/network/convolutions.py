@@ -1,4 +1,4 @@
-"""The convolutions of a network, how to choose among them, and errors for names of other things."""
+"""The convolutions of a network."""
 
 from __future__ import annotations
 
@@ -9,27 +9,14 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from kernelviz.errors import NoConvolutionsError, UnknownLayerError, UsageError
-from kernelviz.network.model import Model, root_of, stage_names
-from kernelviz.network.selection import (
-    LISTED,
-    TAKE_ALL,
-    LayerMatch,
-    NetworkNames,
-    convolutions_of,
-    few,
-    inside_of,
-    match_layers,
-    members,
-    unknown_layer,
-    with_first_name,
-)
+from kernelviz.errors import NoConvolutionsError
+from kernelviz.network.model import Model, root_of
 from kernelviz.network.snapshot import is_scripted, undisturbed
 from kernelviz.records import ConvLayer
-from kernelviz.wording import nearest_names, shown
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -64,27 +51,6 @@ def experts_of(module: Any) -> int:
     return int(module.num_experts)
 
 
-def _not_a_convolution(network: Model | nn.Module, names: list[str], pattern: str) -> UnknownLayerError:
-    """The error for a pattern that names none of the convolutions called ``names``."""
-    root = root_of(network)
-    others = {name or type(root).__name__: module for name, module in root.named_modules()}
-    others = {name: module for name, module in others.items() if name not in names}
-    if pattern in others:
-        inside = inside_of(names, pattern)
-        why = f"The convolutions inside it: {few(inside)}." if inside else ""
-        what = obstacle(others[pattern]) or f"is {_with_article(others[pattern])}, not a convolution"
-        return UnknownLayerError(f"The layer {shown(pattern)} {what}.", why, _try_layer(inside or names))
-    match = match_layers(pattern, [*names, *others], ()) if not pattern.startswith("stage:") else None
-    if match and members(match, names):
-        what = f"{shown(pattern)} is a pattern, not the name of one layer."
-        return UnknownLayerError(what, hint="Choose the layers with select_layers first.")
-    if match:
-        kinds = list(dict.fromkeys(_with_article(others[name]) for name in match.names))
-        what = f"What matches {shown(pattern)} is not a convolution, but {few(kinds)}."
-        return UnknownLayerError(what, hint=_try_layer(names))
-    return unknown_layer(pattern, names, _try_layer(nearest_names(names, pattern) or names))
-
-
 def obstacle(module: nn.Module) -> str:
     """Why the kernels of a convolving module cannot be read; empty for other modules."""
     kind = str(getattr(module, "original_name", "")) if is_scripted(module) else type(module).__name__
@@ -117,142 +83,13 @@ def no_convolutions(network: Model | nn.Module) -> NoConvolutionsError:
     )
 
 
-def _try_layer(names: list[str]) -> str:
-    return f"Try `--layer {shown(names[0])}`; {TAKE_ALL}."
-
-
-def _with_article(module: nn.Module) -> str:
-    kind = type(module).__name__
-    return f"{'an' if kind[:1] in set('AEIOU') else 'a'} {kind}"
-
-
-def find_layer(network: Model | nn.Module, name: str) -> tuple[str, nn.Module]:
-    """The one convolution, pool or other module that a pattern names, and its name.
-
-    A module that contains exactly one convolution or pool means that one. An expert, ``name:0``, means the layer that
-    mixes them. A network that is itself one layer is called by its class.
-
-    Raises:
-        UnknownLayerError: there is no such module, stage or expert.
-        UsageError: the pattern means several layers.
-    """
-    root = root_of(network)
-    modules = {path: module for path, module in root.named_modules() if path}
-    if name not in modules:
-        name = with_first_name(name, first_names(network))
-    if not modules and name in ("", type(root).__name__):
-        return "", root
-    match = match_layers(name, modules, _stages(network), parts=True, hint=LISTED)
-    if match is None and name == type(root).__name__:  # the network itself
-        match = LayerMatch(tuple(modules))
-    if match is None or match.run is not None or not _is_part(modules[match.names[0]], match.part):
-        raise unknown_layer(name, modules, LISTED)
-    inside = list(dict.fromkeys(path for container in match.names for path in _windows_inside(modules, container)))
-    found = inside or match.names
-    if len(found) > 1:
-        what = f"{shown(name)} matches {len(found)} layers."
-        if len(match.names) == 1:
-            container = match.names[0]
-            content = f"{_with_article(modules[container])} with {len(found)} convolutions and pools"
-            what = f"The layer {shown(container)} is {content}."
-        raise UsageError(what, "Only one can be explained at a time.", f"Choose one of them: {few(found)}.")
-    return found[0], modules[found[0]]
-
-
-def _is_part(module: nn.Module, part: int | None) -> bool:
-    """Whether a module has this part, an expert; every module has the part None, all of it."""
-    return part is None or (is_conditional(module) and part < experts_of(module))
-
-
-def nearest_convolution(network: Model | nn.Module, name: str) -> str:
-    """A hint at the convolution with the nearest name; empty if the network has none."""
-    nearest = nearest_names([layer.name for layer in list_layers(network)], name, count=1)
-    return f"Choose a convolution, for example {shown(nearest[0])}." if nearest else ""
-
-
-def _windows_inside(modules: Mapping[str, nn.Module], name: str) -> list[str]:
-    """The outermost convolutions and pools in the module of this name; that name alone if it is one."""
-    found: list[str] = []
-    for path in inside_of(modules, name):
-        if _is_window(modules[path]) and not any(path.startswith(f"{outer}.") for outer in found):
-            found.append(path)
-    return found
-
-
-def window_names(root: nn.Module) -> list[str]:
-    """The names of all convolutions and pools, also of those inside each other."""
-    return [path for path, module in root.named_modules() if path and _is_window(module)]
-
-
-def _is_window(module: nn.Module) -> bool:
-    is_pool = "Pool" in type(module).__name__ and not any(module.children())
-    return is_pool or isinstance(module, CONVOLUTIONS) or is_conditional(module)
-
-
 def list_layers(network: Model | nn.Module) -> list[ConvLayer]:
     """The convolutions of a network in the order of their definition.
 
     A network that is a single convolution names it by its class, ``Conv2d``. Each expert of a CondConv2d is listed
     separately, as ``name:0``. Lazy convolutions that never ran have no shape yet and are left out.
     """
-    return [_record(name, *found) for name, found in _convolutions(network).items()]
-
-
-def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> list[ConvLayer]:
-    """The convolutions that the patterns name, each once; without patterns the first one that a forward pass meets.
-
-    A pattern is an exact name, a shell pattern over dotted names (``*`` crosses dots), or ``stage:0``, ``stage:-1``. A
-    module that contains others stands for the convolutions inside it, a CondConv2d for its experts. The matches of one
-    pattern are in the order of definition.
-
-    Raises:
-        UnknownLayerError: a pattern matches nothing, or no convolution.
-        NoConvolutionsError: the network has no convolutions.
-    """
-    convolutions = _convolutions(network)
-    if not convolutions:
-        raise no_convolutions(network)
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    if not patterns:
-        size = network.input_size if isinstance(network, Model) else None
-        chosen = [first_convolution(network, size) or next(iter(convolutions))]
-    else:
-        chosen = [name for pattern in patterns for name in _matches(network, list(convolutions), pattern)]
-    return [_record(name, *convolutions[name]) for name in dict.fromkeys(chosen)]
-
-
-def left_out(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> dict[str, str]:
-    """The convolving modules that match the patterns but whose kernels cannot be read: the reason for each name."""
-    modules = {name: module for name, module in root_of(network).named_modules() if name}
-    obstacles = {
-        name: why
-        for name, module in modules.items()
-        if not is_conditional(module)
-        and not is_quantised(module)
-        and (not isinstance(module, CONVOLUTIONS) or _is_lazy(module))
-        if (why := obstacle(module))
-    }
-    patterns = [patterns] if isinstance(patterns, str) else patterns or ()
-    matches = [match_layers(pattern, modules, _stages(network)) for pattern in patterns]
-    chosen = {name for match in matches if match for name in members(match, list(obstacles))}
-    return {name: why for name, why in obstacles.items() if name in chosen}
-
-
-def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, nn.Module]:
-    """The convolution with this exact name: its record and its module.
-
-    Raises:
-        UnknownLayerError: there is none.
-        NoConvolutionsError: the network has no convolution at all.
-    """
-    convolutions = _convolutions(network)
-    if not convolutions:
-        raise no_convolutions(network)
-    if name not in convolutions:
-        name = with_first_name(name, first_names(network))
-    if name not in convolutions:
-        raise _not_a_convolution(network, list(convolutions), name)
-    return _record(name, *convolutions[name]), convolutions[name][0]
+    return [convolution_record(name, *found) for name, found in convolutions_by_name(network).items()]
 
 
 def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | None) -> str | None:
@@ -261,7 +98,7 @@ def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | 
     The forward pass runs on zeros of ``input_size``, (C, H, W), and ends at that convolution. Without ``input_size``, or if
     the forward pass fails earlier, the result is the first convolution in the order of definition.
     """
-    root, convolutions = root_of(network), _convolutions(network)
+    root, convolutions = root_of(network), convolutions_by_name(network)
     first = next(iter(convolutions), None)
     state = [*root.parameters(), *root.buffers()]
     if first is None or input_size is None or any(is_lazy(tensor) for tensor in state):
@@ -304,23 +141,25 @@ def _stopping_at(convolutions: dict[str, nn.Module]) -> Iterator[None]:
         yield
 
 
-def _convolutions(network: Model | nn.Module) -> dict[str, tuple[nn.Module, int | None]]:
+def convolutions_by_name(network: Model | nn.Module) -> dict[str, tuple[nn.Module, int | None]]:
     """The convolutions that have a shape, by name, in the order of definition, each with the number of its expert."""
     found: dict[str, tuple[nn.Module, int | None]] = {}
     for path, module in root_of(network).named_modules():
         name = path or type(module).__name__
         if is_conditional(module):
             found |= {f"{name}:{expert}": (module, expert) for expert in range(experts_of(module))}
-        elif is_quantised(module) or (isinstance(module, CONVOLUTIONS) and not _is_lazy(module)):
+        elif is_quantised(module) or (isinstance(module, CONVOLUTIONS) and not is_lazy_layer(module)):
             found[name] = module, None
     return found
 
 
-def _is_lazy(module: nn.Module) -> bool:
+def is_lazy_layer(module: nn.Module) -> bool:
+    """Whether a module has parameters without a shape, before its first forward pass."""
     return any(is_lazy(parameter) for parameter in module.parameters(recurse=False))
 
 
-def _record(name: str, module: Any, expert: int | None) -> ConvLayer:
+def convolution_record(name: str, module: Any, expert: int | None) -> ConvLayer:
+    """The record of a convolution, or of one expert."""
     transposed = isinstance(module, TRANSPOSED) or getattr(module, "transposed", False)
     bias = module.bias() if is_quantised(module) else module.bias
     channels = (module.in_channels, module.out_channels) if transposed else (module.out_channels, module.in_channels)
@@ -355,21 +194,3 @@ def _padding(module: Any) -> tuple[int, ...] | Literal["same"]:
     if module.padding == "same" or pads_by_itself:
         return "same"
     return (0,) * len(module.kernel_size) if module.padding == "valid" else tuple(module.padding)
-
-
-def _stages(network: Model | nn.Module) -> tuple[str, ...]:
-    return network.stages if isinstance(network, Model) else stage_names(network)
-
-
-def _matches(network: Model | nn.Module, names: list[str], pattern: str) -> list[str]:
-    """The names of convolutions that one pattern means, at least one."""
-    found = convolutions_of(pattern, names, names_of(network), _try_layer(names))
-    if not found:
-        raise _not_a_convolution(network, names, pattern)
-    return found
-
-
-def names_of(network: Model | nn.Module) -> NetworkNames:
-    """The names by which layers of a network are chosen."""
-    modules = tuple(name for name, _ in root_of(network).named_modules() if name)
-    return NetworkNames(modules, _stages(network), first_names(network))

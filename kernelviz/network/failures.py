@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from kernelviz.wording import counted, reason_text, shown
+from kernelviz.errors import BrokenPassError, InputSizeError
+from kernelviz.wording import AXES, READS, counted, form_of, reason_text, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
 
@@ -37,9 +40,76 @@ def _short(filename: str) -> str:
     return shown(filename)
 
 
-def failure_texts(what: str, network: nn.Module, error: BaseException) -> tuple[str, str]:
-    """``what`` with the layer in which a forward pass failed, and the text of the error with the line that raised it."""
-    layer, where, reason = broken_layer(network, error), raised_at(error), reason_text(error)
+def broken_pass(error: BaseException, network: nn.Module, size: Sequence[int], hint: str = "") -> BrokenPassError:
+    """The error for a forward pass of an image of ``size`` (C, H, W) that failed.
+
+    It is an ``InputSizeError`` if a shape is the trouble, or if there is a ``hint`` at a size that the network takes.
+    """
+    sides = " × ".join(map(str, size))
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return BrokenPassError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
+    if wrong := _wrong_inputs(network, error):
+        return BrokenPassError(*wrong)
+    if isinstance(error, RuntimeError) and _DATA_TYPE.search(reason_text(error)):
+        what = "The network does not take an input of its own data type"
+        hint = "Convert all of it to one data type first, for example with .float()."
+        return BrokenPassError(*failure_texts(what, network, error), hint)
+    if hint or _is_of_shapes(error):
+        texts = failure_texts(f"The network does not take an input of {sides}", network, error)
+        return InputSizeError(*texts, hint or _fitting_input(network, error, size))
+    what = f"The forward pass failed for an input of {sides}"
+    return BrokenPassError(*failure_texts(what, network, error, with_type=True))
+
+
+_DATA_TYPE = re.compile(r"\bdtype\b|scalar types?|same type")
+_SHAPES = re.compile(
+    r"\b(sizes?|shapes?|dims?|dimensions?|dimensional|channels?|heights?|widths?|lengths?|resolutions?|divisible|multiple"
+    r"|broadcast\w*|elements|strides?|[1-5]D)\b|mat1 and mat2|must match|too small|kernel size|index out of range",
+    re.IGNORECASE,
+)
+
+
+def _is_of_shapes(error: BaseException) -> bool:
+    """Whether the shapes of tensors are the trouble, by the text of an error or the condition of an assertion."""
+    if not isinstance(error, RuntimeError | ValueError | IndexError | AssertionError) or isinstance(
+        error, NotImplementedError | RecursionError
+    ):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    condition = frames[-1].line or "" if isinstance(error, AssertionError) and frames else ""
+    return bool(_SHAPES.search(f"{error} {condition}")) and "index out of range in self" not in str(error)
+
+
+def _fitting_input(network: nn.Module, error: BaseException, size: Sequence[int]) -> str:
+    """A hint at an input that fits the layer in which a forward pass broke, if that reads the input itself."""
+    _, layer, tensors = _broken_at(network, error)
+    shape = tuple(tensors[0].shape) if tensors else ()
+    if layer is None:  # the network is a single layer, or its own forward broke
+        layer, shape = network, tuple(size)
+    named = re.search(r"(?:Conv|Pool|Norm)\w*([123])d$", type(layer).__name__)
+    axes = int(named[1]) if named else len(size) - 1
+    if axes != len(size) - 1 and shape[-len(size) :] == tuple(size):
+        return f"The network reads {READS[axes]}: give one, {form_of(axes)}."
+    channels = _channels_of(layer)
+    if channels and len(size) - 1 in AXES and shape[-len(size) :] == tuple(size) and size[0] != channels:
+        form = AXES[len(size) - 1].replace("C", str(channels))
+        return f"The network reads {counted(channels, 'channel')}: give ({form}) or (1, {form})."
+    return "Give the input size that the network was built for."
+
+
+def _channels_of(layer: Any) -> int | None:
+    """How many channels a convolution or a norm reads; None for other layers."""
+    facts = {} if layer is None else vars(layer)
+    channels = facts.get("in_channels", facts.get("num_features"))
+    return channels if isinstance(channels, int) else None
+
+
+def failure_texts(what: str, network: nn.Module, error: BaseException, *, with_type: bool = False) -> tuple[str, str]:
+    """``what`` with the layer in which a forward pass failed, and the text of the error with the line that raised it.
+
+    ``with_type`` puts the type of the error before its text.
+    """
+    layer, where, reason = broken_layer(network, error), raised_at(error), reason_text(error, with_type=with_type)
     return (
         f"{what}: {layer}." if layer else f"{what}.",
         f"{reason.rstrip('.')}. Raised in {where}." if where else reason,
@@ -51,6 +121,12 @@ def broken_layer(network: nn.Module, error: BaseException) -> str:
 
     Empty if it is the network itself, or unknown.
     """
+    name, layer, tensors = _broken_at(network, error)
+    return "" if layer is None else f"{shown(name)} ({_kind(layer)}){_got(layer, tensors)}"
+
+
+def _broken_at(network: nn.Module, error: BaseException) -> tuple[str, Any, list[torch.Tensor]]:
+    """The innermost module whose forward pass raised an error: its name, itself, and the tensors that it got."""
     names = {id(module): name for name, module in network.named_modules()}
     layer: Any = None
     tensors: list[torch.Tensor] = []
@@ -64,29 +140,39 @@ def broken_layer(network: nn.Module, error: BaseException) -> str:
         elif module is not layer:
             tensors = []  # its forward is called directly
         layer = module
-    return "" if layer is None else f"{shown(names[id(layer)])} ({_kind(layer)}){_got(layer, tensors)}"
+    return names.get(id(layer), ""), layer, tensors
 
 
-def wrong_inputs(network: nn.Module, error: BaseException) -> str:
-    """``The network takes 2 inputs: x, y.`` if the error is that of a call with too few or too many; else empty."""
-    call = r"(\S+\.)?forward\(\) (missing|takes|got)"
-    if not isinstance(error, TypeError) or not re.match(call, reason_text(error), re.IGNORECASE):
-        return ""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "_call_impl"]
-    if len({id(frame.f_locals.get("self")) for frame in frames}) != 1:
-        return ""  # it is a module inside
-    kinds = inspect.Parameter
+def _wrong_inputs(network: nn.Module, error: BaseException) -> tuple[str, str, str] | None:
+    """``The network takes 2 inputs: x, y.`` if the error is that of a call with other inputs; else None."""
+    if not isinstance(error, TypeError):
+        return None
+    calls = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "_call_impl"]
     parameters = [
-        each for each in inspect.signature(network.forward).parameters.values() if each.kind is not kinds.VAR_KEYWORD
+        each
+        for each in inspect.signature(network.forward).parameters.values()
+        if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
     ]
-    needed = [each.name for each in parameters if each.default is kinds.empty and each.kind is not kinds.VAR_POSITIONAL]
-    return f"The network takes {counted(len(needed), 'input')}: {', '.join(needed)}."
+    needed = [each.name for each in parameters if each.default is each.empty]
+    takes = f"The network takes {counted(len(needed), 'input')}: {', '.join(needed)}"
+    reason = reason_text(error)
+    if re.match(r"(\S+\.)?forward\(\) (missing|takes|got)", reason, re.IGNORECASE):
+        inside = len({id(frame.f_locals.get("self")) for frame in calls}) != 1  # it is a module inside
+        return None if inside else (f"{takes}.", f"{reason.rstrip('.')}.", SEVERAL_INPUTS)
+    arguments: list[Any] = [frame.f_locals.get("args") or (None,) for frame in calls] or [(None,)]
+    first, last = arguments[0][0], arguments[-1][0]
+    if isinstance(first, tuple | list | dict) and first is last and _is_of_torch(calls[-1].f_locals.get("self")):
+        kind = type(first).__name__  # that a layer of torch got as it is
+        what = f"{takes}. It is a tensor, but got a {kind} of {len(first)}."
+        return what, "", "Give the tensor alone, or a tuple of the arguments of forward; a list is one argument."
+    return None
 
 
-SEVERAL_INPUTS = (
-    "In Python, give a tuple of tensors or a dict of names and tensors; to trace, also their sizes: "
-    "[(3, 32, 32), (3, 32, 32)]."
-)
+def _is_of_torch(module: object) -> bool:
+    return type(module).__module__.startswith("torch.nn.")
+
+
+SEVERAL_INPUTS = "In Python, give a tuple of them, or a dict by name; to trace, a tuple of their sizes."
 
 
 def _kind(layer: Any) -> str:

@@ -13,16 +13,9 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.errors import UsageError
-from kernelviz.network.convolutions import (
-    experts_of,
-    find_convolution,
-    first_convolution,
-    is_quantised,
-    left_out,
-    list_layers,
-    names_of,
-)
+from kernelviz.network.convolutions import experts_of, first_convolution, is_quantised, list_layers
 from kernelviz.network.model import Model, missing_weights, without_weights
+from kernelviz.network.named import find_convolution, left_out, names_of
 from kernelviz.network.selection import without_expert
 from kernelviz.network.snapshot import undisturbed
 from kernelviz.network.stored_kernels import StoredKernels, StoredTensors, opened, stored_bank

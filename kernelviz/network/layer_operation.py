@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from kernelviz.arithmetic.operations import Convolution, TransposedConvolution
-from kernelviz.errors import KernelvizError, NeedsValuesError, UsageError
+from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
 from kernelviz.network.capture import StopPassError
-from kernelviz.network.convolutions import find_layer, nearest_convolution, window_names
 from kernelviz.network.model import root_of
+from kernelviz.network.named import find_layer, nearest_convolution, window_names
 from kernelviz.network.snapshot import PreservedModule, preserved_random_state
 from kernelviz.network.tracing.trace import as_trace, checked_size, with_sure_sizes
 from kernelviz.network.tracing.watch import ObservedPass, blank_batch, naming_next_size, observe_pass, on_meta
 from kernelviz.network.units import (
+    ONLY_FIRST_RUN,
     WHOLE,
     CallRecorder,
     RecordedCall,
     WindowRecorder,
     added_padding,
+    check_runs,
     is_global,
     pair_of,
     pooling_of,
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.arithmetic.windows import Pair
     from kernelviz.network.model import Model
+    from kernelviz.network.named import NamedLayer
     from kernelviz.traces import Trace, TracedLayer
 
 
@@ -44,11 +48,11 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     """The convolution or pool that runs in a layer for an image of ``input_size`` (C, H, W); needs no weights.
 
     All sizes are those of the actual run, including padding that the layer adds itself (``same`` of TensorFlow), on the
-    side where it was added. If a layer runs several times, they are those of the first run. A module that contains exactly
-    one convolution or pool means that one.
+    side where it was added. If a layer runs several times, they are those of the first run, or of the second for
+    ``name#2``. A module that contains exactly one convolution or pool means that one.
 
     Raises:
-        UnknownLayerError: there is no such layer.
+        UnknownLayerError: there is no such layer, or no such run of it.
         UsageError: the layer is neither a convolution nor a pool, contains several of them, or has three axes.
         KernelvizError: the network does not take such an input, or the layer does not run.
     """
@@ -59,27 +63,29 @@ def operation_and_trace(
     network: Model | nn.Module, layer: str, input_size: Sequence[int] | None = None
 ) -> tuple[LayerOperation, Trace | None]:
     """The ``layer_operation``, and the trace that it is from; None if that forward pass did not end."""
-    name, module = find_layer(network, layer)
-    title = name or type(module).__name__
     size = checked_size(network, input_size)
+    found = find_layer(network, layer, size)
+    name, title, kind = found.name, found.title, type(found.module).__name__
     observed, whole = _observed(network, size, name)
     traced = with_sure_sizes(as_trace(network, observed, size), observed, root_of(network))
-    record = next((one for one in traced.layers if one.name == title), None)
+    record = next((one for one in traced.layers if one.name == (name or kind)), None)
     if name not in observed.visits:
         raise KernelvizError(
             f"The layer {shown(title)} did not run.", "The network contains it, but the forward pass does not reach it."
         )
+    check_runs(found, len(observed.visits[name].given), layer)
     image = blank_batch(root_of(network), size) if observed.network is root_of(network) else None
-    call, output = _ran(observed.network, name, size, image)
+    call, output = _ran(observed.network, found, size, image)
     if record is None or call is None:
         hint = "`kernelviz layers MODEL --kind conv` lists the convolutions, `--kind pool` the pools."
-        raise UsageError(
-            f"The layer {shown(title)} is a {type(module).__name__}, neither a convolution nor a pool.", hint=hint
-        )
+        raise UsageError(f"The layer {shown(title)} is a {kind}, neither a convolution nor a pool.", hint=hint)
     if output != tuple(call.output.shape):
-        what = f"The layer {shown(title)} is a {type(module).__name__}, which does more than convolve or pool."
+        what = f"The layer {shown(title)} is a {kind}, which does more than convolve or pool."
         raise UsageError(what, hint=nearest_convolution(network, title))
-    return _layer_operation(record, call, traced), traced if whole else None
+    record = replace(record, name=title)
+    if found.run:
+        record = replace(record, output_shape=tuple(call.output.shape[1:]), field=None, lost=ONLY_FIRST_RUN)
+    return _layer_operation(record, call, traced, found.run), traced if whole else None
 
 
 def window_operations(network: Model, traced: Trace) -> tuple[list[str], dict[str, LayerOperation]]:
@@ -103,20 +109,21 @@ def window_operations(network: Model, traced: Trace) -> tuple[list[str], dict[st
     return names, found
 
 
-def _layer_operation(row: TracedLayer, call: RecordedCall, traced: Trace) -> LayerOperation:
-    """The operation of a row of a trace.
+def _layer_operation(row: TracedLayer, call: RecordedCall, traced: Trace, run: int = 0) -> LayerOperation:
+    """The operation of a row of a trace, in one run of it.
 
     Raises:
         UsageError: it has three axes.
     """
     operation, notes = _operation(row.name, call)
     if row.runs > 1:
-        notes.append(f"it runs {row.runs} times in a pass; these are the sizes of the first")
+        which = f"run {run + 1}" if run else "the first"
+        notes.append(f"it runs {row.runs} times in a pass; these are the sizes of {which}")
     return LayerOperation(row, operation, traced.input_size, traced.source, tuple(notes))
 
 
 def _observed(network: Model | nn.Module, size: tuple[int, ...], name: str) -> tuple[ObservedPass, bool]:
-    """The observed forward pass, and whether it ended; one that has no values is enough if the layer ran before.
+    """The observed forward pass, and whether it ended; one that breaks is enough if the layer ran before.
 
     Raises:
         KernelvizError: the network does not take such an input.
@@ -125,27 +132,27 @@ def _observed(network: Model | nn.Module, size: tuple[int, ...], name: str) -> t
     try:
         with naming_next_size(network, size):
             return observe_pass(module, size, blank_batch(module, size)), True
-    except NeedsValuesError as error:
+    except BrokenPassError as error:
         if not isinstance(error.observed, ObservedPass) or name not in error.observed.visits:
             raise
         return error.observed, False
 
 
 def _ran(
-    network: nn.Module, name: str, size: Sequence[int], image: Tensor | None
+    network: nn.Module, layer: NamedLayer, size: Sequence[int], image: Tensor | None
 ) -> tuple[RecordedCall | None, tuple[int, ...] | None]:
     """The one convolution or pool that runs in a layer of an observed network, and the shape of the layer's output.
 
     ``image`` is a batch for the network itself; None if it is a copy on ``meta``.
     """
-    recorder = CallRecorder()
+    recorder = CallRecorder(layer.run)
     if image is None:
         like = next((tensor for tensor in network.parameters() if tensor.is_floating_point()), torch.empty(0))
         image = torch.empty(1, *size, dtype=like.dtype, device="meta")
     with (
         no_warnings(),
         PreservedModule(network).undisturbed(),
-        recorder.within(dict(network.named_modules())[name]),
+        recorder.within(dict(network.named_modules())[layer.name]),
         contextlib.suppress(StopPassError),
     ):
         network(image)

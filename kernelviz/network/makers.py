@@ -19,7 +19,8 @@ from kernelviz.traces import Maker
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from kernelviz.network.capture import CapturePlan, Input
+    from kernelviz.network.capture import CapturePlan
+    from kernelviz.network.inputs import Input
 
 
 _KEEPING = frozenset({

@@ -62,7 +62,7 @@ from kernelviz.network.weights.searching import find_weights
 from kernelviz.notebook import record_repr
 from kernelviz.records import INTERPOLATIONS, Source, Weights, check_positive
 from kernelviz.threads import MOST_THREADS, no_warnings, processors
-from kernelviz.wording import reason_text, shown
+from kernelviz.wording import AXES, READS, reason_text, shown
 
 if TYPE_CHECKING:
     import os
@@ -485,6 +485,15 @@ def stage_names(module: nn.Module) -> tuple[str, ...]:
     return tuple(str(stage["module"]) for stage in stages if isinstance(stage, dict) and "module" in stage)
 
 
+def named_stages(network: Model | nn.Module) -> tuple[str, ...] | None:
+    """The stages that a network names; None if it names none, and ``tracing.stages`` finds them.
+
+    A network of timm has those of timm, or none.
+    """
+    stages = network.stages if isinstance(network, Model) else stage_names(network)
+    return stages if stages or hasattr(root_of(network), "pretrained_cfg") else None
+
+
 def _pretrained_model(spec: ModelSpec, stall_timeout: StallTimeout, progress: Progress, *, refresh: bool) -> Model:
     """The network with its published weights: from its directory, the cache, pip or the hub; with ``refresh`` the hub."""
     if spec.directory:
@@ -705,10 +714,6 @@ def _with_input_size(model: Model, spec: ModelSpec, size: Sequence[int]) -> Mode
     return replace(model, input_size=wanted, source=replace(model.source, preprocessing=facts))
 
 
-AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
-"""The axes of an input of a network, by the number of those that its convolutions move along."""
-
-
 def full_size(model: Model, size: Sequence[int]) -> tuple[int, ...]:
     """The size of an input with its channels, those of the model unless ``size`` has them; one side means a square.
 
@@ -725,11 +730,8 @@ def full_size(model: Model, size: Sequence[int]) -> tuple[int, ...]:
     if len(sides) not in (axes, axes + 1) or min(sides) < 1:
         full = AXES[axes]
         what = f"The input size must be ({full}) or ({full.partition(', ')[2]}), but got {shown(repr(size))}."
-        raise UsageError(what, f"{model.source.model} reads {_READS[axes]}.")
+        raise UsageError(what, f"{model.source.model} reads {READS[axes]}.")
     return sides if len(sides) == axes + 1 else (model.input_size[0], *sides)
-
-
-_READS = {1: "signals", 2: "images", 3: "volumes"}
 
 
 def check_reads_images(model: Model) -> None:
@@ -740,7 +742,7 @@ def check_reads_images(model: Model) -> None:
     """
     axes = len(model.input_size) - 1
     if axes != 2:
-        what = f"{model.source.model} reads {_READS[axes]} ({AXES[axes]}), not images."
+        what = f"{model.source.model} reads {READS[axes]} ({AXES[axes]}), not images."
         hint = f"In Python, capture_features takes a tensor ({AXES[axes]})."
         raise UsageError(what, f"Its first convolution has {axes} {'axis' if axes == 1 else 'axes'}.", hint)
 
@@ -852,12 +854,21 @@ def _data_config(module: nn.Module, spec: ModelSpec) -> tuple[dict[str, Any], tu
         return config, ()
     config["crop_pct"] = 1.0
     known = torchvision_preprocessing(spec.architecture, spec.tag) if spec.library == "torchvision" else {}
+    config["input_size"] = usual_input_size(module)
+    channels = config["input_size"][0]
+    config |= {key: _for_channels(config[key], channels) for key in ("mean", "std")}
+    return config | known, tuple(name for name in _GUESSED if name not in known)
+
+
+def usual_input_size(module: nn.Module) -> tuple[int, ...]:
+    """The input that is assumed for a network: (C, 224, 224), or (C, 16000) and (C, 16, 112, 112) for one and three axes.
+
+    The first convolution shows the channels and the axes.
+    """
     convolutions = (each for each in module.modules() if isinstance(each, _CONVOLUTIONS) and not is_lazy(each.weight))
     first = next(convolutions, None)
     channels, axes = (first.in_channels, len(first.kernel_size)) if first else (3, 2)
-    config["input_size"] = (channels, *_USUAL_SIDES[axes])
-    config |= {key: _for_channels(config[key], channels) for key in ("mean", "std")}
-    return config | known, tuple(name for name in _GUESSED if name not in known)
+    return (channels, *_USUAL_SIDES[axes])
 
 
 _USUAL_SIDES = {1: (16_000,), 2: (224, 224), 3: (16, 112, 112)}

@@ -4,9 +4,9 @@ A pattern is the first of these that applies:
 
 1. the exact dotted name of a module, ``layer1.0.conv1``; of a module with several names any of them, and a network that
    is a single layer, or has parameters of its own, is named by its class;
-2. such a name with a run or a part, where these exist: ``name#2`` is the second run, ``name:0`` the first tensor of a
-   tuple, or the first expert of a CondConv2d;
-3. a stage as timm numbers them, ``stage:0`` or ``stage:-1``;
+2. such a name with a run or a part: ``name#2`` is the second run, ``name:0`` the first tensor of a tuple, or the first
+   expert of a CondConv2d. Kernels are the same in every run: there ``name#2`` means the kernels of ``name``;
+3. a stage, ``stage:0`` or ``stage:-1``, as timm numbers them, or as ``tracing.stages`` finds them in other networks;
 4. a shell pattern over dotted names, in which ``*`` crosses dots.
 
 A module that contains other modules selects the convolutions inside it in ``kernels`` and ``match``, and its only
@@ -16,13 +16,12 @@ modules of that kind inside it. In ``layers`` it selects the modules inside it, 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from kernelviz.errors import UnknownLayerError
-from kernelviz.wording import nearest_text, shown
+from kernelviz.wording import nearest_text, shown, split_name, stage_index
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -31,7 +30,6 @@ TAKE_ALL = "`--layer '*'` takes all of them"
 LISTED = "`kernelviz layers MODEL` lists all layers."
 
 _STAGE = "stage:"
-_PART = re.compile(r"(?P<module>.*?)(?:#(?P<run>\d{1,6}))?(?::(?P<part>\d{1,6}))?")
 _MOST_LISTED = 3
 
 
@@ -50,28 +48,26 @@ class LayerMatch:
     stage: int | None = None
 
 
-def match_layers(
-    pattern: str, modules: Collection[str], stages: Sequence[str], *, parts: bool = False, hint: str = ""
-) -> LayerMatch | None:
+def match_layers(pattern: str, modules: Collection[str], stages: Sequence[str], *, hint: str = "") -> LayerMatch | None:
     """The modules that a pattern names; None if there are none.
 
     Args:
         pattern: As described for this module.
         modules: The names to choose from, in the order of their definition.
         stages: The modules that ``stage:0``, ``stage:1``, ... mean.
-        parts: Whether ``name#2`` and ``name:0`` mean a run and a part of a module.
         hint: What to do instead, for the error.
 
     Raises:
-        UnknownLayerError: there is no such stage.
+        UnknownLayerError: there is no such stage, or no run 0.
     """
     if pattern in modules:
         return LayerMatch((pattern,))
-    found = _PART.fullmatch(pattern) if parts else None
-    if found and found["module"] in modules:
-        run, part = (None if number is None else int(number) for number in found.group("run", "part"))
-        return LayerMatch((found["module"],), run=None if run is None else run - 1, part=part)
-    if pattern.startswith(_STAGE):
+    module, run, part = split_name(pattern)
+    if module in modules:
+        if run == -1:
+            raise UnknownLayerError(f"There is no {shown(pattern)}: runs are counted from 1.", hint=hint)
+        return LayerMatch((module,), run=run, part=part)
+    if is_stage(pattern):
         index = _stage_index(pattern, stages, hint)
         if stages[index] not in modules:
             why = f"The network calls this stage {shown(stages[index])}, but has no such module."
@@ -85,17 +81,21 @@ def with_first_name(pattern: str, first_names: Mapping[str, str]) -> str:
     """The pattern with the first name of a module that has several; a run and a part are kept."""
     if pattern in first_names:
         return first_names[pattern]
-    found = _PART.fullmatch(pattern)
-    module = found["module"] if found else pattern
+    module, _, _ = split_name(pattern)
     return first_names.get(module, module) + pattern[len(module) :]
 
 
+def is_stage(pattern: str) -> bool:
+    """Whether a pattern names a stage, unless a module has this name."""
+    return pattern.startswith(_STAGE)
+
+
 def _stage_index(pattern: str, stages: Sequence[str], hint: str) -> int:
-    number = pattern.removeprefix(_STAGE)
-    if not re.fullmatch(r"-?\d{1,4}", number) or not -len(stages) <= int(number) < len(stages):
+    index = stage_index(pattern, len(stages))
+    if index is None:
         known = f"Its stages are stage:0 to stage:{len(stages) - 1}." if stages else "This network names no stages."
         raise UnknownLayerError(f"There is no {shown(pattern)}.", known, hint)
-    return int(number) % len(stages)
+    return index
 
 
 def unknown_layer(pattern: str, names: Iterable[str], hint: str) -> UnknownLayerError:
@@ -145,17 +145,22 @@ def convolutions_of(pattern: str, names: Sequence[str], network: NetworkNames, h
     if pattern not in network.modules and pattern not in names:
         pattern = with_first_name(pattern, network.first_names)
     match = match_layers(pattern, dict.fromkeys([*network.modules, *names]), network.stages, hint=hint)
-    found = members(match, names) if match else []
+    found = members(match, names) if match and not is_missing_part(match, names) else []
     if match and match.stage is not None and not found:
-        found = _before_stage_end(names, network, match.stage)
+        found = between_stages(names, network, match.stage)
         if not found:
             what = f"{shown(pattern)} contains no convolution. It ends at {shown(match.names[0])}."
             raise UnknownLayerError(what, hint=hint)
     return found
 
 
-def _before_stage_end(names: Sequence[str], network: NetworkNames, index: int) -> list[str]:
-    """The convolutions between the module of the stage before and that of this one, for stages that end at a module."""
+def is_missing_part(match: LayerMatch, names: Sequence[str]) -> bool:
+    """Whether a match means a part of one of the convolutions ``names`` that it does not have: they return one tensor."""
+    return bool(match.part) and any(match.names[0] in (name, without_expert(name)) for name in names)
+
+
+def between_stages(names: Sequence[str], network: NetworkNames, index: int) -> list[str]:
+    """Those of the names between the module of the stage before and that of this one, for stages that end at a module."""
     before = inside_of(network.modules, network.stages[index - 1]) if index else []
     start = network.modules.index(before[-1]) + 1 if before else 0
     between = set(network.modules[start : network.modules.index(network.stages[index])])

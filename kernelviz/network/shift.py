@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from kernelviz.errors import UsageError
-from kernelviz.network.capture import Input, as_input, make_taps, run
+from kernelviz.network.capture import make_taps, run
+from kernelviz.network.inputs import Input, as_input
 from kernelviz.network.model import Model
 from kernelviz.network.preprocessing import prepare_strip
 from kernelviz.network.tracing.trace import receptive_field

@@ -18,9 +18,10 @@ import torch
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
 from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer, with_first_name
+from kernelviz.network.snapshot import SCRIPTED, is_scripted, scripted_error
 from kernelviz.network.tracing.reads import POSITION, TORN, TensorReads, located
 from kernelviz.network.tracing.reads import layout as words_of
-from kernelviz.network.tracing.trace import receptive_field
+from kernelviz.network.tracing.trace import centres_with_padding, receptive_field
 from kernelviz.records import shape_text
 from kernelviz.wording import inflected, shown
 
@@ -164,12 +165,16 @@ def _positions(
 
 
 Side = Literal["output", "input"]
+_NOT_RUN = "it did not run"
 KINDS = ("conv", "norm", "act", "pool", "linear", "all")
 
 
 @dataclass(frozen=True)
 class Tap:
-    """One tensor to capture: its module, the number of the run (from 0), and the part of the output."""
+    """One tensor to capture: its module, the number of the run (from 0), and the part of the output.
+
+    ``named``: its exact name was given, so that it must have a map.
+    """
 
     module: str
     run: int
@@ -178,6 +183,8 @@ class Tap:
     name: str
     kind: str
     known: Found
+    sides: tuple[int, ...]
+    named: bool
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -187,24 +194,35 @@ class Tap:
 
     @cached_property
     def centres(self) -> tuple[Array, Array] | None:
-        """The centres of the receptive fields as rows and columns of the input; None if they are not known."""
+        """The centres of the receptive fields as rows and columns of the input; None if they are not known or irregular.
+
+        Those of units that read padding of the batch are beyond the image.
+        """
         found = receptive_field(self.known)
         if found is None or len(found.axes) != 2:
             return None
         lines = []
         for axis, units in zip(found.axes, self.layout.size[1:], strict=True):
             if axis.size is None or axis.jump is None or axis.offset is None or len(axis.first) != units:
-                return None
+                return self._centres_with_padding
             lines.append(axis.offset + axis.jump * np.arange(units) + (axis.size - 1) / 2)
         return lines[0], lines[1]
+
+    @property
+    def _centres_with_padding(self) -> tuple[Array, Array] | None:
+        found = None if self.known is None else centres_with_padding(self.known, self.sides)
+        if found is None or tuple(map(len, found)) != self.layout.size[1:]:
+            return None
+        return found[0], found[1]
 
 
 @dataclass(frozen=True)
 class Taps:
-    """The tensors to capture, and why requested modules have no map."""
+    """The tensors to capture, why requested modules have no map, and those that a broken forward pass did not reach."""
 
     taps: tuple[Tap, ...]
     without: Mapping[str, str]
+    missing: tuple[str, ...] = ()
 
 
 def choose_taps(
@@ -214,8 +232,11 @@ def choose_taps(
     *,
     kind: str = "all",
     side: Side = "output",
+    broken: bool = False,
 ) -> Taps:
     """The tensors that the patterns name, in the order of the forward pass.
+
+    Of a ``broken`` forward pass those are chosen that it reached, the others are listed in ``missing``; there may be none.
 
     A pattern is a module's exact name, with ``#2`` for its second run and ``:0`` for a part of a tuple; a shell pattern
     over dotted names (``*`` crosses dots); or ``stage:0``. By default: the first convolution and the stages. A module that
@@ -237,7 +258,7 @@ def choose_taps(
     ):
         what = f"Layers must be given as one or several names or patterns, but got {patterns!r}."
         raise UsageError(what, hint='Give "layer1", ["layer1", "layer2"], or "*".')
-    chosen = _Choice(observed, trace, side, lenient=kind != "all")
+    chosen = _Choice(observed, trace, side, lenient=kind != "all", broken=broken)
     if patterns:
         for pattern in patterns:
             chosen.add(pattern)
@@ -256,9 +277,12 @@ _NOT_PLACES = "its rows and columns are not those of the image"
 class _Choice:
     """The tensors chosen so far, as (module, run, part)."""
 
-    def __init__(self, observed: ObservedPass, trace: Trace, side: Side, *, lenient: bool) -> None:
-        self.observed, self.trace, self.side, self.lenient = observed, trace, side, lenient
+    def __init__(
+        self, observed: ObservedPass, trace: Trace, side: Side, *, lenient: bool, broken: bool = False
+    ) -> None:
+        self.observed, self.trace, self.side, self.lenient, self.broken = observed, trace, side, lenient, broken
         self.requested: dict[str, None] = {}
+        self.named: set[str] = set()
         self.modules = {name: module for name, module in observed.network.named_modules() if name}
         self.title = type(observed.network).__name__
         self.found: dict[tuple[str, int, int], Layout] = {}
@@ -273,7 +297,7 @@ class _Choice:
             self.modules[""] = self.observed.network
             self._add_module("", named=True)
             return
-        match = match_layers(pattern, self.modules, self.trace.stages, parts=True, hint=LISTED)
+        match = match_layers(pattern, self.modules, self.trace.stages, hint=LISTED)
         if match is None:
             raise unknown_layer(pattern, self.modules, f"{LISTED[:-1]}; {TAKE_ALL}.")
         if match.run is not None or match.part is not None:
@@ -283,8 +307,11 @@ class _Choice:
         else:
             for name in match.names:
                 self._add_module(name, named=False)
+            seen = [name for name in match.names if self.without.get(name) != _NOT_RUN]
             if not self.lenient and not any(module in match.names for module, _, _ in self.found):
-                name = match.names[0]
+                if self.broken and not seen:
+                    return
+                name = (seen or match.names)[0]
                 raise UsageError(f"What matches {shown(pattern)} has no map.", f"{shown(name)}: {self.without[name]}.")
 
     def add_usual(self) -> None:
@@ -293,12 +320,13 @@ class _Choice:
         convolutions = {layer.name for layer in list_layers(self.observed.network)}
         first = next((layer.name for layer in self.trace.layers if layer.name in convolutions and layer.runs), None)
         for name in dict.fromkeys([*([first] if first else []), *self.trace.stages]):
-            if name in self.modules and name in ran:
+            if name in self.modules and (name in ran or self.broken):
                 self._add_module(name, named=False)
         self.found = {key: layout for key, layout in self.found.items() if key[1] == 0}
         if not self.found:
+            missing = {name: why for name, why in self.without.items() if self.broken and why == _NOT_RUN}
             self.add("*")
-            self.without.clear()
+            self.without = missing
 
     def narrow(self, kind: str) -> None:
         """Keep the modules of one kind, and add those of this kind inside the requested modules."""
@@ -310,7 +338,7 @@ class _Choice:
         known = {str(family[name]) for name in dict.fromkeys([*self.requested, *inside]) if name in family}
         self.found = {key: layout for key, layout in self.found.items() if family.get(key[0]) == kind}
         self.without = {name: why for name, why in self.without.items() if family.get(name) == kind}
-        if self.found:
+        if self.found or (self.broken and _NOT_RUN in self.without.values()):
             return
         for name, why in self.without.items():
             raise UsageError(f"None of the requested layers of kind {kind} has a map.", f"{shown(name)}: {why}.")
@@ -322,12 +350,24 @@ class _Choice:
 
     def taps(self) -> Taps:
         """The chosen tensors in the order of the forward pass."""
+        sides = tuple(self.trace.input_size[1:])
         order = {name: position for position, name in enumerate(dict.fromkeys(self.observed.ended))}
         taps = tuple(
-            Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key))
+            Tap(
+                *key,
+                layout,
+                self._name(*key),
+                type(self.modules[key[0]]).__name__,
+                self._known(*key),
+                sides,
+                key[0] in self.named,
+            )
             for key, layout in sorted(self.found.items(), key=lambda item: (order[item[0][0]], item[0]))
         )
-        return Taps(taps, self.without)
+        if not self.broken:
+            return Taps(taps, self.without)
+        missing = tuple(name for name, why in self.without.items() if why == _NOT_RUN)
+        return Taps(taps, {name: why for name, why in self.without.items() if name not in missing}, missing)
 
     def _passed(self, name: str) -> Sequence[RunTensors]:
         visit = self.observed.visits[name]
@@ -345,14 +385,21 @@ class _Choice:
         """Add all maps of a module; a ``named`` module must have one, unless a kind is chosen."""
         self.requested[name] = None
         named = named and not self.lenient
-        if name not in self.observed.visits:
+        if named:
+            self.named.add(name)
+        if is_scripted(self.modules[name]):
             if named:
+                raise scripted_error(name)
+            self.without[name] = SCRIPTED
+            return
+        if name not in self.observed.visits:
+            if named and not self.broken:
                 raise KernelvizError(
                     f"The layer {shown(name)} did not run.",
                     "The network contains it, but the forward pass does not reach it.",
                     "`kernelviz layers MODEL` lists the layers that run.",
                 )
-            self.without[name] = "it did not run"
+            self.without[name or self.title] = _NOT_RUN
             return
         keys = [(run, part) for run, passed in enumerate(self._passed(name)) for part in range(len(passed.tensors))]
         reasons = [reason for run, part in keys if (reason := self._add_tensor(name, run, part))]
@@ -379,12 +426,17 @@ class _Choice:
     def _add_part(self, match: LayerMatch, pattern: str) -> None:
         """Add one run, one part, or both, of a module."""
         module, run, part = match.names[0], match.run, match.part
+        self.named.add(module)
         self.requested[module] = None
         if module not in self.observed.visits:
             self._add_module(module, named=True)
+            return
         passed = self._passed(module)
         runs = range(len(passed)) if run is None else [run]
         if not all(0 <= each < len(passed) for each in runs):
+            if self.broken:
+                self.without[pattern] = _NOT_RUN
+                return
             count = f"{len(passed)} {inflected(len(passed), 'time')}"
             raise UnknownLayerError(f"{shown(module)} runs {count}, so there is no {shown(pattern)}.")
         reasons = []

@@ -14,25 +14,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.arithmetic.operations import Pooling
 from kernelviz.arithmetic.steps import AxisCells, axis_cells, read_cells
-from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.network.capture import StopPassError, as_input, run_through
-from kernelviz.network.convolutions import find_layer, nearest_convolution
+from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
+from kernelviz.network.capture import StopPassError, run_through
+from kernelviz.network.inputs import as_input
 from kernelviz.network.kernels import source_of
 from kernelviz.network.model import missing_weights, without_weights
+from kernelviz.network.named import find_layer, nearest_convolution
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import trace
 from kernelviz.records import ConvLayer, as_array
 from kernelviz.traces import Box, PooledUnit, Unit
-from kernelviz.wording import shown
+from kernelviz.wording import inflected, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from kernelviz.network.capture import Input
+    from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
+    from kernelviz.network.named import NamedLayer
     from kernelviz.records import Array, Image
 
 
+ONLY_FIRST_RUN = "the receptive fields of a layer that runs several times are known of its first run only"
 CONVOLVING = frozenset({"convolution", "_convolution"})
 MAXIMA = frozenset({"max_pool2d_with_indices", "max_pool2d"})
 MEANS = frozenset({"avg_pool2d", "avg_pool1d"})
@@ -105,14 +108,15 @@ class RecordedCall:
 
 
 class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records the convolutions and pools in the first run of one module.
+    """Records the convolutions and pools in one run of one module.
 
-    Without ``copies`` the tensors themselves are kept, for a caller that reads them before anything overwrites them.
+    ``run`` is its number, from 0; ``runs`` counts those that ended. Without ``copies`` the tensors themselves are kept, for
+    a caller that reads them before anything overwrites them.
     """
 
-    def __init__(self, *, copies: bool = True) -> None:
+    def __init__(self, run: int = 0, *, copies: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.copies = copies
+        self.run, self.runs, self.copies = run, 0, copies
         self.calls: list[RecordedCall] = []
         self.ran = False
         self.given: Any = None
@@ -121,15 +125,16 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextlib.contextmanager
     def within(self, module: nn.Module, ended: Callable[[], None] | None = None) -> Iterator[None]:
-        """Record the first run of this module; then call ``ended``, or stop the forward pass if there is none."""
+        """Record the run of this module; then call ``ended``, or stop the forward pass if there is none."""
         entered = contextlib.ExitStack()  # closed in any case: a layer that fails is never left
 
         def enter(*_: object) -> None:
-            if not self.ran:
+            if self.runs == self.run:
                 entered.enter_context(self)
 
         def leave(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if self.ran:
+            self.runs += 1
+            if self.runs != self.run + 1:
                 return
             entered.close()
             self.given = output
@@ -247,19 +252,19 @@ def trace_unit(
     """One value of a feature map and the numbers that it is computed from, in a real forward pass.
 
     The window is the actual input; the kernel is the one that the convolution multiplied with (standardised, mixed,
-    parametrised); products and sums are in float64. If the layer runs several times, they are those of the first run. Of a
-    pooling the result is a ``PooledUnit``.
+    parametrised); products and sums are in float64. If the layer runs several times, they are those of the first run, or of
+    the second for ``name#2``, whose receptive field is not known. Of a pooling the result is a ``PooledUnit``.
 
     Args:
         network: A ``Model``, or any module that takes one batch of images.
         image: An ``Image`` from ``read_image``, or a tensor (C, H, W) or (1, C, H, W).
-        layer: The exact name of a convolution or a pool, or of a module that contains exactly one of them.
+        layer: The exact name of a convolution or a pool, or of a module or a stage that contains exactly one of them.
         at: The unit's channel, row and column.
         input_size: Side, or (H, W), of the input; by default the model's own.
         crop: As in ``capture_features``.
 
     Raises:
-        UnknownLayerError: there is no such layer.
+        UnknownLayerError: there is no such layer, or no such run of it.
         UsageError: there is no such unit, the convolution has three axes, or no single convolution or pool computes the
             layer's output.
         KernelvizError: the forward pass failed, or the layer did not run.
@@ -277,22 +282,34 @@ def trace_units(
     crop: bool | None = None,
 ) -> tuple[Unit, ...]:
     """Several units of one layer in one forward pass; as ``trace_unit``."""
-    name, module = find_layer(network, layer)
     given = as_input(network, image, input_size=input_size, crop=crop)
-    title = name or type(module).__name__
-    call = _recorded_call(network, module, given, title)
+    found = find_layer(network, layer, given.size)
+    title, module = found.title, found.module
+    call = _recorded_call(network, found, given, layer)
     reads = LayerReads(title, module, call)
     for at in positions:
         _check_unit(call, reads.record, at)
     make_unit = _unit if call.convolves else _pooled
-    seen = _ReceptiveFields(network, given, name)
+    seen = _ReceptiveFields(network, given, found)
     return tuple(replace(make_unit(network, reads, given, at), **seen.of(*at[1:])) for at in positions)
 
 
-def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, name: str) -> RecordedCall:
-    """The one convolution, or pool, in the first run of the module, which must compute its output."""
-    recorder = CallRecorder()
+def check_runs(layer: NamedLayer, runs: int, pattern: str) -> None:
+    """Check that a layer that ran so many times has the run that a pattern names.
+
+    Raises:
+        UnknownLayerError: it has not.
+    """
+    if layer.run >= runs > 0:
+        count = f"{runs} {inflected(runs, 'time')}"
+        raise UnknownLayerError(f"{shown(replace(layer, run=0).title)} runs {count}, so there is no {shown(pattern)}.")
+
+
+def _recorded_call(network: Model | nn.Module, layer: NamedLayer, given: Input, pattern: str) -> RecordedCall:
+    """The one convolution, or pool, in the named run of a module, which must compute its output."""
+    name, module, recorder = layer.title, layer.module, CallRecorder(layer.run)
     run_through(network, given, recorder.within(module))
+    check_runs(layer, recorder.runs, pattern)
     if not recorder.ran:
         why = "The network contains it, but the forward pass does not reach it."
         raise KernelvizError(f"The layer {shown(name)} did not run.", why)
@@ -355,10 +372,12 @@ def _record(name: str, module: nn.Module, call: RecordedCall) -> ConvLayer:
 class _ReceptiveFields:
     """The receptive fields of the units of a layer, from one observed forward pass."""
 
-    def __init__(self, network: Model | nn.Module, given: Input, layer: str) -> None:
-        self.field, self.why = None, ""
+    def __init__(self, network: Model | nn.Module, given: Input, layer: NamedLayer) -> None:
+        self.field, self.why = None, ONLY_FIRST_RUN if layer.run else ""
+        if layer.run:
+            return
         try:
-            traced = trace(network, given.size).layer(layer)
+            traced = trace(network, given.size).layer(layer.name)
         except KernelvizError as error:
             self.why = error.what
             return
@@ -392,8 +411,8 @@ def _check_unit(call: RecordedCall, record: ConvLayer, at: tuple[int, int, int])
 class LayerReads:
     """What the values of a convolution or a pool are computed from, prepared once for many of them.
 
-    ``source`` (C, H, W) is the tensor that is read, with padding that was added before; ``output`` (C, H, W) the maps.
-    ``own`` are the rows and columns of the source that are the layer's own input. A single axis counts as one row.
+    ``size`` is that of what is read, ``own`` are its rows and columns that are the layer's own input; the others were added
+    before. ``output`` (C, H, W) are the maps. A single axis counts as one row.
     The maps are copied from the call unless they are given.
 
     Raises:
@@ -407,9 +426,14 @@ class LayerReads:
             raise UsageError(
                 f"The layer {shown(name)} convolves over three axes.", hint="Units of maps have a row and a column."
             )
-        self.source = _planar(as_array(call.source[0]))
+        self.size = pair_of(call.source.shape[2:] or (1,), 1)
         self.output = _planar(as_array(call.output[0])) if output is None else output
-        self.own = _own_part(self.source.shape[1:], call.added)
+        self.own = _own_part(self.size, call.added)
+
+    @cached_property
+    def source(self) -> Array:
+        """(C, H, W): the tensor that is read, with padding that was added before."""
+        return _planar(as_array(self.call.source[0]))
 
     @cached_property
     def weight(self) -> Array:
@@ -433,7 +457,7 @@ class LayerReads:
     @property
     def around(self) -> tuple[int, int, int, int]:
         """(top, bottom, left, right): the convolution's own padding and that added to its input before."""
-        return _with_added((0, *self.call.sides(3))[-2:], self.source.shape[1:], self.own)
+        return _with_added((0, *self.call.sides(3))[-2:], self.size, self.own)
 
     def is_image(self, given: Input) -> bool:
         """Whether the layer reads the network's own input."""
@@ -442,19 +466,22 @@ class LayerReads:
     def numbers(self, channels: Array) -> Array:
         """(n, inputs): the input channels that n output channels read."""
         groups = self.call.groups
-        inputs = self.source.shape[0] // groups
-        return np.asarray(channels // (self.output.shape[0] // groups) * inputs)[:, None] + np.arange(inputs)
+        inputs = self.call.source.shape[1] // groups
+        return np.asarray(channels // (self.call.output.shape[1] // groups) * inputs)[:, None] + np.arange(inputs)
 
     def kernels(self, channels: Array, numbers: Array) -> Array:
-        """(n, inputs, kh, kw): the kernels of n output channels, aligned with their windows, as stored."""
+        """(n, t, kh, kw): what n output channels multiply the input channels ``numbers`` (n, t) with, as stored.
+
+        The kernels are aligned with the windows: those of a transposed convolution are rotated by 180°.
+        """
         if not self.call.transposed:
-            return np.asarray(self.weight[channels])
+            return np.asarray(self.weight[channels[:, None], numbers % self.weight.shape[1]])
         return np.asarray(self.weight[numbers, (channels % self.weight.shape[1])[:, None], ::-1, ::-1])
 
     def cells(self, axis: int, positions: Array) -> AxisCells:
         """What is under the taps (n, k) of a convolution's kernel at these rows (axis 0) or columns (axis 1)."""
         return axis_cells(
-            self._taps(axis, positions), self.source.shape[axis + 1], stride=self._apart(axis),
+            self._taps(axis, positions), self.size[axis], stride=self._apart(axis),
             own=(self.own[axis].start, self.own[axis].stop),
         )  # fmt: skip
 

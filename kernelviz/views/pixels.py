@@ -68,13 +68,34 @@ class Pixels:
         return np.stack([*(planes if len(planes) == 3 else np.broadcast_to(planes, (3, *planes.shape[1:])))], -1)
 
 
-def as_pixels(image: Image, *, levels: int | None = None, grey: bool = False) -> Pixels:
+def averaged(plane: Array, size: tuple[int, int]) -> Array:
+    """A plane (H, W) of uint8 in another size: each pixel is the mean of the area that it covers, rounded."""
+    rows, columns = (_overlaps(old, new) for old, new in zip(plane.shape, size, strict=True))
+    means = np.zeros((size[0], plane.shape[1]))
+    step = max(1, _BAND // plane.shape[1])
+    for start in range(0, len(plane), step):
+        means += rows[:, start : start + step] @ plane[start : start + step].astype(np.float64)
+    return np.rint(means @ columns.T).astype(np.uint8)
+
+
+def _overlaps(old: int, new: int) -> Array:
+    """(new, old): the share of each old cell in each of the ``new`` cells of the same length together."""
+    ends = np.arange(new + 1) * (old / new)
+    cells = np.arange(old)
+    shares = np.minimum(ends[1:, None], cells + 1) - np.maximum(ends[:-1, None], cells)
+    return np.asarray(np.clip(shares, 0, None) * (new / old))
+
+
+def as_pixels(
+    image: Image, *, levels: int | None = None, grey: bool = False, size: tuple[int, int] | None = None
+) -> Pixels:
     """The numbers of an image that was read; one plane if it has no colours.
 
     Args:
         image: the result of ``read_image``.
         levels: the number of levels, 2 to 256, of equal width: level ⌊value · levels / 256⌋. None keeps 0 to 255.
         grey: convert a coloured image to grey.
+        size: rows and columns to which the image is resized before that, see ``averaged``.
 
     Raises:
         UsageError: there cannot be so many levels.
@@ -89,6 +110,10 @@ def as_pixels(image: Image, *, levels: int | None = None, grey: bool = False) ->
     if image.values is not None:
         notes.append("its numbers are shown with 8 bits, 0 to 255")
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    if size is not None and size != planes.shape[1:]:
+        (rows, columns), before = size, " × ".join(map(str, planes.shape[1:]))
+        planes = np.stack([averaged(plane, size) for plane in planes])
+        notes.append(f"resized from {before} to {rows} × {columns} pixels, each the mean of the area that it covers")
     if (planes == planes[0]).all():
         planes = planes[:1]
     elif grey:

@@ -29,6 +29,7 @@ COMMANDS = [
     "explain layer MODEL CONV --image sample:grace_hopper --at 1,2",
     "shift MODEL sample:grace_hopper -l CONV --by 0,2 --input-size 3,32,32",
     "filter sample:grace_hopper --from MODEL:CONV:1",
+    "report MODEL sample:grace_hopper --input-size 3,64,64",
 ]
 
 
@@ -45,7 +46,7 @@ def test_every_command_takes_them(run, command, model, conv):
     assert "imported" not in ended.out
     if "--json" in words:
         assert ended.document["model"]["name"] == model
-    elif words[0] in ("kernels", "features", "match", "filter", "shift"):
+    elif words[0] in ("kernels", "features", "match", "filter", "shift", "report"):
         assert ended.paths
         assert all(path.is_file() for path in ended.paths)
 
@@ -147,6 +148,57 @@ def test_a_forward_of_own_code_that_breaks_has_its_line(run, tmp_path):
         assert (ended.code, "Raised in broken.py, line 15, in forward" in ended.err) == (1, True)
 
 
+def test_features_draws_the_layers_before_a_break(run, tmp_path):
+    """Layers that ran are drawn, the one that broke and those that did not run are named, exit code 1; nothing is lost."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    words = ("features", "broken.py:build", "sample:grace_hopper", "--weights", "random", "--input-size", "32")
+    ended = run(*words, "-l", "0", "-l", "2", "-l", "4", "--style", "bare")
+    assert (ended.code, [path.is_file() for path in ended.paths]) == (1, [True, True])
+    assert ended.complaint[0].endswith(": 4 (Linear 2048 → 10) got 1,800 values.")
+    assert "Not captured: 4." in ended.err
+    document = run(*words, "-l", "0", "-l", "4", "--style", "bare", "--force", "--json").document
+    assert [row["layer"] for row in document["outputs"]] == ["0"]
+    assert document["images"] == [{"path": "sample:grace_hopper", "top": []}]
+    (error,) = document["errors"]
+    assert "4 (Linear 2048 → 10) got 1,800 values" in error["message"]
+    assert "Not captured: 4." in error["message"]
+    chosen = (*words, "-l", "0", "--style", "bare", "--force")
+    assert run(*chosen, "--no-classes").code == 0  # all that was chosen is drawn
+    assert run(*chosen).code == 1  # the classes are not known
+    nothing = run(*words, "-l", "4")
+    assert (nothing.code, nothing.out) == (1, "")
+    assert "Not captured" not in nothing.err
+
+
+def test_features_draws_the_layers_before_a_fault_of_a_real_pass(run, tmp_path):
+    """A fault that depends on values is met when the image runs: pictures of the layers before it are written."""
+    (tmp_path / "broken.py").write_text(VALUES)
+    words = ("features", "broken.py:Values", "sample:grace_hopper", "--weights", "random", "--input-size", "32")
+    ended = run(*words, "-l", "first", "-l", "second", "--json")
+    assert ended.code == 1
+    assert [row["layer"] for row in ended.document["outputs"]] == ["first"]
+    message = ended.document["errors"][0]["message"]
+    assert "ValueError: no mask was set. Raised in broken.py, line 13, in forward. Not captured: second." in message
+    assert ended.document["errors"][0]["hint"] is None
+
+
+VALUES = """
+from torch import nn
+
+
+class Values(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3)
+
+    def forward(self, x):
+        y = self.first(x)
+        if not x.is_meta and x.std() > 0:
+            raise ValueError("no mask was set")
+        return self.second(y)
+"""
+
+
 SIGNAL = """
 from torch import nn
 
@@ -177,3 +229,29 @@ def test_the_layers_of_a_detector(run):
     assert ended.code == 0
     assert "the forward pass depends on values: the network ran on a black image" in ended.err
     assert "head.classification_head.module_list.5.1" in ended.out
+
+
+ROWS = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.rows = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, image):
+        kept = image.abs().flatten(1).amax(1) == 0
+        self.rows(image[kept])
+        return self.first(image)
+"""
+
+
+def test_layers_without_values_are_left_out_of_a_pattern(run, tmp_path):
+    """One note states their number."""
+    (tmp_path / "my_net.py").write_text(ROWS)
+    words = ["features", "my_net.py:Net", "sample:grace_hopper", "--weights", "random", "--input-size", "32", "-l", "*"]
+    ended = run(*words, "--no-classes")
+    assert ended.code == 0, ended.err
+    assert [path.name for path in ended.paths if "rows" in path.name] == []
+    assert "1 layer has no map for this image (-v lists them)" in ended.err

@@ -40,10 +40,12 @@ def test_the_line_of_the_articles(run):
 
 
 @pytest.mark.parametrize("line", [FIRST, "nn.Linear(128, 10)", "MaxPooling2D()"])
-def test_every_line_of_the_text_is_a_line_of_stdout(run, line):
-    """The printed lines are those of ``call_lines``, the long ones broken, without escaped line breaks."""
-    lines = [part for each in call_lines(read_call(line)) for part in folded(each, 80)]
+def test_every_line_of_the_text_is_a_line_of_stdout(run, monkeypatch, line):
+    """The printed lines are those of ``call_lines``; in a width of 80 the long ones are broken, without escaped breaks."""
+    lines = call_lines(read_call(line))
     assert run("explain", line).out.split("\n") == [*lines, ""]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("explain", line).out.split("\n") == [*(part for each in lines for part in folded(each, 80)), ""]
     assert len(lines) > 5
 
 

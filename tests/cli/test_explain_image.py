@@ -56,8 +56,41 @@ def test_an_image_is_the_input_of_an_operation(run, operation):
     assert "0.299 red" in grey["warnings"][0]
     refused = run("explain", operation, "--input", "large.png")
     assert (refused.code, "has 200 × 300 pixels" in refused.complaint[0]) == (2, True)
-    assert "Resize it" in refused.complaint[2]
+    assert "Add --resize 16" in refused.complaint[2]
     assert run("explain", operation, "--input", "5", "--levels", "2").code == 2
+
+
+def test_a_larger_image_is_resized_by_averaging(run):
+    """Each pixel is the mean of the area that it covers; the rest is as for a small image, and the note states it."""
+    large = np.random.default_rng(0).integers(0, 256, (60, 45)).astype(np.uint8)
+    Image.fromarray(large).save("large.png")
+    refused = run("explain", "conv", "--input", "large.png")
+    assert (refused.code, "--resize 16" in refused.err) == (2, True)
+    found = run("explain", "conv", "--input", "large.png", "--resize", "20", "--kernel-values", "1", "--json").document
+    means = large.reshape(20, 3, 15, 3).mean((1, 3))
+    assert np.array_equal(found["output"][0], np.rint(means))
+    assert found["warnings"] == ["resized from 60 × 45 to 20 × 15 pixels, each the mean of the area that it covers"]
+    fine = np.repeat(np.repeat(large, 8, 0), 7, 1).astype(float)  # 480 × 315 cells: 8 × 7 pixels cover whole ones
+    words = ("--input", "large.png", "--resize", "8x7", "--kernel-values", "1", "--levels", "4", "--json")
+    found = run("explain", "conv", *words).document
+    exact = np.rint(fine.reshape(8, 60, 7, 45).mean((1, 3)))
+    assert np.array_equal(found["output"][0], exact * 4 // 256)
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "said"),
+    [
+        ("digit.png", "33", "must be 1 to 32 rows and columns, but got 33"),
+        ("digit.png", "0x4", "but got 0 × 4"),
+        ("digit.png", "big", "the longer side, or rows and columns, but got 'big'"),
+        ("5", "4", "--resize is for an image."),
+    ],
+)
+def test_a_size_that_cannot_be_is_wrong_usage(run, image, size, said):
+    """Two lines and exit code 2."""
+    result = run("explain", "pool", "--input", image, "--resize", size)
+    assert result.code == 2
+    assert said in result.complaint[0]
 
 
 def test_the_largest_number_is_where_the_kernel_answers_most(run):

@@ -185,13 +185,16 @@ def test_a_layer_that_never_runs(run, cat):
 
 
 def test_input_sizes_that_a_network_refuses(run, cat):
-    """A fixed grid takes one size only; the error reports which."""
+    """A fixed grid takes one size only; the error reports which. What ran before is drawn."""
     arguments = ["features", "test_maxvit", cat.name, *RANDOM, "--input-size", "96"]
     plain = run(*arguments)
     assert plain.code == 1
     assert "does not take an input of 3 × 96 × 96" in plain.complaint[0]
     assert plain.complaint[-1] == "The smallest side above 96 that it takes is 159."
-    assert run(*arguments, "--json").document["outputs"] == []
+    outputs = run(*arguments, "--json").document["outputs"]
+    assert [output["layer"] for output in outputs] == ["stem.conv1", "stem"]
+    nothing = run(*arguments, "-l", "head", "--json").document
+    assert (nothing["outputs"], nothing["errors"][0]["code"]) == ([], "input-size")
 
 
 def test_a_layer_that_lacks_a_channel_is_named(look):

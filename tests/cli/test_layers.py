@@ -159,7 +159,7 @@ def test_a_dumb_terminal_gets_whole_names(monkeypatch, capsys, term):
     assert capsys.readouterr().out == plain_table(found, found.layers, width=80) + "\n"
 
 
-@pytest.mark.parametrize(
+TABLES = pytest.mark.parametrize(
     "words",
     [
         ("layers", "test_resnet"), ("layers", "test_vit", "--layout"), ("models", "resnet*"), ("filter", "--list", "-v"),
@@ -169,15 +169,28 @@ def test_a_dumb_terminal_gets_whole_names(monkeypatch, capsys, term):
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_tables_fit_80_columns(capfd, tmp_path, monkeypatch, words):
-    """Where the width is not known, no line is longer than 80 characters; a wider terminal has rows of one line."""
-    monkeypatch.chdir(tmp_path)
+
+
+def printed(words, width, capfd, monkeypatch):
+    """The lines on stdout and on stderr, both of which are a pipe or of this width."""
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert main([*words]) == 0
+    if width:
+        monkeypatch.setenv("COLUMNS", str(width))
+    assert main([*words, "--force"] if words[0] in ("match", "filter") else [*words]) == 0
     out, err = capfd.readouterr()
-    lines = [*out.splitlines(), *err.splitlines()]
-    assert len(lines) > 5
-    assert not [line for line in lines if len(line) > 80]
+    return [*out.splitlines(), *err.splitlines()]
+
+
+@TABLES
+def test_tables_fit_80_columns_and_have_rows_of_one_line_in_a_pipe(capfd, tmp_path, monkeypatch, words):
+    """In a width of 80 no line is longer; in a pipe nothing is folded, so that every row is one line."""
+    monkeypatch.chdir(tmp_path)
+    narrow = printed(words, 80, capfd, monkeypatch)
+    assert len(narrow) > 5
+    assert not [line for line in narrow if len(line) > 80]
+    piped = printed(words, None, capfd, monkeypatch)
+    assert piped == printed(words, 9999, capfd, monkeypatch)
+    assert len(piped) <= len(narrow)
 
 
 @pytest.mark.parametrize(

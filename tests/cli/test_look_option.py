@@ -111,6 +111,9 @@ def test_what_a_slide_draws_of_a_picture_is_stated(run):
     assert f"drawn: {drawn}" in result.err
     with Image.open(path) as image:
         assert image.text["Description"].endswith(drawn)
+    (row,) = run(*words, "--force", "--json").document["outputs"]
+    assert (row["shown"], row["total"]) == (int(shown), 1152)
+    assert drawn in row["notes"]
 
 
 def test_a_slide_as_svg_has_the_pixels_of_a_slide(run):
@@ -119,3 +122,11 @@ def test_a_slide_as_svg_has_the_pixels_of_a_slide(run):
         "explain", "conv", "--input", "5", "--kernel", "3", "--look", "slide", "--format", "svg", "-o", "x"
     ).paths
     assert b'width="1280" height="720"' in path.read_bytes()[:1000]
+
+
+def test_print_draws_planes_and_keeps_the_weights_in_arrays(run):
+    """Red, green and blue would be greys that look alike; what ``--arrays`` holds does not depend on the look."""
+    words = ("kernels", *TINY, "-l", "conv1.0", "--view", "rgb", "--arrays")
+    page, print_ = (run(*words, "--json", *more).document["outputs"] for more in ((), ("--look", "print", "--force")))
+    assert [row["palette"] for row in page] == [None, None]
+    assert [row["palette"] for row in print_] == ["planes", None]

@@ -38,7 +38,6 @@ MORE = [
     "res2next50",
 ]
 EVERY = [
-    "densenet264",
     "naflexvit_base_patch16_gap",
     "resnet14t",
     "resnet18d",

@@ -319,3 +319,14 @@ def test_the_command_counts_what_it_downloads_in_megabytes(monkeypatch, tmp_path
             assert main(["kernels", "test_resnet", "--style", "bare"]) == 0
     numbers = rf"downloading timm/test_resnet\.r160_in1k [━╸╺]+ [\d.]+/{len(content) / 1e6:.1f} MB, \d+ s left$"
     assert [frame for frame in frames_of(written) if re.search(numbers, frame)]
+
+
+def test_the_width_is_that_of_the_terminal_that_is_printed_to(monkeypatch):
+    """A terminal has its own width, a pipe has none whatever the other stream is, and ``COLUMNS`` overrules both."""
+    with terminal(monkeypatch, "stderr", width=72):
+        assert (talk.width(), talk.message_width()) == (72, 72)
+        monkeypatch.delenv("COLUMNS")
+        assert (talk.width(), talk.message_width()) == (None, 72)
+    with terminal(monkeypatch, "stdout", width=72):
+        monkeypatch.setenv("COLUMNS", "200")
+        assert (talk.width(), talk.message_width()) == (200, 200)

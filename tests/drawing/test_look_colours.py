@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
 from matplotlib.text import Text as DrawnText
 from page_kinds import KINDS, make_maps, make_weight, odd_weight
 from PIL import Image
+from traced_units import make_unit
 
 import kernelviz as kv
 from kernelviz.drawing.colour import (
@@ -37,7 +41,7 @@ from kernelviz.drawing.colour import (
 from kernelviz.drawing.figures import draw_page, figure_pixels, figure_vector
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.mosaic import make_mosaic, make_singles
-from kernelviz.drawing.page import Text
+from kernelviz.drawing.page import Panel, Raster, Text
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.worksheets import Tint
 
@@ -279,10 +283,52 @@ def test_an_axes_takes_the_colours_of_a_look_and_keeps_its_ground():
         kv.plot_kernels(odd_weight(), ax=figure.add_subplot(), look="slide")
 
 
-@pytest.mark.parametrize("look", ["dark", "print"])
-def test_vector_files_have_ground_and_textures(look):
+def test_negative_cells_of_an_svg_for_print_are_filled_with_stripes():
+    """One rectangle per negative cell, whose pattern covers as much of it as makes the mean grey of the picture."""
+    values = np.array([[1.0, -1.0], [-0.5, 0.0]])
+    tint = Tint(1.0)
+    raster = Raster(tint.indexed(np.kron(values, np.ones((40, 40)))), 0, 0, 80, 80)
+    cells = np.repeat(np.arange(2), 40)
+    content = replace(raster.content, cells=(cells, cells))
+    page = Panel((replace(raster, content=content), Text(0, 99, "a title", 12)), 80, 100)
+    text = figure_vector(draw_page(page, None, PRINT), "svg", {"Date": None}).decode()
+    fills = re.findall(r'<rect [^>]*fill="url\(#stripes-(\d+)\)"', text)
+    assert len(fills) == 2
+    greys = [int(pixels_in(PRINT, tint.indexed(np.array([[value]])))[0, 0, 0]) for value in (-1.0, -0.5)]
+    covered = [255 - 200 * int(share) / 1000 for share in fills]
+    assert np.allclose(covered, greys, atol=1)
+    assert text.count("<pattern") == 2
+
+
+def test_bars_of_negative_sums_are_striped_in_print():
+    """Positive ones are filled; the stripes have an outline."""
+    figure = kv.plot_unit(make_unit(40), look="print")
+    hatched = [patch for patch in figure.findobj(PathPatch) if patch.get_hatch()]
+    page = kv.plot_unit(make_unit(40))
+    colour = LOOKS["page"].roles["negative"]
+    negative = [patch for patch in page.findobj(PathPatch) if to_hex(patch.get_facecolor()) == colour]
+    assert len(hatched) == len(negative) > 0
+    assert all(patch.get_linewidth() > 0 for patch in hatched)
+
+
+def test_print_draws_colours_as_planes():
+    """Kernels as rgb have three planes, components three pictures, and the overlay states how its photograph is drawn."""
+    rgb = kv.plot_kernels(make_weight(), view="rgb", look="print")
+    pca = kv.plot_features(make_maps((5, 8, 8)), reduce="pca", look="print")
+    assert rgb.recipe["palette"] == pca.recipe["palette"] == "planes"
+    assert {"L", "Y−B", "R−G"} <= {text.get_text() for text in rgb.findobj(DrawnText)}
+    assert {"component 1", "component 2", "component 3"} <= {text.get_text() for text in pca.findobj(DrawnText)}
+    assert "palette" not in kv.plot_kernels(make_weight(), view="sum", look="print").recipe
+    over = kv.plot_overlay(
+        np.arange(4.0).reshape(1, 2, 2), image=np.full((8, 8, 3), (9, 99, 9), np.uint8), look="print"
+    )
+    assert "Photographs in grey, below the map lightened" in [text.get_text() for text in over.findobj(DrawnText)]
+
+
+@pytest.mark.parametrize(("look", "kind"), [("dark", "kernels sum"), ("print", "small cells")])
+def test_vector_files_have_ground_and_textures(look, kind):
     """The page of an SVG has the ground; its tiles are those of the picture, with textures those of one at 300 dpi."""
-    page = KINDS["kernels sum"]()
+    page = KINDS[kind]()
     figure = draw_page(page, None, LOOKS[look])
     text = figure_vector(figure, "svg", {"Date": None}).decode()
     assert f"fill: {LOOKS[look].ground}" in text

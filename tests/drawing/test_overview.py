@@ -58,9 +58,11 @@ def test_it_names_image_classes_layers_and_channels(new_maps):
     assert np.array_equal(seen, layers[0].seen.pixels)
 
 
-@pytest.mark.parametrize(("name", "most"), [("s", 9), ("features.norm_with_a_long_name.5.conv", 7)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("s", 9), ("backbone.body.", 6), ("features.normalisation_with_a_long_name.5.conv", 7)]
+)
 def test_of_many_layers_some_are_shown_from_first_to_last(new_maps, name, most):
-    """Nine, or seven if names are long; the page states how many there are."""
+    """Nine, fewer if names are long, but seven if five do not fit either; the page states how many there are."""
     layers = [new_maps((5, 4, 4), name=f"{name}{number}") for number in range(20)]
     figure = plot_overview(layers)
     shown = [layer["name"] for layer in figure.recipe["layers"]]

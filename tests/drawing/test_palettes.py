@@ -282,21 +282,22 @@ def test_the_third_component_is_a_picture_of_its_own():
 @pytest.mark.parametrize("view", ["sum", "norm", "channels", "matrix", "spectrum"])
 def test_other_views_have_safe_colours_already(view):
     """The palette changes nothing there but what the recipe states."""
-    plain, safe = (make_sheet(stem(), view=view, palette=palette) for palette in colour.PALETTES)
+    plain, safe, planes = (make_sheet(stem(), view=view, palette=palette) for palette in colour.PALETTES)
     assert np.array_equal(make_mosaic(plain).pixels, make_mosaic(safe).pixels)
     assert plain.caption == safe.caption
     assert safe.recipe == {**plain.recipe, "palette": "safe"}
+    assert planes.recipe == plain.recipe
 
 
 def test_every_function_takes_the_palettes_that_there_are():
-    """Any other name is rejected with the two."""
+    """Any other name is rejected with the three."""
     for draw in (
         lambda palette: plot_kernels(stem(), palette=palette),
         lambda palette: plot_features(np.ones((3, 4, 4)), palette=palette),
         lambda palette: plot_overlay(np.ones((3, 4, 4)), image=np.zeros((8, 8, 3), np.uint8), palette=palette),
         lambda palette: plot_matches(stem(), palette=palette),
     ):
-        with pytest.raises(UsageError, match=r"standard or safe, but got 'pretty'"):
+        with pytest.raises(UsageError, match=r"standard, safe or planes, but got 'pretty'"):
             draw("pretty")
 
 

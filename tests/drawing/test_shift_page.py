@@ -66,3 +66,16 @@ def test_it_has_the_last_cosines_and_states_what_they_mean():
         texts = [text.get_text() for text in plot_shift(replace(moved([layer]), repeated=repeated)).findobj(Text)]
         assert {"0.59", "0.9999"} <= set(texts)
         assert any(words in text for text in texts)
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(2, []), (4, ["2 of 4 layers"])])
+def test_a_slide_has_several_layers_each_with_its_colour_bar(count, drawn):
+    """Two layers fit with classes and numbers; of more the first and the last are drawn, which is stated."""
+    layers = [layer_of(f"stage{number}", (48, 48), 2) for number in range(count)]
+    figure = plot_shift(moved(layers), look="slide")
+    assert figure.recipe.get("drawn", []) == drawn
+    assert [layer["name"] for layer in figure.recipe["layers"]] == ["stage0", f"stage{count - 1}"]
+    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) * 100 / 72 > 17.9
+    ends = [text.get_text() for text in figure.findobj(Text) if text.get_text().startswith("+")]
+    assert len(ends) == 2
+    assert "mortarboard" in " ".join(text.get_text() for text in figure.findobj(Text))

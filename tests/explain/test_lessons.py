@@ -174,7 +174,7 @@ def test_the_animation_fills_all_maps_together(four):
     assert len({(page.width, page.height) for page in animation.pages}) == 1
     last = draw_page(animation.pages[-1])
     assert texts(last) == texts(kernelviz.plot_maps(four, relu=True, pool=2))
-    assert texts(draw_page(animation.pages[3])).count("−3") == 1
+    assert texts(draw_page(animation.pages[3])).count("−3") == 2  # and the tick of the bar
     check_page(draw_page(animation.pages[14]))
 
 

@@ -12,10 +12,12 @@ from kernelviz.drawing.colour import ramp
 from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.page import Raster
 from kernelviz.errors import UsageError
-from kernelviz.filters.bank import classical_filters
-from kernelviz.filters.filter_pages import EDGE, MOST_PIXELS, filter_page, limits_of, plot_filter, plot_filters
+from kernelviz.filters.bank import classical_filters, find_filters
+from kernelviz.filters.filter_pages import EDGE, MOST_PIXELS, filter_page, limits_of, plot_filters
 from kernelviz.filters.filtering import agreement_of, apply_filter, apply_kernel
+from kernelviz.filters.gradient import apply_gradient, plot_gradient
 from kernelviz.filters.matching import colour_directions
+from kernelviz.filters.plots import plot_filter
 
 
 def check(figure, *, filled=True):
@@ -234,3 +236,16 @@ def test_what_the_bank_calls_a_filter_can_be_typed(size):
     at = told.index("sobel-x")
     assert {f"sobel{end}" for end in told[at + 1].split(", ")} < names
     assert sum(word == "stripes of one direction, width and place" for word in told) == 1
+
+
+def test_a_name_may_mean_several_filters():
+    """Families, orientations and lists as in the command; a gradient alone is drawn with strength and direction."""
+    image = picture(9, 9)
+    assert plot_filter(image, "edge").recipe["view"] == [one.name for one in find_filters("edge")]
+    both = plot_filter(image, "blur,laplacian", "line@5").recipe["kernels"]
+    assert both == [one.values.tolist() for word in ("blur", "laplacian", "line@5") for one in find_filters(word)]
+    for given in (["sobel@5"], [["sobel@5"]]):
+        assert plot_filter(image, *given).recipe == plot_gradient(apply_gradient(image, "sobel", 5)).recipe
+    assert plot_filter(image, "sobel", "box").recipe["view"][-1] == "box"
+    with pytest.raises(UsageError, match="no filter 'edgy'"):
+        plot_filter(image, "edgy")

@@ -10,8 +10,9 @@ from timm.layers import CondConv2d, Conv2dSame, ScaledStdConv2dSame
 from torch import nn
 
 from kernelviz.errors import NoConvolutionsError, UnknownLayerError
-from kernelviz.network.convolutions import find_convolution, first_convolution, left_out, list_layers, select_layers
+from kernelviz.network.convolutions import first_convolution, list_layers
 from kernelviz.network.model import load_model
+from kernelviz.network.named import find_convolution, left_out, select_layers
 
 
 @pytest.fixture(scope="module")
@@ -237,8 +238,16 @@ def refused(network, name):
 
 
 def test_networks_without_stages():
-    """Where timm names no stages, stage:0 is rejected."""
-    assert "names no stages" in refusal(nn.Sequential(nn.Conv2d(3, 4, 3)), "stage:0").why
+    """Where timm names no stages, stage:0 is rejected; in other networks it is found by a forward pass."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2))
+    assert names(select_layers(network, "stage:0")) == ["0"]
+    assert "stage:0 to stage:1" in refusal(network, "stage:2").why
+    network[2] = nn.Conv2d(5, 4, 3)
+    assert names(select_layers(network, "stage:0")) == ["0"]  # it runs before the break
+    network[0] = nn.Conv2d(3, 5, 300)
+    assert "0 (Conv2d 3 → 5) got 3 × 224 × 224" in refusal(network, "stage:0").why
+    network.pretrained_cfg = {}
+    assert "names no stages" in refusal(network, "stage:0").why
     nameless = load_model("mvitv2_tiny", weights=None)  # its feature_info names modules that do not exist
     assert "no such module" in refusal(nameless, "stage:0").why
 

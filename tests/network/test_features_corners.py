@@ -9,7 +9,8 @@ import pytest
 import timm
 import torch
 
-from kernelviz.network.capture import Input, make_taps, run
+from kernelviz.network.capture import make_taps, run
+from kernelviz.network.inputs import Input
 
 SMALL = {"img_size": (64, 96)}
 NETWORKS = {

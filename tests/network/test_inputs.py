@@ -9,7 +9,7 @@ from torch import nn
 
 import kernelviz
 from kernelviz import capture_features, trace
-from kernelviz.errors import BrokenPassError, UsageError
+from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
 
 
 class Two(nn.Module):
@@ -116,11 +116,11 @@ def test_the_number_of_inputs_is_stated():
     """A network of two inputs that gets one says so, and how to give them; its size is not blamed."""
     with pytest.raises(BrokenPassError, match="The network takes 2 inputs: x, y") as caught:
         kernelviz.trace(Two(), (3, 16, 16))
-    assert "In Python, give a tuple of tensors" in caught.value.hint
+    assert "In Python, give a tuple of them" in caught.value.hint
     with pytest.raises(BrokenPassError, match="takes 2 inputs"):
         kernelviz.capture_features(Two(), two_images()[0], "*")
-    with pytest.raises(UsageError, match="Several inputs must be tensors, but got Tensor, int"):
-        kernelviz.capture_features(Two(), (two_images()[0], 3))
+    with pytest.raises(UsageError, match="One of the inputs must be a tensor, the image, but got float, int"):
+        kernelviz.capture_features(Two(), (0.5, 3))
 
 
 def test_plain_maps_of_one_and_three_axes():
@@ -184,3 +184,235 @@ def test_a_quantised_output_is_dequantised_and_said():
     (maps,) = capture_features(network, image, "1")
     assert np.array_equal(maps.values, network(image).dequantize()[0].detach().numpy())
     assert maps.notes == ("dequantised: the layer returns quint8",)
+
+
+class Listed(nn.Module):
+    """A network of one list of images, as torchvision's detectors are."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 5, padding=1)
+
+    def forward(self, images, scale=1.0):
+        """Both, added up."""
+        return self.left(images[0]) * scale + self.right(images[1])
+
+
+class Optional(nn.Module):
+    """A network of an image and what may be left out."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x, t=1.0, *, mode=None, more=None):
+        """The image, scaled, negated and shifted."""
+        out = self.conv(x) * t
+        out = -out if mode == "negative" else out
+        return out if more is None else out + more["shifts"][0]
+
+
+def test_a_list_is_one_argument_of_a_network_that_requires_one():
+    """A list is passed as a list, a tuple holds the arguments; a list inside of it stays one."""
+    network, (x, y) = Listed().eval(), two_images()
+    with torch.no_grad():
+        wanted = {1.0: network([x, y]), 0.5: network([x, y], 0.5)}
+    for given, scale in (
+        ([x, y], 1.0),
+        (([x, y],), 1.0),
+        (([x, y], 0.5), 0.5),
+        ({"images": (x, y), "scale": 0.5}, 0.5),
+    ):
+        (maps,) = capture_features(network, given, "Listed")
+        assert np.array_equal(maps.values, wanted[scale][0].numpy())
+    for sizes in ([(3, 16, 16), (3, 16, 16)], ([(3, 16, 16), (3, 16, 16)], 0.5), [x, y]):
+        assert [layer.field.largest for layer in trace(network, sizes).layers] == [3, 5]
+
+
+def test_images_in_a_list_are_passed_as_they_are():
+    """A list of images without the axis of the batch is what the network gets; one without such an axis gets it first."""
+
+    class Batching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, images):
+            assert all(image.ndim == 3 for image in images)
+            return self.conv(torch.stack(images))
+
+    network, (x, y) = Batching().eval(), two_images()
+    (maps,) = capture_features(network, [x[0], y[0]], "conv")
+    assert np.array_equal(maps.values, network.conv(torch.cat([x, y]))[0].detach().numpy())
+    assert maps.notes == ("1 of 2 along its first axis: the first is drawn",)
+    assert trace(network, [x[0]]).layer("conv").output_shape == (4, 14, 14)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ((0.5,), {}),
+        ((2,), {}),
+        ((True,), {}),
+        ((torch.tensor(3.0),), {}),
+        ((), {"mode": "negative"}),
+        ((0.5,), {"more": {"shifts": (torch.ones(1, 8, 1, 1), None), "name": "shift"}}),
+        ((), {"mode": None, "more": None}),
+    ],
+)
+def test_further_inputs_of_any_kind(given, named):
+    """Numbers, texts, None and containers of these are passed as torch takes them, in a trace too."""
+    network, (x, _) = Optional().eval(), two_images()
+    with torch.no_grad():
+        wanted = network(x, *given, **named)[0].numpy()
+    forms = [{"x": x, **dict(zip(["t"], given, strict=False)), **named}]
+    sizes = [{**forms[0], "x": (3, 16, 16)}]
+    if not named:
+        forms.append((x, *given))
+        sizes.append(((3, 16, 16), *given))
+    for form in forms:
+        (maps,) = capture_features(network, form, "Optional")
+        assert np.array_equal(maps.values, wanted)
+    for form in sizes:
+        assert trace(network, form).layer("conv").output_shape == (8, 14, 14)
+
+
+def test_a_dict_with_other_keys_is_one_argument():
+    """A batch in a dict, as loaders make it: its keys are no parameters of ``forward``."""
+
+    class Keyed(Optional):
+        def forward(self, batch):
+            return self.conv(batch["image"])
+
+    x = two_images()[0]
+    (maps,) = capture_features(Keyed(), {"image": x, "label": 3}, "conv")
+    assert maps.values.shape == (8, 14, 14)
+
+
+def test_a_network_that_makes_images_of_other_inputs():
+    """Clips whose frames are convolved and samples that become a spectrogram: the maps are those of a hook."""
+
+    class Clip(Optional):
+        def forward(self, clip):
+            return self.conv(clip.flatten(0, 1))
+
+    class Spectrogram(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 3)
+
+        def forward(self, samples):
+            window = torch.hann_window(64, device=samples.device)
+            return self.conv(torch.stft(samples, 64, window=window, return_complex=True).abs()[:, None])
+
+    for network, given in ((Clip(), torch.rand(1, 5, 3, 16, 16)), (Spectrogram(), torch.rand(1, 2000))):
+        (maps,) = capture_features(network, given, "conv")
+        seen = []
+        network.conv.register_forward_hook(lambda _module, _inputs, output, seen=seen: seen.append(output))
+        network(given)
+        assert np.array_equal(maps.values, seen[0][0].detach().numpy())
+        assert any("receptive field not known" in note for note in maps.notes)
+
+
+SIGNALS, IMAGES, VOLUMES = (
+    nn.Sequential(nn.Conv1d(1, 8, 9), nn.ReLU()),
+    nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()),
+    nn.Sequential(nn.Conv3d(1, 4, 3), nn.ReLU()),
+)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "wanted"),
+    [
+        (SIGNALS, (3, 16, 16), "(C, L) or (1, C, L)"),
+        (SIGNALS, (1, 3, 16, 16), "(C, L) or (1, C, L)"),
+        (SIGNALS, (2, 1, 100), "more than one signal"),
+        (SIGNALS, (1, 2, 100), "(1, L) or (1, 1, L)"),
+        (IMAGES, (100,), "(C, H, W) or (1, C, H, W)"),
+        (IMAGES, (1, 100), "(C, H, W) or (1, C, H, W)"),
+        (IMAGES, (4, 16, 16), "(3, H, W) or (1, 3, H, W)"),
+        (IMAGES, (2, 3, 16, 16), "more than one image"),
+        (IMAGES, (1, 1, 8, 8, 8), "(C, H, W) or (1, C, H, W)"),
+        (VOLUMES, (3, 16, 16), "(C, D, H, W) or (1, C, D, H, W)"),
+        (VOLUMES, (2, 8, 8, 8), "(1, D, H, W) or (1, 1, D, H, W)"),
+    ],
+)
+def test_a_refused_input_states_how_it_must_look(network, shape, wanted):
+    """Of a wrong rank, batch or number of channels; the size is not blamed. A trace states the same."""
+    with pytest.raises(KernelvizError) as caught:
+        capture_features(network, torch.rand(shape), "*")
+    assert wanted in str(caught.value)
+    assert "built for" not in str(caught.value)
+    size = shape[1:] if shape[0] == 1 and len(shape) > 2 else shape
+    if "more than" not in wanted and size != (3, 16, 16):
+        with pytest.raises(KernelvizError) as caught:
+            trace(network, size)
+        assert wanted in str(caught.value)
+
+
+def test_a_convolution_never_takes_the_batch_for_channels():
+    """Convolutions take inputs without a batch: (1, 16, 16) would be a volume's slices."""
+    with pytest.raises(UsageError, match=r"must be \(C, D, H, W\)"):
+        trace(VOLUMES, (3, 16, 16))
+    with pytest.raises(UsageError, match=r"must be \(C, L\)"):
+        trace(SIGNALS, (100,))
+
+
+def test_several_inputs_where_one_is_taken():
+    """A tensor is wanted, and what was given instead is named."""
+    x, y = two_images()
+    for given, text in (((x, y), "a tuple of 2"), ([x], "a list of 1"), ({"image": x}, "a dict of 1")):
+        with pytest.raises(BrokenPassError, match="The network takes 1 input: input") as caught:
+            capture_features(IMAGES, given, "*")
+        assert text in caught.value.what
+    with pytest.raises(BrokenPassError, match="The network takes 2 inputs: x, y"):
+        capture_features(Two(), {"x": x}, "*")
+
+
+class Faulty(nn.Module):
+    """Raises an error in a module inside it, after a convolution."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.conv, self.error = nn.Conv2d(3, 8, 3), error
+        self.inner = nn.Sequential(nn.ReLU())
+        self.inner.forward = self.fail
+
+    def fail(self, _x):
+        """Raise it."""
+        raise self.error
+
+    def forward(self, x):
+        """The convolution, then the error."""
+        return self.inner(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (RuntimeError("no weights were set"), "RuntimeError: no weights were set"),
+        (ValueError("mode must be sum"), "ValueError: mode must be sum"),
+        (KeyError("mask"), "KeyError: 'mask'"),
+        (NotImplementedError(), "NotImplementedError"),
+    ],
+)
+def test_a_fault_of_the_network_is_reported_as_it_is(error, text):
+    """With its layer, its type, its text and the line; the size of the input is not blamed."""
+    for call in (
+        lambda: trace(Faulty(error), (3, 16, 16)),
+        lambda: capture_features(Faulty(error), torch.rand(3, 16, 16), "*"),
+    ):
+        with pytest.raises(BrokenPassError, match="The forward pass failed for an input of 3 × 16 × 16") as caught:
+            call()
+        assert type(caught.value) is BrokenPassError
+        assert "inner (Sequential) got 8 × 14 × 14" in caught.value.what
+        assert f"{text}. Raised in" in caught.value.why
+        assert "test_inputs.py, line" in caught.value.why
+        assert caught.value.hint == ""
+
+
+def test_a_fault_about_a_size_has_advice_about_the_size():
+    """An error whose text is about sizes keeps the advice."""
+    with pytest.raises(BrokenPassError, match="does not take an input of 3 × 16 × 16") as caught:
+        trace(Faulty(ValueError("the height must be a multiple of 32")), (3, 16, 16))
+    assert "built for" in caught.value.hint

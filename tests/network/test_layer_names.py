@@ -119,7 +119,9 @@ def test_maps_before_the_break():
         with pytest.raises(BrokenPassError, match=r"4 \(Linear 2048 → 10\) got 1,800 values") as caught:
             kernelviz.capture_features(network, image, layers)
         names = [maps.layer for maps in caught.value.maps]
-        assert names == {"*": ["0", "1", "2"], None: ["0", "1"]}.get(layers if layers in ("*", None) else "", [])
+        assert names == (["0", "1", "2"] if layers == "*" else ["0", "1"] if layers is None else ["2"])
+        assert caught.value.missing == (() if layers is None else ("4",))
+        assert ("Not captured: 4." in caught.value.why) == (layers is not None)
     with pytest.raises(UnknownLayerError):
         kernelviz.capture_features(network, image, "nosuch")
     assert not any(module._forward_hooks for module in network.modules())
@@ -151,3 +153,52 @@ def test_a_container_has_no_row():
         kernelviz.trace(nn.Sequential(plain()), SIZE).layer("0")
     with pytest.raises(UsageError, match="matches 2 layers"):
         layer_operation(plain(), "Sequential", SIZE)
+
+
+class Twice(nn.Module):
+    """A convolution that runs twice, on different maps, in a network that names no stages."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(2)
+        self.end = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU())
+
+    def forward(self, x):
+        """Once at each resolution."""
+        return self.end(self.conv(self.pool(self.conv(x))))
+
+
+def test_the_name_of_a_run_is_taken_by_every_call():
+    """Names with runs that a capture returns mean the same layer everywhere, and the values of that run."""
+    network, image = Twice().eval(), torch.rand(1, *SIZE, generator=torch.Generator().manual_seed(0))
+    maps = {each.layer: each for each in kernelviz.capture_features(network, image, "*")}
+    assert list(maps) == ["conv", "pool", "conv#2", "end.0", "end.1", "end"]
+    trace = kernelviz.trace(network, SIZE)
+    assert trace.layer("conv#2") is trace.layer("conv")
+    assert kernelviz.read_kernels(network, "conv#2").layer.name == "conv"
+    assert [layer.name for layer in kernelviz.select_layers(network, ["conv#2", "conv"])] == ["conv"]
+    found = layer_operation(network, "conv#2", SIZE)
+    assert (found.layer.name, found.operation.output_size, found.layer.output_shape) == ("conv#2", (8, 8), (3, 8, 8))
+    unit = kernelviz.trace_unit(network, image, "conv#2", (1, 2, 3))
+    assert (unit.layer.name, unit.value) == ("conv#2", float(maps["conv#2"].values[1, 2, 3]))
+    for call in (
+        lambda: trace.layer("conv#3"),
+        lambda: kernelviz.capture_features(network, image, "conv#3"),
+        lambda: layer_operation(network, "conv#3", SIZE),
+        lambda: kernelviz.trace_unit(network, image, "conv#3", (0, 0, 0)),
+    ):
+        with pytest.raises(UnknownLayerError, match="conv runs 2 times, so there is no conv#3"):
+            call()
+
+
+def test_stages_of_a_network_that_names_none_are_those_of_every_call():
+    """``stage:0`` and ``stage:-1`` are the last maps at a resolution, for kernels the convolutions up to there."""
+    network, image = Twice().eval(), torch.rand(1, *SIZE)
+    trace = kernelviz.trace(network, SIZE)
+    assert trace.stages[0] == "conv"
+    assert [maps.layer for maps in kernelviz.capture_features(network, image, "stage:-1")] == [trace.stages[-1]]
+    assert [layer.name for layer in kernelviz.select_layers(network, "stage:0")] == ["conv"]
+    assert [layer.name for layer in kernelviz.select_layers(network, "stage:-1")] == ["end.0"]
+    assert trace.layer("stage:0").name == "conv"
+    assert layer_operation(network, "stage:-1", SIZE).layer.name == "end.0"
+    assert kernelviz.trace_unit(network, image, "stage:-1", (0, 0, 0)).layer.name == "end.0"

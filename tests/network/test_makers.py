@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from kernelviz.network.capture import as_input, make_taps
+from kernelviz.network.capture import make_taps
+from kernelviz.network.inputs import as_input
 from kernelviz.network.makers import makers_of
 from kernelviz.traces import Maker
 

@@ -11,8 +11,8 @@ from torch import nn
 from kernelviz.cli.layers import matching
 from kernelviz.errors import UnknownLayerError, UsageError
 from kernelviz.network.capture import make_taps
-from kernelviz.network.convolutions import select_layers
 from kernelviz.network.layer_operation import layer_operation
+from kernelviz.network.named import select_layers
 from kernelviz.network.tracing.trace import trace
 from kernelviz.network.units import trace_unit
 
@@ -53,9 +53,11 @@ MEANT = {
         *[UsageError] * 2,
     ],
     "st?m": [["stem.0"], ["stem"], ["stem.0", "stem.1", "stem.2"], ["stem.0"], ["stem.0"]],
-    "stem.0#1": [UnknownLayerError, ["stem.0"], *[UnknownLayerError] * 3],
-    "stem.0:0": [UnknownLayerError, ["stem.0"], *[UnknownLayerError] * 3],
-    "stage:0": [UnknownLayerError, ["stem"], ["stem.0", "stem.1", "stem.2"], *[UnknownLayerError] * 2],
+    "stem.0#1": [["stem.0"]] * 5,
+    "stem.0:0": [["stem.0"]] * 5,
+    "stem.0#0": [UnknownLayerError] * 5,
+    "stem.0:1": [UnknownLayerError, UnknownLayerError, ["stem.0"], *[UnknownLayerError] * 2],
+    "stage:0": [["stem.0"], ["stem"], ["stem.0", "stem.1", "stem.2"], ["stem.0"], ["stem.0"]],
     "stage:7": [UnknownLayerError] * 5,
     "stm.0": [UnknownLayerError] * 5,
     "": [UnknownLayerError] * 5,

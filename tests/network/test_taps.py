@@ -69,7 +69,7 @@ def test_kinds(kind, expected):
         ("cnv", UnknownLayerError, "No layer is called"),
         ("x*", UnknownLayerError, "No layer is called"),
         ("conv#3", UnknownLayerError, "runs 2 times"),
-        ("conv#0", UnknownLayerError, "runs 2 times"),
+        ("conv#0", UnknownLayerError, "counted from 1"),
         ("conv:1", UnknownLayerError, "gives 1 tensor"),
         ("never", KernelvizError, "did not run"),
         ("head", UsageError, "has no map"),

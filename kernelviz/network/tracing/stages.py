@@ -7,19 +7,45 @@ from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING
 
+from kernelviz.errors import BrokenPassError, KernelvizError, UnknownLayerError
 from kernelviz.network.convolutions import CONVOLUTIONS
+from kernelviz.network.model import Model, root_of, usual_input_size
+from kernelviz.network.snapshot import is_scripted
 from kernelviz.network.tracing import reads
+from kernelviz.network.tracing.watch import ObservedPass, blank_batch, observe_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from torch import nn
 
-    from kernelviz.network.tracing.watch import ModuleVisit, ObservedPass
+    from kernelviz.network.tracing.watch import ModuleVisit
 
 _FEW, _MOST = 3, 12
 _PASSED_OVER = re.compile(r"Pool|Dropout|StochasticDepth|DropPath|Identity|Flatten|Upsample|Permute")
 """Classes of modules that are no end of a stage."""
+
+
+def find_stages(network: Model | nn.Module, input_size: tuple[int, ...] | None = None) -> tuple[str, ...]:
+    """The stages of a network that names none, by a traced forward pass of an image of ``input_size``.
+
+    Without ``input_size`` it is that of the ``Model``, or the one that is assumed for a network of this kind. If the
+    forward pass breaks, they are the stages before that.
+
+    Raises:
+        UnknownLayerError: the forward pass fails before the first of them.
+    """
+    size = input_size or (network.input_size if isinstance(network, Model) else usual_input_size(network))
+    try:
+        return stages_by_resolution(observe_pass(root_of(network), size, blank_batch(root_of(network), size)))
+    except KernelvizError as error:
+        before = error.observed if isinstance(error, BrokenPassError) else None
+        if isinstance(before, ObservedPass) and (stages := stages_by_resolution(before)):
+            return stages
+        what = "The network names no stages, and they cannot be found: a forward pass failed."
+        raise UnknownLayerError(
+            what, error.what, "Name its layers instead: `--layer '*'` takes all of them."
+        ) from error
 
 
 def stages_by_resolution(observed: ObservedPass) -> tuple[str, ...]:
@@ -63,6 +89,8 @@ class _Units:
 
     def _all_children(self, name: str) -> Iterator[str]:
         """The children that ran, and those of children that did not, such as lists of modules."""
+        if is_scripted(self.modules[name]):
+            return
         for child in self.modules[name]._modules:  # noqa: SLF001
             full = f"{name}.{child}" if name else child
             if full in self.visits:

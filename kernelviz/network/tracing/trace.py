@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
 from kernelviz.network.convolutions import first_names, list_layers
-from kernelviz.network.model import Model, root_of, stage_names
+from kernelviz.network.inputs import FurtherInputs, as_sizes, axes_read, check_batched
+from kernelviz.network.model import Model, named_stages, root_of
 from kernelviz.network.selection import without_expert
+from kernelviz.network.snapshot import SCRIPTED, is_scripted
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.reads import (
     FAR,
@@ -33,19 +33,18 @@ from kernelviz.network.tracing.reads import (
 from kernelviz.network.tracing.rules import QUANTISED_LINEAR
 from kernelviz.network.tracing.stages import stages_by_resolution
 from kernelviz.network.tracing.watch import (
-    FurtherInputs,
     ObservedPass,
     blank_batch,
-    further_inputs,
     naming_next_size,
     observe_pass,
 )
 from kernelviz.network.tracing.window_rules import QUANTISED_CONVOLUTIONS
 from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+from kernelviz.wording import AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
     from torch import Tensor
 
@@ -56,16 +55,17 @@ if TYPE_CHECKING:
 
 def trace(
     network: Model | nn.Module,
-    input_size: Sequence[int] | Sequence[Sequence[int] | Tensor] | Mapping[str, Sequence[int] | Tensor] | None = None,
+    input_size: Sequence[Any] | Mapping[str, Any] | Tensor | None = None,
 ) -> Trace:
     """Observe one forward pass of an image of ``input_size``, (C, H, W), on ``meta``, without weights or arithmetic.
 
     If the forward pass depends on values, as that of a detector does, or fails on ``meta`` for another reason, the network
     itself runs on a black image, unless its weights are on ``meta``. The network is not changed.
 
-    ``input_size`` may be omitted for a ``Model``; (C, L) and (C, D, H, W) are sizes as well. Of several inputs it lists the
-    sizes, ``[(3, 32, 32), (3, 32, 32)]``, or by name, ``{"x": (3, 32, 32), "t": torch.tensor([3])}``: a batch in place of a
-    size has the type of its numbers. Receptive fields are those on the first one, and on others of its height and width.
+    ``input_size`` may be omitted for a ``Model``; (C, L) and (C, D, H, W) are sizes as well. Of several inputs it contains
+    the sizes, ``((3, 32, 32), (3, 32, 32))``, or by name, ``{"x": (3, 32, 32), "t": torch.tensor([3])}``: a tensor in place
+    of a size is itself, and so are numbers, texts and None, as in ``capture_features``. Receptive fields are those on the
+    first one, and on others of its height and width.
 
     Raises:
         UsageError: the input size is missing or not valid.
@@ -73,9 +73,9 @@ def trace(
         NeedsValuesError: the forward pass depends on values, and the network has no weights.
         KernelvizError: the network cannot be copied.
     """
-    first, further = _several(input_size)
-    size = checked_size(network, first)
     module = root_of(network)
+    first, further = as_sizes(module, input_size)
+    size = checked_size(network, first)
     try:
         with naming_next_size(network, size):
             observed = observe_pass(module, size, blank_batch(module, size), further)
@@ -84,34 +84,8 @@ def trace(
             found = with_sure_sizes(as_trace(network, error.observed, size), error.observed, module, further)
             error.trace = replace(found, layers=tuple(layer for layer in found.layers if layer.runs))
         raise
+    check_batched(module, observed.visits, size)
     return with_sure_sizes(as_trace(network, observed, size), observed, module, further)
-
-
-def _several(sizes: Any) -> tuple[Any, FurtherInputs | None]:
-    """The size of the image, the first input with the most axes, and the further inputs on ``meta``.
-
-    Raises:
-        UsageError: a further size is not valid.
-    """
-    if isinstance(sizes, Mapping):
-        names, every = list(sizes), list(sizes.values())
-    elif isinstance(sizes, Sequence) and sizes and all(isinstance(size, Sequence | torch.Tensor) for size in sizes):
-        names, every = [], list(sizes)
-    else:
-        return sizes, None
-    if not every:
-        raise UsageError("The sizes of the inputs are missing.", hint="For example [(3, 32, 32), (3, 32, 32)].")
-    axes = [each.ndim - 1 if isinstance(each, torch.Tensor) else len(each) for each in every]
-    image = axes.index(max(axes))
-    first = tuple(every[image].shape[1:]) if isinstance(every[image], torch.Tensor) else every[image]
-    for size in (*every[:image], *every[image + 1 :]):
-        if not isinstance(size, torch.Tensor) and not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
-            raise UsageError(f"The size of an input must be whole numbers without the batch, but got {size}.")
-    given = [
-        size if isinstance(size, torch.Tensor) else torch.empty(1, *(first if at == image else size), device="meta")
-        for at, size in enumerate(every)
-    ]
-    return first, further_inputs(given, names, image)
 
 
 def with_sure_sizes(
@@ -188,11 +162,8 @@ def as_trace(
     network: Model | nn.Module, observed: ObservedPass, size: tuple[int, ...], *, fields: bool = True
 ) -> Trace:
     """The layers of an observed forward pass as a record; it is faster without ``fields``."""
-    if isinstance(network, Model):
-        source, stages = network.source, network.stages
-    else:
-        source, stages = None, stage_names(network)
-    if not stages and not hasattr(root_of(network), "pretrained_cfg"):  # timm's networks name their own, or have none
+    source, stages = network.source if isinstance(network, Model) else None, named_stages(network)
+    if stages is None:
         stages = stages_by_resolution(observed)
     found = network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
     return replace(found, first_names=first_names(network))
@@ -211,8 +182,10 @@ def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -
             )
         return network.input_size
     size = tuple(input_size)
-    if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side <= LARGEST_TRACED for side in size):
-        what = f"The input size must be whole numbers (channels, height, width), but got {size}."
+    if not 1 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side <= LARGEST_TRACED for side in size):
+        axes = AXES[axes_read(network)].replace("C", "channels").replace("L", "samples").replace("D", "depth")
+        form = axes.replace("H", "height").replace("W", "width")
+        what = f"The input size must be whole numbers ({form}), but got {size}."
         raise UsageError(what, f"None may be larger than {LARGEST_TRACED}.")
     return size
 
@@ -300,6 +273,34 @@ def _axis_field(reads: AxisReads) -> AxisField:
     offset = int(free_first[0]) if jump is not None and reading[0] else None
     first[nowhere], last[nowhere] = 0, -1
     return AxisField(first, last, size, jump, offset)
+
+
+def centres_with_padding(carried: TensorReads, sides: Sequence[int]) -> list[Array] | None:
+    """The middles of what units read along each axis, if the map covers more than the ``sides`` of the image, else None.
+
+    A network may pad a batch on one side, as detectors do. Units that read nothing but padding are infinitely far away. If
+    most middles are evenly spaced, those of units that read beyond the border of the image continue them.
+    """
+    if len(carried.axes) != len(sides):
+        return None
+    lines, beyond = [], False
+    for axis, side in enumerate(sides):
+        first, last, free_first, free_last = _as_line(_by_position(carried, axis))
+        middle = (free_first + free_last) / 2
+        padding = free_first > free_last
+        inside = np.flatnonzero(~padding & (first <= last))
+        if not len(inside) or (np.diff(middle[inside[0] : inside[-1] + 1]) < 0).any():
+            return None
+        numbers = np.arange(len(middle))
+        middle = np.where(padding & (numbers < inside[0]), -np.inf, np.where(padding, np.inf, middle))
+        steps = np.diff(middle[inside])
+        step = float(np.median(steps)) if len(steps) else 0.0
+        if step and 2 * (steps == step).sum() >= len(steps):
+            start = inside[int(np.argmax(steps == step))]
+            middle[start:] = middle[start] + step * (numbers[start:] - start)
+        beyond = beyond or bool((padding & (first > last)).any()) or len(middle) * step > side + step / 4
+        lines.append(middle)
+    return lines if beyond else None
 
 
 def _as_line(reads: AxisReads) -> list[Array]:
@@ -406,7 +407,14 @@ def _row(
     kind = type(module).__name__
     if visit is None:
         return TracedLayer(
-            name, kind, "conv" if convolution else "other", params, 0, 0, lost="It did not run.", **facts
+            name,
+            kind,
+            "conv" if convolution else "other",
+            params,
+            0,
+            0,
+            lost=SCRIPTED if is_scripted(module) else "It did not run.",
+            **facts,
         )
     found, shape = visit.found, visit.shape
     field = receptive_field(found) if fields else None

@@ -23,10 +23,11 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
-from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError, NeedsValuesError
-from kernelviz.network.failures import SEVERAL_INPUTS, failure_texts, wrong_inputs
+from kernelviz.errors import BrokenPassError, KernelvizError, NeedsValuesError
+from kernelviz.network.failures import broken_layer, broken_pass, failure_texts
+from kernelviz.network.inputs import FurtherInputs, has_axes_of
 from kernelviz.network.model import Model, root_of
-from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, is_scripted, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
 from kernelviz.network.tracing.rules import Call, Found, failed, makes_map, outcome, part_of, tensors_in
@@ -280,44 +281,6 @@ class _WithoutNumbers(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@dataclass(frozen=True)
-class FurtherInputs:
-    """What a network takes besides one image: tensors before and after it, and by name; ``image`` is its name if any."""
-
-    before: tuple[torch.Tensor, ...] = ()
-    after: tuple[torch.Tensor, ...] = ()
-    named: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    image: str = ""
-
-    def call(self, network: nn.Module, image: torch.Tensor, convert: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-        """The output of the network for all inputs, the further ones converted."""
-        named = {name: convert(value) for name, value in self.named.items()}
-        if self.image:
-            return network(**{self.image: image}, **named)
-        return network(*map(convert, self.before), image, *map(convert, self.after), **named)
-
-    def resized(self, sides: Sequence[int], new_sides: Sequence[int]) -> FurtherInputs:
-        """The same inputs for an image of other sides: those of its height and width have ``new_sides``, on ``meta``."""
-
-        def resize(tensor: torch.Tensor) -> torch.Tensor:
-            same = tensor.ndim == len(sides) + 2 and tuple(tensor.shape[2:]) == tuple(sides)
-            return tensor.new_empty((*tensor.shape[:2], *new_sides), device="meta") if same else tensor
-
-        before, after = (tuple(map(resize, each)) for each in (self.before, self.after))
-        return replace(
-            self, before=before, after=after, named={name: resize(each) for name, each in self.named.items()}
-        )
-
-
-def further_inputs(tensors: Sequence[torch.Tensor], names: Sequence[str], image: int) -> FurtherInputs:
-    """The inputs but the image, which is the one at this index; ``names`` are those of all, or none."""
-    others = [each for at, each in enumerate(tensors) if at != image]
-    if not names:
-        return FurtherInputs(before=tuple(others[:image]), after=tuple(others[image:]))
-    named = dict(zip([name for name in names if name != names[image]], others, strict=True))
-    return FurtherInputs(named=named, image=names[image])
-
-
 @dataclass
 class ModuleVisit:
     """What was observed of one module: its runs, its own operations, and its first output."""
@@ -482,6 +445,9 @@ def _takes_numbers(call: Call) -> bool:
     )
 
 
+_OTHER_AXES = "the network makes inputs of another number of axes for its convolutions"
+
+
 class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Propagates what is known of tensors through every operation, and records the operations of each module."""
 
@@ -514,28 +480,24 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             BrokenPassError: the network does not take such an input.
             KernelvizError: it removes hooks during its forward pass.
         """
-        self.carried[image] = known.image(image.shape)
+        axes = has_axes_of(self.network, image.ndim - 2)
+        self.carried[image] = known.image(image.shape) if axes else TensorReads(lost=_OTHER_AXES)
 
         def beside(tensor: torch.Tensor) -> torch.Tensor:
             tensor = _like(tensor) if image.is_meta else tensor.detach()
             if tensor.is_meta and not image.is_meta:
                 tensor = torch.zeros_like(tensor, device=image.device)
-            if tensor.ndim == image.ndim and tensor.shape[2:] == image.shape[2:]:
+            if tensor.is_floating_point():
+                tensor = tensor.to(image.device, image.dtype)
+            if axes and tensor.ndim == image.ndim and tensor.shape[2:] == image.shape[2:]:
                 self.carried[tensor] = known.image(tensor.shape)
             else:
                 self.constants[tensor] = _memory(tensor)
             return tensor
 
-        with ExitStack() as stack:
-            for name, module in self.network.named_modules():
-                stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
-                stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
+        with self._hooked():
             try:
-                with contextlib.ExitStack() as modes:
-                    if not self.only_modules:
-                        modes.enter_context(self)
-                        if not image.is_meta:
-                            modes.enter_context(self.taken)
+                with self._observing(values=not image.is_meta):
                     further.call(self.network, image, beside)
             except Exception as error:
                 raise self._failure(error, image.shape[1:]) from error
@@ -545,15 +507,35 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise KernelvizError(what, "Its hooks are removed, or others added, during the forward pass.")
         return ObservedPass(self.network, self.visits, self.ended)
 
+    @contextlib.contextmanager
+    def _hooked(self) -> Iterator[None]:
+        """Hooks on every module; scripted ones take none, and count for the module around them."""
+        with ExitStack() as stack:
+            for name, module in self.network.named_modules():
+                if not is_scripted(module):
+                    stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
+                    stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
+            yield
+
+    @contextlib.contextmanager
+    def _observing(self, *, values: bool) -> Iterator[None]:
+        """Observe operations, and values that are taken out of torch if there are ``values``."""
+        with ExitStack() as stack:
+            if not self.only_modules:
+                stack.enter_context(self)
+                if values:
+                    stack.enter_context(self.taken)
+            yield
+
     def _failure(self, error: Exception, size: Sequence[int]) -> BrokenPassError:
         """The error with what was observed before it."""
         ended = {name: visit for name, visit in self.visits.items() if visit.given}
         for visit in ended.values():
             visit.runs = len(visit.given)
-        if text := wrong_inputs(self.network, error):
-            return BrokenPassError(text, f"{reason_text(error).rstrip('.')}.", SEVERAL_INPUTS)
-        found = _failed(error, self.network, size)
+        found = _without_values(error, self.network) or broken_pass(error, self.network, size)
         found.observed = ObservedPass(self.network, ended, self.ended)
+        if self.ended and not broken_layer(self.network, error):
+            found.why = f"{found.why.rstrip('.')}. The last layer before it is {shown(self.ended[-1])}."
         return found
 
     def _entering(self, name: str) -> Any:
@@ -695,12 +677,12 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.maps[outputs[0]] = True
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
-            before = self._known(tensor)
             overwritten = any(tensor is target for target in written)
+            before = self._known(tensor) if overwritten else None  # outputs such as those of unsafe_split share nothing
             if overwritten and value is not None and value.lost and not value.axes and call.name != "copy_":
                 value = _without_reads(before, value.lost)  # noqa: PLW2901 - it was changed where it is
             self._keep(call, tensor, value)
-            if value is not before and overwritten:
+            if overwritten and value is not before:
                 self._overwrite(call, tensor)
 
     def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:
@@ -763,33 +745,38 @@ def _number_kind(network: nn.Module) -> torch.dtype:
     return next(kinds, torch.float32)
 
 
-def _failed(error: Exception, network: nn.Module, size: Sequence[int]) -> BrokenPassError:
+def _without_values(error: Exception, network: nn.Module) -> BrokenPassError | None:
+    """The error for a forward pass that fails on ``meta`` only; None if it failed for another reason."""
     reason = reason_text(error)
-    kind, what = BrokenPassError, "The network does not take an input of its own data type"
-    hint = "Convert all of it to one data type first, for example with .float()."
     if "with Meta tensors" in reason:
         what = "The network runs an operation that a traced forward pass does not support"
-        hint = "Trace a part of it without this operation."
-    elif re.search(r"\bmeta\b|data-dependent|register_meta", reason):
-        kind, what = (
-            NeedsValuesError,
-            "The forward pass depends on the values of tensors, which a traced one does not have",
-        )
+        return BrokenPassError(*failure_texts(what, network, error), "Trace a part of it without this operation.")
+    if re.search(r"\bmeta\b|data-dependent|register_meta", reason):
+        what = "The forward pass depends on the values of tensors, which a traced one does not have"
         hint = 'Load it with weights, for example `load_model(name, weights="random")`.'
-    elif not re.search(r"\bdtype\b|scalar types?|same type", reason):
-        kind, what = InputSizeError, f"The network does not take an input of {' × '.join(map(str, size))}"
-        hint = "Give the input size that the network was built for."
-    return kind(*failure_texts(what, network, error), hint)
+        return NeedsValuesError(*failure_texts(what, network, error), hint)
+    return None
 
 
 @contextlib.contextmanager
 def naming_next_size(network: Model | nn.Module, size: Sequence[int]) -> Iterator[None]:
-    """Add the next larger side that a ``Model`` takes to an ``InputSizeError`` for an image of ``size`` (C, H, W)."""
+    """If a forward pass breaks and a ``Model`` takes a larger side than that of ``size`` (C, H, W), report that side.
+
+    Raises:
+        InputSizeError: it takes one.
+    """
     try:
         yield
-    except InputSizeError as error:
-        error.hint = next_size(network, size) or error.hint
+    except NeedsValuesError:
         raise
+    except BrokenPassError as error:
+        hint = next_size(network, size)
+        if not hint or error.__cause__ is None:
+            raise
+        module = error.observed.network if isinstance(error.observed, ObservedPass) else root_of(network)
+        found = broken_pass(error.__cause__, module, size, hint)
+        found.observed = error.observed
+        raise found from error.__cause__
 
 
 _SECONDS = 8.0
