@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -119,7 +120,7 @@ def explore(
 
     ``asked`` are options for the recipe, ``expected`` is the number of images that can be read, as far as it is known.
     """
-    if not max_size >= 1:
+    if not 1 <= max_size < math.inf:
         raise UsageError(f"The largest size of a report must be at least 1 MB, but got {max_size:g}.")
     every = list(items)
     if not every:
@@ -250,11 +251,14 @@ def _layer(network: Any, plan: _Plan, tap: Tap, gathered: _Gathered) -> ReportLa
     """One layer of a report, with its kernels."""
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.tracing.trace import row_of
+    from kernelviz.network.units import ONLY_FIRST_RUN
 
     convolution = plan.convolutions.get(tap.module)
     title = tap.module or type(plan.capture.observed.network).__name__
     rows = [layer for layer in plan.trace.layers if layer.name == title]
     traced = rows[0] if rows else row_of(plan.capture.observed, tap.module)
+    if tap.run:
+        traced = replace(traced, field=None, lost=ONLY_FIRST_RUN)
     kernels, notes = None, list(gathered.notes)
     if convolution is not None and convolution.expert is not None:
         notes.append("the network mixes its kernels anew for every image")

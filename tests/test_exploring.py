@@ -201,6 +201,7 @@ def test_every_sort_of_layer_is_shown():
     assert not layers["act"].maps[0].signed
     assert layers["twice"].notes == ("run 1 of 2",)
     assert layers["twice#2"].units
+    assert layers["twice#2"].traced.field is None
     assert layers["stem"].live  # the numbers of a tensor are not in the page: its values are traced
     assert layers["stem"].units
     assert (report.mean, report.images[0].exact) == ((), False)

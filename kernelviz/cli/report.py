@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,7 +99,7 @@ def report(
         from kernelviz.files.finding import find_images
 
         report.more["images"] = []
-        if not max_size >= 1:
+        if not 1 <= max_size < math.inf:
             raise UsageError(f"--max-size must be at least 1, but got {max_size:g}.")
         if skip_existing and force:
             raise UsageError("--force overwrites what --skip-existing keeps.", hint="Omit one of them.")
@@ -180,7 +181,10 @@ class _Run:
                 raise file
             return as_input(self.network, file.decode(**self.reading.reading), input_size=sides, crop=crop)
 
+        paths = dict(enumerate(self.paths))
+
         def failed(number: int, error: KernelvizError) -> None:
+            del paths[number]
             session.report_failure(self.report, self.paths[number], error)
 
         page = explore(
@@ -191,7 +195,7 @@ class _Run:
         if path is None or shown != images:
             path = self._path(shown)
         save_report(page, path, force=self.output.force)
-        self._tell(page, path)
+        self._report_page(page, list(paths.values()), path)
 
     def _path(self, images: list[dict[str, Any]]) -> Path:
         """The path of the page of these images."""
@@ -206,12 +210,12 @@ class _Run:
         }  # fmt: skip
         return session.picture_path(file_stems([(*stem, source.stem, "report")])[0], identity, self.output, self.report)
 
-    def _tell(self, page: Page, path: Path) -> None:
-        """Report what the page contains, and what it leaves out."""
+    def _report_page(self, page: Page, paths: list[str], path: Path) -> None:
+        """Report what the page contains, of the images at ``paths``, and what it leaves out."""
         report, count = self.report, len(page.images)
-        for image in page.images:
+        for given, image in zip(paths, page.images, strict=True):
             top = [{"index": each.index, "label": each.label, "probability": each.probability} for each in image.top]
-            report.more["images"].append({"path": image.name, "top": top})
+            report.more["images"].append({"path": given, "top": top})
             shares = ", ".join(f"{each.label or f'class {each.index}'} {each.probability:.1%}" for each in image.top)
             report.inform(f"{image.name}: {shares}" if shares else image.name)
             report.inform(*(f"  {note}" for note in image.notes))
@@ -225,7 +229,7 @@ class _Run:
         shown, total = sum(len(layer.shown) for layer in page.layers), sum(layer.outputs for layer in page.layers)
         broken = sum(sum(maps.nonfinite.values()) for layer in page.layers for maps in layer.maps)
         report.add_output(session.output_row(
-            path, image=page.images[0].name if count == 1 else None, view="report", shown=shown, total=total,
+            path, image=paths[0] if count == 1 else None, view="report", shown=shown, total=total,
             nonfinite=broken, notes=notes,
         ))  # fmt: skip
 

@@ -76,6 +76,7 @@ def test_a_bound_that_is_too_small_states_one_that_would_do(capsys):
     needed = capsys.readouterr().err.split("Give --max-size ")[1].split(",")[0]
     assert main([*command, "--max-size", needed]) == 0
     assert main([*MODEL, "a.png", "--max-size", "0.5"]) == 2
+    assert main([*MODEL, "a.png", "--max-size", "inf"]) == 2
 
 
 def test_an_image_that_cannot_be_read_is_named(capsys, here):
