@@ -277,11 +277,12 @@ def is_done(run: FeatureRun, targets: Targets) -> bool:
     wanted = [(layer, path) for layer, each in targets.items() for _, path in each]
     if run.output.arrays:
         wanted += [(layer, path.with_suffix(".npz")) for layer, path in wanted if layer]
-    same = all(_has_options(path, run.options_of(layer)) for layer, path in wanted)
+    same = all(has_options(path, run.options_of(layer)) for layer, path in wanted)
     return same and (not run.choices.single or all(is_complete(path) for _, path in wanted))
 
 
-def _has_options(path: Path, expected: dict[str, Any]) -> bool:
+def has_options(path: Path, expected: dict[str, Any]) -> bool:
+    """Whether a file exists undamaged, made with these options according to its recipe."""
     from kernelviz.files.recipes import is_whole, read_recipe
 
     if not os.path.lexists(path) or not is_whole(path):

@@ -16,6 +16,7 @@ FEATURES = "features tf_efficientnet_lite0 sample:grace_hopper -l blocks.1 -q"
 MOST_FILES = {
     "kernels tf_efficientnet_lite0 -q": 38,  # 37, and one that is entered or not depending on what ran before
     FEATURES: 53,  # 51, and two that are entered or not depending on what ran before in this process
+    "report test_resnet sample:grace_hopper --weights random --input-size 64 -q": 62,
     "explain conv --input 6 --stride 2 --padding 1 -o out": 30,
 }
 DEEPEST = 15
