@@ -387,7 +387,7 @@ def chosen_look(look: options.LookName, no_caption: bool, report: Report) -> Loo
     return found
 
 
-PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
+PICTURE_SUFFIXES = {".html", ".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
 CHOICE_FOR = {".svg": " --format svg", ".pdf": " --format pdf", ".npz": " --arrays"}
 
 
