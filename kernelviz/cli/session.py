@@ -554,8 +554,10 @@ def save_sheet(
         from kernelviz.drawing.sheet_page import draw_sheet
 
         figure = draw_sheet(sheet, output.look)
-        elsewhere = (*sheet_notes(sheet, report), count_text(sheet.tiles), *known)
-        save_page(figure, path, report, force=output.force, known=elsewhere)
+        untrue = (
+            [count_text(sheet.tiles)] if (figure.recipe or {}).get("drawn") else []
+        )  # of the page, not of this look
+        save_page(figure, path, report, force=output.force, known=(*sheet_notes(sheet, report), *untrue, *known))
         figure.clear()  # its artists hold the pixels in cycles that the collector finds late
 
 
@@ -594,7 +596,7 @@ def save_page(
 def inform_left_out(picture: PageFigure | Animation, report: Report, known: Sequence[str] = ()) -> None:
     """Print what a look drew of a picture if that is less than the page, and the lines that it left out, each once.
 
-    Lines that are ``known``, and parts of lines, are printed elsewhere.
+    Lines, and parts of lines, that are ``known`` are left out.
     """
     printed = {line.casefold() for line in known}
     drawn = PART.join(line for line in (picture.recipe or {}).get("drawn", ()) if line.casefold() not in printed)
