@@ -203,7 +203,7 @@ class SilentError(Exception):
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (ValueError("two\nlines of \x1b[31m text"), "Two lines of \\x1b[31m text"),
+        (ValueError("two\nlines of \x1b[31m text"), "ValueError: two lines of \\x1b[31m text"),
         (SilentError(), "SilentError"),
         (RuntimeError(), "RuntimeError"),
     ],

@@ -16,7 +16,7 @@
  */
 
 /**
- * The pixels along one axis that a unit sees, inside of the image.
+ * The pixels along one axis that a unit sees, inside of the image; none if the first is beyond the last.
  * @param {AxisField} axis
  * @param {number} at
  * @param {number} length of the image
@@ -32,7 +32,7 @@ export function seenAlong(axis, at, length) {
     first = axis.start + axis.jump * at;
     last = first + axis.size - 1;
   }
-  return [Math.max(0, Math.min(length - 1, first)), Math.max(0, Math.min(length - 1, last))];
+  return [Math.max(0, first), Math.min(length - 1, last)];
 }
 
 /**

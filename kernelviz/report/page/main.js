@@ -569,6 +569,11 @@ class ReportPage {
       return;
     }
     const box = fieldBox(field, view.place[0], view.place[1], rows, columns);
+    if (box.top > box.bottom || box.left > box.right) {
+      marks.replaceChildren();
+      text.textContent = "The unit sees nothing of the photograph.";
+      return;
+    }
     const picture = element("photograph");
     const [width, height] = [picture.clientWidth || FRAME, picture.clientHeight || FRAME];
     marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -713,6 +718,7 @@ class ReportPage {
     const place = this.isLive ? this.chosen.place : this.strongestPlace(channel);
     this.chosen = { channel, place };
     this.preview = {};
+    element("not-kept").textContent = "";
     this.show();
     this.rememberAddress();
     element("said").textContent = this.channelText();

@@ -99,6 +99,8 @@ test("a box is inside of the image", () => {
     global: false,
   };
   assert.deepEqual(fieldBox(field, 0, 1, 20, 11), { top: 0, bottom: 2, left: 9, right: 10 });
+  const beyond = fieldBox({ ...field, rows: { start: -9, jump: 4, size: 5 } }, 0, 0, 20, 11);
+  assert.ok(beyond.top > beyond.bottom); // it reads padding alone
 });
 
 test("each tile is found under its own middle, and keys stay among the tiles", () => {
