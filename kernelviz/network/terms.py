@@ -55,6 +55,11 @@ class LayerRun:
         return not self.reads.call.filling
 
     @property
+    def in_float32(self) -> bool:
+        """Whether the network multiplies in float32."""
+        return self.reads.call.weight.dtype == self.reads.call.source.dtype == torch.float32
+
+    @property
     def around(self) -> tuple[int, int, int, int]:
         """(top, bottom, left, right): the padding, including what the layer adds itself."""
         return self.reads.around
