@@ -1,7 +1,8 @@
 """What is remembered between runs: JSON in the user's cache directory, each entry valid while the files behind it are.
 
 An entry is written whole or not at all, and read only if its checksum, its key and all files that it depends on are as
-they were; anything else counts as not remembered. Entries beyond ``MOST_BYTES`` are removed, the oldest first.
+they were; anything else counts as not remembered, and so does an entry whose use ended in an error. Entries beyond
+``MOST_BYTES`` are removed, the oldest first.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _LARGEST = 16_000_000  # bytes of one entry; that of a network with 5,000 layers
 _SETTLED = 2_000_000_000  # nanoseconds: a file changed just before it was hashed may change again in the same tick
 _SUFFIX = ".json"
 _NO_FILES: Mapping[Path, str | None] = MappingProxyType({})
+_used: set[Path] = set()
+_doubted: set[Path] = set()
 
 
 def cache_directory() -> Path | None:
@@ -70,7 +73,7 @@ def entries_size() -> int:
 def recall(key: Mapping[str, Any]) -> Any | None:
     """What was remembered under this key, as JSON has it; None if nothing is, or it no longer holds."""
     path = _path(key)
-    if path is None:
+    if path is None or path in _doubted:
         return None
     try:
         checksum, text = read_regular(path, _LARGEST).split(b"\n", 1)
@@ -86,7 +89,21 @@ def recall(key: Mapping[str, Any]) -> Any | None:
         return None
     if renewed != entry["files"]:  # touched, with the same content
         _write(path, {**entry, "files": renewed})
+    _used.add(path)
     return entry["content"]
+
+
+def begin_run() -> None:
+    """Start to collect the entries that a run uses."""
+    _used.clear()
+
+
+def doubt_used() -> bool:
+    """Count the entries that this run used as not remembered until they are written anew; whether there are any."""
+    found = bool(_used)
+    _doubted.update(_used)
+    _used.clear()
+    return found
 
 
 def remember(key: Mapping[str, Any], content: object, files: Mapping[Path, str | None] = _NO_FILES) -> None:
@@ -123,6 +140,7 @@ def _write(path: Path, entry: Mapping[str, Any]) -> None:
     if len(text) < _LARGEST:
         with contextlib.suppress(KernelvizError):
             write_whole(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text, replace=True)
+            _doubted.discard(path)
 
 
 def _mark(file: Path, digest: str | None = None) -> dict[str, Any] | None:
