@@ -214,10 +214,11 @@ def heading(found: Trace) -> list[str]:
     expects = source.preprocessing
     size = " × ".join(map(str, found.input_size))
     sums = f"{found.params:,} parameters, {found.macs:,} multiply-adds at {size}"
-    colours = f"mean {expects['mean']}, std {expects['std']}"
+    colours = ", ".join(f"{key} ({', '.join(f'{value:.4g}' for value in expects[key])})" for key in ("mean", "std"))
+    what = "preprocessing, a guess" if "mean" in expects.get("guessed", ()) else "preprocessing"
     lines = [f"{source.model}: {sums}"]
     if len(found.input_size) != 2:  # a signal has no colours
-        lines.append(f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}")
+        lines.append(f"{what}: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}")
     return [*lines, f"licence of the weights{f' ({source.tag})' if source.tag else ''}: {source.licence or 'unknown'}"]
 
 
