@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from kernelviz.cli import options, terminal
+from kernelviz.cli.completion import keep_models
 from kernelviz.drawing.looks import LOOKS, Look, find_look
 from kernelviz.errors import (
     CancelledError,
@@ -498,6 +499,8 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
     channels, (wanted, *_) = model.input_size[0], options.parse_size(choices.input_size, model, traced=True) or (0,)
     if wanted not in (0, channels):
         raise UsageError(f"{model.source.model} takes {channels} channels, but --input-size has {wanted}.")
+    if choices.cache:
+        keep_models(choices.name)
     model = model if device == "cpu" else model.to(device)
     announce(model.source, choices, report)
     return model
