@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import MappingProxyType
@@ -63,6 +64,24 @@ def can_remember() -> bool:
     except KernelvizError:
         return False
     return os.access(directory, os.W_OK)
+
+
+def may_remember() -> bool:
+    """Whether the directory of the entries can be written, or created in the first directory above it that exists."""
+    directory = entries_directory()
+    if directory is None:
+        return False
+    existing = next((each for each in (directory, *directory.parents) if os.path.lexists(each)), None)
+    return existing is not None and existing.is_dir() and _is_writable(existing)
+
+
+def _is_writable(directory: Path) -> bool:
+    """Whether a file can be made in a directory: some file systems refuse it whatever the permissions state."""
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
 
 
 def entries_size() -> int:

@@ -566,4 +566,15 @@ def test_env_reports_the_cache(run, kept):
     """Its path, and its size."""
     run("layers", "test_resnet")
     found = run("env", "--json").document["cache"]
-    assert found == {"path": str(kept), "bytes": sum(path.stat().st_size for path in kept.iterdir())}
+    size = sum(path.stat().st_size for path in kept.iterdir())
+    assert found == {"path": str(kept), "bytes": size, "writable": True}
+
+
+def test_env_reports_a_cache_that_cannot_be_written(run, tmp_path, monkeypatch):
+    """Then nothing is ever remembered, which the line about it states."""
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", "/proc/nope"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(place))
+        (line,) = (line for line in run("env").out.splitlines() if line.startswith("remembered"))
+        assert line.split(maxsplit=1)[1] == f"nothing new ({place}/kernelviz/networks cannot be written; 0.0 MB)"
+        assert not run("env", "--json").document["cache"]["writable"]
