@@ -42,7 +42,7 @@ NETWORK_FLOORS = [
     ["tracing"],
     ["named"],
     ["kernels"],
-    ["taps", "capture", "units", "layer_operation", "shift"],
+    ["taps", "capture", "units", "layer_operation", "shift", "effective_field"],
 ]
 """The same inside ``network``. In the last floor neighbours may import each other: a capture is made of taps."""
 
