@@ -26,6 +26,8 @@ from kernelviz.drawing.page import (
     Rule,
     Strokes,
     Text,
+    badge,
+    balanced,
     caption_block,
     drawable,
     fitted,
@@ -39,6 +41,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.errors import UsageError
+from kernelviz.records import is_untrained
 from kernelviz.views.effective_fields import MOST_FIELDS, EffectiveField
 from kernelviz.views.map_views import averaged
 from kernelviz.wording import PART, counted, sentence
@@ -55,15 +58,17 @@ if TYPE_CHECKING:
 
 TYPE, SMALL, NAME = 25.0, 23.0, 27.0
 INNER = PAGE_WIDTH - 2 * MARGIN
-COLUMNS = 4  # beside each other on a page
+COLUMNS = 3  # beside each other on a page
 APART, BELOW = 30.0, 34.0  # between tiles, and below a table
 LABEL = 190.0  # the width of the names of models
 TALLEST, LARGEST_TILE = 760.0, 760.0
-TABLE = 352.0  # the least width of a table
+TABLE, WIDEST_TABLE = 384.0, 460.0  # the least and the largest width of a table
 FAINTEST = 4  # powers of ten from the largest value to the end of the colours
 DRAWN = (0.5, 0.99)  # the squares in the picture
 LIGHT, DARK = "on dark pixel", "on light pixel"  # the same in every look, as the colours below them
-BAR = 420.0
+BAR = 340.0
+EDGE = 3.0  # from the sides of a tile to the middle of lines in it
+INSET, SMALLEST_SHARE = 0.42, 0.25  # of a tile: an enlarged field, and how small one is that is enlarged
 
 
 def plot_fields(
@@ -86,7 +91,8 @@ def plot_fields(
     from kernelviz.drawing.figures import draw_page
 
     rows = _rows_of([fields] if isinstance(fields, EffectiveField) else list(fields))
-    return draw_page(field_page(rows), field_recipe(rows), find_look(look, caption=caption))
+    untrained = [is_untrained(field_recipe([row])) for row in rows]
+    return draw_page(field_page(rows), field_recipe(rows), find_look(look, caption=caption), badge=all(untrained))
 
 
 def _rows_of(fields: Sequence[EffectiveField]) -> list[list[EffectiveField]]:
@@ -124,10 +130,11 @@ def _identity_of(source: Source | None) -> object:
 def field_recipe(rows: Sequence[Sequence[EffectiveField]]) -> dict[str, Any]:
     """The recipe of the picture; it contains no path."""
     first = rows[0][0]
-    others = [row[0].source.as_recipe() if row[0].source else None for row in rows[1:]]
     size = first.input_size
+    models = [row[0].source.as_recipe() for row in rows if row[0].source]
     return {
         **source_facts("field", first.source),
+        **({"model": models} if len(models) > 1 else {}),
         "layer": None,
         "view": "field",
         **image_facts(first.identity, first.source),
@@ -136,7 +143,6 @@ def field_recipe(rows: Sequence[Sequence[EffectiveField]]) -> dict[str, Any]:
             {"name": each.layer, "unit": list(each.unit), "channels": each.channels and list(each.channels)}
             for each in rows[0]
         ],
-        **({"against": others} if others else {}),
     }
 
 
@@ -145,15 +151,52 @@ def field_page(rows: Sequence[Sequence[EffectiveField]]) -> Panel:
     title = "Effective receptive field" + ("s" if len(rows) * len(rows[0]) > 1 else "")
     items, y = heading(title, _identity(rows), (MARGIN, 0.75 * MARGIN), INNER, 1.0)
     start, before = y, len(items)
-    more, y = _bands(rows, _page_layout(rows), y + 22)
+    layout = _page_layout(rows)
+    more, y = _body(rows, layout, y + 22)
     items += more
     body = items[before:], (MARGIN, start, PAGE_WIDTH - MARGIN, y)
-    items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
-    lines = _caption(rows)
-    bar, foot = _bar(PAGE_WIDTH - MARGIN - BAR, y + 20, BAR)
-    more, below = caption_block(lines, (MARGIN, y + 12), INNER - BAR - 2 * TYPE, 1.0)
+    items.append(Rule(MARGIN, y + 14, PAGE_WIDTH - MARGIN, y + 14, SEPARATOR, 2))
+    lines = _caption(rows, layout)
+    more, y = caption_block(lines, (MARGIN, y + 26), INNER, 1.0)
     parts = partial(_parts, rows, title, body, lines)
-    return Panel((*items, *bar, *more), PAGE_WIDTH, float(round(max(below, foot) + 0.6 * MARGIN)), parts)
+    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)), parts)
+
+
+def _body(rows: Sequence[Sequence[EffectiveField]], layout: Layout, y: float) -> tuple[list[Item], float]:
+    """All tiles with their tables, and the key, from this y on; and the y below."""
+    items, bottom = _bands(rows, layout, y)
+    right = MARGIN + layout.width
+    if layout.columns == 1 and len(rows) == 1:  # below the only table
+        left = MARGIN + layout.wide + TYPE
+        _, tall = _key(rows, left, 0.0, right - left)
+        _, foot = _bar(left, tall + 16, BAR)
+        top = bottom - 24 - foot
+        lowest = max(item.y for item in items if isinstance(item, Text)) + TYPE
+        if left + BAR <= right and top > lowest:
+            more, below = _key(rows, left, top, right - left)
+            return [*items, *more, *_bar(left, below + 16, BAR)[0]], bottom
+    more, below = _key(rows, MARGIN, bottom, layout.width - BAR - 2 * TYPE)
+    bar, foot = _bar(right - BAR, bottom, BAR)
+    return [*items, *more, *bar], max(below, foot)
+
+
+def _key(rows: Sequence[Sequence[EffectiveField]], x: float, y: float, wide: float) -> tuple[list[Item], float]:
+    """What frames, dashes and colours mean, from the top y on, and the y below."""
+    every = [each for row in rows for each in row]
+    lines = [
+        *(["Frame: all that the unit can read"] if any(map(_is_framed, every)) else []),
+        "Dashed: the smallest squares that hold 50 and 99 % of the sum",
+        "Colours are logarithmic, each tile from its own largest value; the numbers are not",
+    ]
+    items: list[Item] = []
+    for line in lines:
+        more, y = text_block(balanced(line, SMALL, wide), x, y, SMALL, paragraph=line)
+        items += more
+    return items, y
+
+
+def _is_framed(each: EffectiveField) -> bool:
+    return each.box is not None and not each.reads_all and each.box.bottom >= each.box.top
 
 
 @dataclass(frozen=True)
@@ -161,7 +204,7 @@ class Layout:
     """Where tiles are: the columns beside each other, the size of a tile, and the pixels of the page for one of the input.
 
     The images are reduced by ``reduced`` in both directions before that. ``cell`` is the width of a column; if ``beside``,
-    tables are beside tiles, else below.
+    tables are beside tiles, else below; ``brief`` ones have no centroid.
     """
 
     columns: int
@@ -171,11 +214,18 @@ class Layout:
     reduced: int = 1
     beside: bool = False
     label: float = 0.0
+    width: float = INNER
+    brief: bool = False
 
     @property
     def table(self) -> float:
         """The width of a table."""
-        return self.cell - self.wide - TYPE if self.beside else max(self.wide, min(TABLE, self.cell))
+        return min(WIDEST_TABLE, self.cell - self.wide - TYPE) if self.beside else max(self.wide, min(TABLE, self.cell))
+
+    def left(self, at: int) -> float:
+        """The x of a column; the last one ends with the page."""
+        first, last = MARGIN + self.label, MARGIN + self.width - (self.cell if self.beside else self.table)
+        return round(first + at * (last - first) / max(1, self.columns - 1))
 
 
 def _page_layout(rows: Sequence[Sequence[EffectiveField]]) -> Layout:
@@ -185,7 +235,7 @@ def _page_layout(rows: Sequence[Sequence[EffectiveField]]) -> Layout:
     label = LABEL if len(rows) > 1 else 0.0
     beside = columns == 1
     cell = (INNER - label - APART * (columns - 1)) / columns
-    wide = cell - TYPE - TABLE - 130 if beside else cell
+    wide = cell - TYPE - WIDEST_TABLE if beside else cell
     return _layout(rows, columns, cell, (min(wide, LARGEST_TILE), TALLEST), label=label, beside=beside)
 
 
@@ -197,14 +247,15 @@ def _layout(
     *,
     label: float,
     beside: bool,
+    width: float = INNER,
 ) -> Layout:
     """Tiles of at most this width and height, of whole pixels where that wastes little."""
     down, across = rows[0][0].values.shape
     zoom = min(most[0] / across, most[1] / down)
     reduced = max(1, math.ceil(1 / zoom))
-    if zoom >= 1 and math.floor(zoom) > 0.75 * zoom:
+    if zoom >= 1 and math.floor(zoom) > 0.66 * zoom:
         zoom = math.floor(zoom)
-    return Layout(columns, cell, round(across * zoom), round(down * zoom), reduced, beside, label)
+    return Layout(columns, cell, round(across * zoom), round(down * zoom), reduced, beside, label, width)
 
 
 def _bands(rows: Sequence[Sequence[EffectiveField]], layout: Layout, y: float) -> tuple[list[Item], float]:
@@ -215,20 +266,29 @@ def _bands(rows: Sequence[Sequence[EffectiveField]], layout: Layout, y: float) -
         several = [row[start : start + layout.columns] for row in rows]
         for number, row in enumerate(several):
             if layout.label:
-                items += text_block(_label_lines(row[0].source, rows), MARGIN, y, TYPE, colour=INK, bold=True)[0]
+                items += _label(row, rows, y)
             heads = [_head(each, layout.cell) for each in row]
             named = number == 0 or [each.layer for each in row] != [each.layer for each in several[0]]
             tall = max(map(len, heads)) if named else 0
             top = y + tall * LINE_HEIGHT * SMALL + (14 if tall else 4)
             bottom = top
             for at, each in enumerate(row):
-                x = round(MARGIN + layout.label + at * (layout.cell + APART))
+                x = layout.left(at)
                 items += _head_items(heads[at], x, top - 14, tall) if tall else []
                 more, below = _tile(each, layout, x, top)
                 items += more
                 bottom = max(bottom, below)
             y = bottom + BELOW * (0.7 if number + 1 < len(several) else 1)
     return items, y - BELOW + 24
+
+
+def _label(row: Sequence[EffectiveField], rows: Sequence[Sequence[EffectiveField]], y: float) -> list[Item]:
+    """The model of a row, with a badge if it alone has random weights."""
+    items, y = text_block(_label_lines(row[0].source, rows), MARGIN, y, TYPE, colour=INK, bold=True)
+    untrained = [is_untrained(field_recipe([each])) for each in rows]
+    if is_untrained(field_recipe([row])) and not all(untrained):
+        items += moved(badge(SMALL), MARGIN, round(y + 8))
+    return items
 
 
 def _label_lines(source: Source | None, rows: Sequence[Sequence[EffectiveField]]) -> list[str]:
@@ -277,9 +337,10 @@ def _tile(each: EffectiveField, layout: Layout, x: float, top: float) -> tuple[l
     across, down = wide / columns, tall / rows
 
     def box(first: tuple[float, float], size: tuple[float, float]) -> tuple[float, float, float, float]:
-        return x + first[1] * across, top + first[0] * down, size[1] * across, size[0] * down
+        sides = x + first[1] * across, top + first[0] * down, size[1] * across, size[0] * down
+        return _within(sides, (x, top, wide, tall))
 
-    if each.box is not None and not each.reads_all and each.box.bottom >= each.box.top:
+    if each.box is not None and _is_framed(each):
         sides = each.box.bottom + 1 - each.box.top, each.box.right + 1 - each.box.left
         frame = box((each.box.top, each.box.left), sides)
         items += [outline(*frame, colour=DARK, line=6), outline(*frame, colour=LIGHT, line=2.5)]
@@ -287,17 +348,93 @@ def _tile(each: EffectiveField, layout: Layout, x: float, top: float) -> tuple[l
         if square.share in DRAWN:
             sides = min(square.side, rows), min(square.side, columns)
             items += _dashed(*box((square.top, square.left), sides))
+    items += _inset(each, (x, top), (wide, tall))
     items.append(outline(x, top, wide, tall, colour=OUTLINE))
     if layout.beside:
-        more, below = _table(each, x + wide + TYPE, top, layout.table)
+        more, below = _table(each, x + wide + TYPE, top, layout)
         return [*items, *more], max(top + tall, below)
-    more, below = _table(each, x, top + tall + 8, layout.table)
+    more, below = _table(each, x, top + tall + 8, layout)
     return [*items, *more], below
 
 
-def _levels(values: Array, reduced: int) -> colour.Indexed:
-    """The logarithm of values (H, W), from 1/10,000 to 1 of the largest, as levels of the ramp."""
-    largest = float(values.max())
+def _within(
+    box: tuple[float, float, float, float], tile: tuple[float, float, float, float]
+) -> tuple[float, float, float, float]:
+    """A box (left, top, width, height) whose lines are inside a tile."""
+    left, top = max(box[0], tile[0] + EDGE), max(box[1], tile[1] + EDGE)
+    right, bottom = (min(box[at] + box[at + 2], tile[at] + tile[at + 2] - EDGE) for at in (0, 1))
+    return left, top, right - left, bottom - top
+
+
+def _inset(each: EffectiveField, at: tuple[float, float], size: tuple[float, float]) -> list[Item]:
+    """The field enlarged in a corner of its tile, if it is small there."""
+    (x, top), (wide, tall) = at, size
+    rows, columns = each.values.shape
+    zoom, square = wide / columns, each.squares[-1]
+    first = (each.box.top, each.box.left) if each.box is not None and _is_framed(each) else (square.top, square.left)
+    last = (each.box.bottom, each.box.right) if each.box is not None and _is_framed(each) else (
+        square.top + square.side - 1, square.left + square.side - 1)  # fmt: skip
+    side = max(end - start + 1 for start, end in zip(first, last, strict=True)) + 2
+    if side * zoom > SMALLEST_SHARE * min(wide, tall):
+        return []
+    times = math.floor(INSET * min(wide, tall) / (side * zoom))
+    down, right = (
+        range(max(0, start - 1), min(length, end + 2))
+        for start, end, length in zip(first, last, (rows, columns), strict=True)
+    )
+    cell = times * zoom
+    inset = len(right) * cell, len(down) * cell
+    gap = 0.035 * min(wide, tall)
+    ends = x + wide - gap - inset[0], top + tall - gap - inset[1]
+    corners = [(x + gap, top + gap), (ends[0], top + gap), (x + gap, ends[1]), ends]
+    middle = x + (first[1] + last[1] + 1) / 2 * zoom, top + (first[0] + last[0] + 1) / 2 * zoom
+
+    outlines = [
+        (x + one.left * zoom, top + one.top * zoom, one.side * zoom)
+        for one in each.squares
+        if one.share in DRAWN and one.side > side
+    ]
+
+    def apart(corner: tuple[float, float]) -> bool:
+        """Whether the field is not below this corner and its label."""
+        reach = side * zoom / 2 + 6
+        beside = corner[0] > middle[0] + reach or corner[0] + inset[0] < middle[0] - reach
+        return bool(beside or corner[1] > middle[1] + reach or corner[1] + inset[1] + 1.5 * SMALL < middle[1] - reach)
+
+    def crossed(corner: tuple[float, float]) -> bool:
+        """Whether a side of a larger square is below this corner."""
+        ends = corner[0] + inset[0], corner[1] + inset[1]
+        return any(
+            corner[0] < left + length and left < ends[0] and corner[1] < upper + length and upper < ends[1]
+            for left, upper, length in outlines
+        )
+
+    place = next(filter(apart, sorted(corners, key=crossed)), None)
+    if place is None:
+        return []
+    part = _levels(each.values[down.start : down.stop, right.start : right.stop], 1, float(each.values.max()))
+    items: list[Item] = [Raster(part, *place, *inset)]
+    for one in each.squares:
+        if one.share in DRAWN and one.side < side:
+            corner = place[0] + (one.left - right.start) * cell, place[1] + (one.top - down.start) * cell
+            items += _dashed(*_within((*corner, one.side * cell, one.side * cell), (*place, *inset)))
+    if _is_framed(each):
+        lengths = [end - start + 1 for start, end in zip(first, last, strict=True)]
+        corner = place[0] + (first[1] - right.start) * cell, place[1] + (first[0] - down.start) * cell
+        frame = _within((*corner, lengths[1] * cell, lengths[0] * cell), (*place, *inset))
+        items += [outline(*frame, colour=DARK, line=5), outline(*frame, colour=LIGHT, line=2.0)]
+    text = f"× {times}"
+    above = place[1] > top + tall / 2
+    label = text_width(text, SMALL) + 12, 1.3 * SMALL
+    box = place[0], place[1] - label[1] if above else place[1] + inset[1], *label
+    items += [outline(*place, *inset, colour=OUTLINE, line=1.5), outline(*box, colour=DARK, line=0),
+              Text(box[0] + 6, box[1] + 1.0 * SMALL, text, SMALL, LIGHT)]  # fmt: skip
+    return items
+
+
+def _levels(values: Array, reduced: int, largest: float | None = None) -> colour.Indexed:
+    """The logarithm of values (H, W), from 1/10,000 to 1 of the ``largest``, as levels of the ramp."""
+    largest = float(values.max()) if largest is None else largest
     if reduced > 1:
         rows, columns = (max(1, math.ceil(side / reduced)) for side in values.shape)
         values = averaged(averaged(values, rows, 0), columns, 1)
@@ -315,9 +452,9 @@ def _dashed(x: float, y: float, wide: float, tall: float) -> list[Item]:
     return [Strokes(lines, DARK, thin + 1), Strokes(lines, LIGHT, thin, dashed=True)]
 
 
-def _table(each: EffectiveField, x: float, top: float, wide: float) -> tuple[list[Item], float]:
+def _table(each: EffectiveField, x: float, top: float, layout: Layout) -> tuple[list[Item], float]:
     """The four squares as numbers, and what else is known of the sum; and the y below."""
-    squares = each.squares
+    squares, wide = each.squares, layout.table
     rows: list[tuple[str, list[str], bool]] = [
         ("share", [_share_text(square.share) for square in squares], False),
         ("side, px", [f"{square.side:,}" for square in squares], True),
@@ -336,16 +473,20 @@ def _table(each: EffectiveField, x: float, top: float, wide: float) -> tuple[lis
             items.append(Text(right, y, cell, SMALL, INK if strong else GREY, bold=strong, align="right"))
         y += step
     more, below = text_block(
-        [line for fact in _facts(each) for line in wrap(drawable(fact), SMALL, wide)], x, y - SMALL, SMALL
+        [line for fact in _facts(each, layout) for line in wrap(drawable(fact), SMALL, wide)], x, y - SMALL, SMALL
     )
     return [*items, *more], below
 
 
-def _facts(each: EffectiveField) -> list[str]:
+def _facts(each: EffectiveField, layout: Layout) -> list[str]:
     """What is known of the sum besides its squares."""
     row, column = each.centroid
     off = each.distance
-    facts = [f"centroid {row:.1f}, {column:.1f}" + (f": {off:.1f} px off" if off is not None else "")]
+    facts = (
+        []
+        if layout.brief
+        else [f"centroid {row:.1f}, {column:.1f}" + (f"; off {off:.1f} px" if off is not None else "")]
+    )
     if each.outside:
         facts.append(f"{_percent(each.outside)} % outside of the field")
     return facts
@@ -376,7 +517,7 @@ def _alternative(each: EffectiveField) -> str:
 
 def _bar(left: float, top: float, wide: float) -> tuple[list[Item], float]:
     """The logarithmic colour bar with its labels, and the y below them."""
-    items: list[Item] = [Text(left, top + SMALL, "share of the tile’s largest value", SMALL, GREY)]
+    items: list[Item] = [Text(left, top + SMALL, "share of the tile’s largest", SMALL, GREY)]
     y = top + 1.45 * SMALL
     strip = colour.bar_levels(0.0, 1.0, int(wide), signed=False)
     items += [Raster(strip, left, y, wide, 18.0), outline(left, y, wide, 18.0, colour=OUTLINE)]
@@ -406,7 +547,7 @@ def _images_text(rows: Sequence[Sequence[EffectiveField]]) -> str:
     return f"image {names[0]}" if len(names) == 1 else counted(len(names), "image")
 
 
-def _caption(rows: Sequence[Sequence[EffectiveField]]) -> list[str]:
+def _caption(rows: Sequence[Sequence[EffectiveField]], layout: Layout) -> list[str]:
     every = [each for row in rows for each in row]
     down, across = every[0].values.shape
     channels = {each.channels for each in every}
@@ -415,25 +556,19 @@ def _caption(rows: Sequence[Sequence[EffectiveField]]) -> list[str]:
         texts = dict.fromkeys(", ".join(map(str, each)) if each else "all" for each in channels)
         summed = f"channels {'; '.join(texts)} of the unit"
     inputs = every[0].input_size[0] if every[0].input_size else 0
-    over = "red, green and blue" if inputs == 3 else f"{counted(inputs, 'input channel')}" if inputs else "its channels"
-    framed = any(each.box is not None and not each.reads_all for each in every)
-    squares = "the smallest squares that hold 50 and 99 % of the sum"
+    over = "red, green and blue" if inputs == 3 else counted(inputs, "input channel") if inputs else "its channels"
+    reduced = [f"each pixel drawn is the mean of {layout.reduced} × {layout.reduced}"] if layout.reduced > 1 else []
+    areas = f"Areas are shares of {down} × {across} pixels"
+    centre = (
+        "; off: from the centroid to the middle of the receptive field" if any(each.middle for each in every) else ""
+    )
     return [
-        f"Mean size of ∂ (sum of {summed}) / ∂ pixel, summed over {over}; pixels as the network takes them",
-        f"Frame: all that the unit can read{PART}dashed: {squares}" if framed else f"Dashed: {squares}",
-        f"Colours are logarithmic, each tile from its own largest value; the numbers are not{PART}areas are of {down} × "
-        f"{across}",
-        *_reduced_lines(rows),
+        f"Mean size of ∂ (sum of {summed}) / ∂ input pixel, summed over {over}",
+        "; ".join((areas + centre, *reduced)),
         *_unframed_lines(every),
         *_mixed_lines(every),
-        *([f"off: from the middle of the receptive field"] if any(each.middle for each in every) else []),
         *_note_lines(rows),
     ]
-
-
-def _reduced_lines(rows: Sequence[Sequence[EffectiveField]]) -> list[str]:
-    reduced = _page_layout(rows).reduced
-    return [f"Reduced: each pixel is the mean of {reduced} × {reduced}"] if reduced > 1 else []
 
 
 def _unframed_lines(every: Sequence[EffectiveField]) -> list[str]:
@@ -477,7 +612,7 @@ def _notices(rows: Sequence[Sequence[EffectiveField]]) -> tuple[str, ...]:
         for each in every
         if each.zero + each.nonfinite
     ]
-    return ("logarithmic colours", *_unframed_lines(every), *_mixed_lines(every), *dict.fromkeys(left_out))
+    return (*_unframed_lines(every), *_mixed_lines(every), *dict.fromkeys(left_out))
 
 
 def _parts(
@@ -487,11 +622,14 @@ def _parts(
     lines: list[str],
 ) -> PageParts:
     source = rows[0][0].source
-    label = source.short_label if source and len(rows) == 1 else ""
+    names = dict.fromkeys(row[0].source.model for row in rows if row[0].source)
+    label = source.short_label if source and len(rows) == 1 else " and ".join(names)
     whole = whole_body(title, *body, source=label, identity=_identity(rows), lines=lines, notices=_notices(rows))
-    most = min(len(rows[0]), 4)
+    most = min(len(rows[0]), COLUMNS)
     versions = tuple(partial(_boxed, rows, count) for count in range(most, 0, -1))
-    return replace(whole, versions=versions, hint="Choose fewer layers, or draw a page: --look page.")
+    down, across = rows[0][0].values.shape
+    aside = PART.join((f"{down} × {across}", _images_text(rows)))
+    return replace(whole, aside=aside, versions=versions, hint="Choose fewer layers, or draw a page: --look page.")
 
 
 def _boxed(rows: Sequence[Sequence[EffectiveField]], count: int, box: Box) -> Body:
@@ -504,18 +642,21 @@ def _boxed(rows: Sequence[Sequence[EffectiveField]], count: int, box: Box) -> Bo
     label = LABEL if len(rows) > 1 else 0.0
     beside = len(rows) > 1 or count == 1
     cell = (width - label - APART * (count - 1)) / count
-    table = TABLE + TYPE
-    room = (height - 120) / len(rows) - (2 * LINE_HEIGHT * SMALL + 14)
-    room -= 0 if beside else 8 + (3 + max(len(_facts(each)) for row in kept for each in row)) * LINE_HEIGHT * SMALL
-    wide = cell - table if beside else cell
-    if min(cell, wide) < 120 or room < 120 or cell < TABLE:
-        return Body(Panel((Text(0, 0, "", 1.0),), 1, 1))  # letters that are too small
-    layout = _layout(kept, count, cell, (wide, room), label=label, beside=beside)
-    items, y = _bands(kept, layout, 0.0)
-    bar, foot = _bar(MARGIN + width - BAR, y, BAR)
-    panel = Panel(moved(Panel((*items, *bar), 0, 0), -MARGIN, 0), width, foot)
-    if foot > height:
-        return Body(Panel((Text(0, 0, "", 1.0),), 1, 1))
+    wide = cell - TABLE - TYPE if beside else cell
+    nothing = Body(Panel((Text(0, 0, "", 1.0),), 1, 1))  # letters that are too small
+    if wide < 120 or cell < TABLE:
+        return nothing
+    tall = height / len(rows)
+    while tall > 100:
+        layout = _layout(kept, count, cell, (wide, tall), label=label, beside=beside, width=width)
+        layout = replace(layout, brief=True)
+        items, y = _body(kept, layout, 0.0)
+        if y <= height:
+            break
+        tall = layout.tall - max(1.0, (y - height) / len(rows))
+    else:
+        return nothing
+    panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), width, y)
     of = [f"{count} of {counted(total, 'layer')}"] if count < total else []
     layers = [{"name": each.layer, "unit": list(each.unit), "channels": each.channels and list(each.channels)}
               for each in kept[0]]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -97,8 +97,10 @@ def effective_fields(
     ``effective_field``.
     """
     tally = FieldTally(network, layers, at, channels, input_size=input_size, crop=crop)
-    alone = isinstance(images, Image) or (isinstance(images, Tensor) and images.ndim < 4)
-    for image in [images] if alone else images:  # type: ignore[union-attr]
+    several: Iterable[Any] = (
+        [images] if isinstance(images, Image) or (isinstance(images, Tensor) and images.ndim < 4) else images
+    )
+    for image in several:
         tally.add(image)
     return tally.result()
 
@@ -233,7 +235,10 @@ class FieldTally:
         plan = self.plan(given.size, given.batch)
         gradients = self._gradients(plan, given)
         source = source_of(self.network)
-        self.images.add(FeatureMaps(np.zeros(0), image=given.image, input_size=given.size, source=source))
+        shown_image = given.image
+        if shown_image is not None and given.seen is not None:
+            shown_image = replace(shown_image, notes=(*shown_image.notes, *given.seen.notes))
+        self.images.add(FeatureMaps(np.zeros(0), image=shown_image, input_size=given.size, source=source))
         for name, values in gradients.items():
             if not np.isfinite(values).all():
                 self._nonfinite[name] += 1

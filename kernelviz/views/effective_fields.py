@@ -105,7 +105,7 @@ class EffectiveField:
     def area(self, square: Square) -> float:
         """The share of the image that a square covers."""
         rows, columns = self.values.shape
-        return min(square.side, rows) * min(square.side, columns) / (rows * columns)
+        return float(min(square.side, rows) * min(square.side, columns) / (rows * columns))
 
 
 def smallest_square(values: Array, share: float) -> Square:
