@@ -30,7 +30,6 @@ from kernelviz.drawing.page import (
     balanced,
     caption_block,
     drawable,
-    fitted,
     heading,
     moved,
     outline,
@@ -201,17 +200,16 @@ def _is_framed(each: EffectiveField) -> bool:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where tiles are: the columns beside each other, the size of a tile, and the pixels of the page for one of the input.
+    """Where tiles are: the columns beside each other, as wide as a ``cell``, and the size of a tile, ``wide`` × ``tall``.
 
-    The images are reduced by ``reduced`` in both directions before that. ``cell`` is the width of a column; if ``beside``,
-    tables are beside tiles, else below; ``brief`` ones have no centroid.
+    If ``beside``, tables are beside tiles, else below; ``brief`` ones have no centroid. ``label`` is the width of the names
+    of models before the tiles, ``width`` that of everything.
     """
 
     columns: int
     cell: float
     wide: float
     tall: float
-    reduced: int = 1
     beside: bool = False
     label: float = 0.0
     width: float = INNER
@@ -252,10 +250,9 @@ def _layout(
     """Tiles of at most this width and height, of whole pixels where that wastes little."""
     down, across = rows[0][0].values.shape
     zoom = min(most[0] / across, most[1] / down)
-    reduced = max(1, math.ceil(1 / zoom))
     if zoom >= 1 and math.floor(zoom) > 0.66 * zoom:
         zoom = math.floor(zoom)
-    return Layout(columns, cell, round(across * zoom), round(down * zoom), reduced, beside, label, width)
+    return Layout(columns, cell, round(across * zoom), round(down * zoom), beside, label, width)
 
 
 def _bands(rows: Sequence[Sequence[EffectiveField]], layout: Layout, y: float) -> tuple[list[Item], float]:
@@ -303,7 +300,7 @@ def _label_lines(source: Source | None, rows: Sequence[Sequence[EffectiveField]]
 def _head(each: EffectiveField, wide: float) -> list[tuple[str, bool]]:
     """The lines above a tile: the name of the layer, its receptive field, and the unit; True if bold."""
     names = wrap(drawable(each.layer, bold=True), NAME, wide, bold=True)
-    facts = fitted(drawable(PART.join((_field_text(each), _unit_text(each)))), SMALL, wide)
+    facts = wrap(drawable(f"{_field_text(each)}; {_unit_text(each)}"), SMALL, wide)
     return [*((line, True) for line in names), *((line, False) for line in facts)]
 
 
@@ -333,7 +330,7 @@ def _tile(each: EffectiveField, layout: Layout, x: float, top: float) -> tuple[l
     """A tile with its frame and squares, and the table."""
     wide, tall = layout.wide, layout.tall
     rows, columns = each.values.shape
-    items: list[Item] = [Raster(_levels(each.values, layout.reduced), x, top, wide, tall)]
+    items: list[Item] = [Raster(_levels(_reduced(each.values, layout)), x, top, wide, tall)]
     across, down = wide / columns, tall / rows
 
     def box(first: tuple[float, float], size: tuple[float, float]) -> tuple[float, float, float, float]:
@@ -412,7 +409,7 @@ def _inset(each: EffectiveField, at: tuple[float, float], size: tuple[float, flo
     place = next(filter(apart, sorted(corners, key=crossed)), None)
     if place is None:
         return []
-    part = _levels(each.values[down.start : down.stop, right.start : right.stop], 1, float(each.values.max()))
+    part = _levels(each.values[down.start : down.stop, right.start : right.stop], float(each.values.max()))
     items: list[Item] = [Raster(part, *place, *inset)]
     for one in each.squares:
         if one.share in DRAWN and one.side < side:
@@ -432,12 +429,14 @@ def _inset(each: EffectiveField, at: tuple[float, float], size: tuple[float, flo
     return items
 
 
-def _levels(values: Array, reduced: int, largest: float | None = None) -> colour.Indexed:
+def _reduced(values: Array, layout: Layout) -> Array:
+    """Values (H, W) as means of neighbours if a tile has fewer pixels."""
+    return averaged(averaged(values, int(layout.tall), 0), int(layout.wide), 1)
+
+
+def _levels(values: Array, largest: float | None = None) -> colour.Indexed:
     """The logarithm of values (H, W), from 1/10,000 to 1 of the ``largest``, as levels of the ramp."""
     largest = float(values.max()) if largest is None else largest
-    if reduced > 1:
-        rows, columns = (max(1, math.ceil(side / reduced)) for side in values.shape)
-        values = averaged(averaged(values, rows, 0), columns, 1)
     with np.errstate(divide="ignore"):
         share = np.log10(values / largest) / FAINTEST + 1
     levels = np.rint(np.clip(share, 0, 1) * (colour.LEVELS - 1)).astype(np.uint8)
@@ -557,14 +556,14 @@ def _caption(rows: Sequence[Sequence[EffectiveField]], layout: Layout) -> list[s
         summed = f"channels {'; '.join(texts)} of the unit"
     inputs = every[0].input_size[0] if every[0].input_size else 0
     over = "red, green and blue" if inputs == 3 else counted(inputs, "input channel") if inputs else "its channels"
-    reduced = [f"each pixel drawn is the mean of {layout.reduced} × {layout.reduced}"] if layout.reduced > 1 else []
     areas = f"Areas are shares of {down} × {across} pixels"
     centre = (
         "; off: from the centroid to the middle of the receptive field" if any(each.middle for each in every) else ""
     )
     return [
         f"Mean size of ∂ (sum of {summed}) / ∂ input pixel, summed over {over}",
-        "; ".join((areas + centre, *reduced)),
+        areas + centre,
+        *(["Tiles are reduced: pixels are means of neighbours"] if across > layout.wide else []),
         *_unframed_lines(every),
         *_mixed_lines(every),
         *_note_lines(rows),

@@ -90,13 +90,13 @@ def test_of_many_layers_a_slide_has_some_and_states_it():
 
 def test_colours_are_the_logarithm_of_the_share_of_the_largest():
     """1 is the last level, 1/100 the middle, and 1/10,000 and less the first."""
-    levels = _levels(np.array([[7.0, 0.07, 7e-4, 7e-6, 0.0]]), 1)
+    levels = _levels(np.array([[7.0, 0.07, 7e-4, 7e-6, 0.0]]))
     assert levels.index.tolist() == [[200, 100, 0, 0, 0]]
 
 
 def test_what_a_tile_is_is_in_the_page_and_in_its_text_alternative():
     """Sides are numbers of the table; frames that are missing, gates and images left out are stated."""
-    gate = replace(CASES["unusual"][0], source=source_of())
+    gate = replace(CASES["unusual"][0], layer="gate")
     figure = plot_fields([*row_of(2), field_of("whole", half=300), gate])
     words = [text.get_text() for text in figure.findobj(Text)]
     for square in CASES["three"][0].squares:
