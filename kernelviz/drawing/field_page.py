@@ -573,7 +573,7 @@ def _caption(rows: Sequence[Sequence[EffectiveField]], layout: Layout) -> list[s
 def _unframed_lines(every: Sequence[EffectiveField]) -> list[str]:
     """Why tiles have no frame."""
     whole = list(dict.fromkeys(each.layer for each in every if each.reads_all))
-    lines = [f"No frame: the field is larger than the image, all of which is read: {', '.join(whole)}"] if whole else []
+    lines = [f"No frame: the unit can read all of the image: {', '.join(whole)}"] if whole else []
     reasons: dict[str, list[str]] = {}
     for each in every:
         if each.box is None:
@@ -585,7 +585,7 @@ def _unframed_lines(every: Sequence[EffectiveField]) -> list[str]:
 
 def _mixed_lines(every: Sequence[EffectiveField]) -> list[str]:
     """Which layers read all of the image besides their receptive fields."""
-    mixing = list(dict.fromkeys(each.layer for each in every if each.mixes_image))
+    mixing = list(dict.fromkeys(each.layer for each in every if each.mixes_image and not each.reads_all))
     return [f"+: a gate, a mean or attention adds the rest of the image: {', '.join(mixing)}"] if mixing else []
 
 

@@ -104,7 +104,7 @@ def test_what_a_tile_is_is_in_the_page_and_in_its_text_alternative():
     alternative = " ".join(figure.alternative)
     for part in (
         "layer0, field 7 px, unit 6, 6 of 12 × 12: 20 % in", "numbers are not", "17 images",
-        "No frame: the field is larger than the image, all of which is read: whole", "+: a gate", "left out",
+        "No frame: the unit can read all of the image: whole", "+: a gate", "left out",
     ):  # fmt: skip
         assert part in alternative, part
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
+import sklearn
 import torch
 from torch import nn
 
@@ -93,6 +96,20 @@ def test_the_numbers_of_a_photograph(bundled):
     assert [[square.side for square in each.squares] for each in fields] == [[9, 11, 16, 53], [14, 18, 29, 102]]
     assert [each.outside for each in fields] == [0, 0]
     assert [each.size for each in fields] == [(67, 67), (147, 147)]
+
+
+@pytest.mark.slow
+def test_the_numbers_of_all_photographs(bundled):
+    """The sides over seventeen photographs of Matplotlib, scikit-learn and scikit-image at 448, as they were measured."""
+    names = "astronaut brick camera chelsea coffee coins grass gravel hubble_deep_field ihc moon motorcycle_left retina rocket"
+    folders = (Path(sklearn.__file__).parent / "datasets" / "images", Path(skimage.__file__).parent / "data")
+    paths = ["sample:grace_hopper"]
+    for folder, chosen in zip(folders, ("china flower", names), strict=True):
+        paths += [next(folder.glob(f"{name}.*")) for name in chosen.split()]
+    fields = effective_fields(bundled, map(read_image, paths), ["blocks.2", "blocks.3", "blocks.4"], input_size=448)
+    sides = [[square.side for square in each.squares] for each in fields]
+    assert len(fields[0].images) == 17
+    assert sides == [[7, 9, 14, 53], [14, 18, 28, 95], [24, 33, 55, 206]]
 
 
 FAMILIES = [
