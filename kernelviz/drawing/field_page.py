@@ -375,6 +375,8 @@ def _inset(each: EffectiveField, at: tuple[float, float], size: tuple[float, flo
     if side * zoom > SMALLEST_SHARE * min(wide, tall):
         return []
     times = math.floor(INSET * min(wide, tall) / (side * zoom))
+    if times < 2:
+        return []
     down, right = (
         range(max(0, start - 1), min(length, end + 2))
         for start, end, length in zip(first, last, (rows, columns), strict=True)
