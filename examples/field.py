@@ -6,10 +6,8 @@ scikit-image (CC0, public domain, or without known restrictions, as ``skimage.da
 """
 
 import sys
+from importlib.resources import files
 from pathlib import Path
-
-import skimage
-import sklearn
 
 import kernelviz
 
@@ -19,15 +17,15 @@ names = [
     "astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field", "ihc",
     "moon", "retina", "rocket",
 ]  # fmt: skip
-scikit_image = Path(skimage.__file__).parent / "data"
-scikit_learn = Path(sklearn.__file__).parent / "datasets" / "images"
+scikit_image = Path(str(files("skimage"))) / "data"
+scikit_learn = Path(str(files("sklearn"))) / "datasets" / "images"
 photographs = [
     "sample:grace_hopper",
     *(scikit_learn / f"{name}.jpg" for name in ("china", "flower")),
     *(next(scikit_image.glob(f"{name}.*")) for name in names),
 ]
 
-fields = []
+fields: list[kernelviz.EffectiveField] = []
 for weights in ("bundled", "random"):
     model = kernelviz.load_model("tf_efficientnet_lite0", weights=weights)
     images = map(kernelviz.read_image, photographs)

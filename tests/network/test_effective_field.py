@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage
-import sklearn
 import torch
 from torch import nn
 
@@ -102,7 +101,7 @@ def test_the_numbers_of_a_photograph(bundled):
 def test_the_numbers_of_all_photographs(bundled):
     """The sides over seventeen photographs of Matplotlib, scikit-learn and scikit-image at 448, as they were measured."""
     names = "astronaut brick camera chelsea coffee coins grass gravel hubble_deep_field ihc moon motorcycle_left"
-    folders = (Path(sklearn.__file__).parent / "datasets" / "images", Path(skimage.__file__).parent / "data")
+    folders = (Path(str(files("sklearn"))) / "datasets" / "images", Path(str(files("skimage"))) / "data")
     paths = ["sample:grace_hopper"]
     for folder, chosen in zip(folders, ("china flower", f"{names} retina rocket"), strict=True):
         paths += [next(folder.glob(f"{name}.*")) for name in chosen.split()]
