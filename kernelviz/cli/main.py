@@ -40,6 +40,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "features": ("features.features",),
     "report": ("report.report",),
     "shift": ("shift.shift",),
+    "field": ("field.field",),
     "filter": ("filter.filter_image",),
     "match": ("match.match",),
     "layers": ("layers.layers",),
