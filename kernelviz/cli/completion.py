@@ -123,7 +123,7 @@ def known_torchvision_models(*, imports: bool = True) -> Registry:
 
 
 def keep_models(name: str) -> None:
-    """Cache the list of models for completion, now that the library of this model is imported anyway."""
+    """Cache the list of models for completion, if the library of this model is imported anyway."""
     from kernelviz.network.weights.names import TORCHVISION
 
     if name.startswith(TORCHVISION):

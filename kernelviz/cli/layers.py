@@ -231,6 +231,7 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
         KernelvizError: the model cannot be built, or nothing of it runs.
     """
     from kernelviz.cli import remembered, session
+    from kernelviz.cli.completion import keep_models
     from kernelviz.traces import Trace
 
     known = remembered.recalled_trace(choices) if choices.cache else None
@@ -259,6 +260,8 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
         return replace(error.trace, source=source), error
     if choices.cache and not depends:
         remembered.remember_trace(choices, network, found)
+    if choices.cache:
+        keep_models(choices.name)
     return replace(found, source=source), None
 
 

@@ -9,6 +9,7 @@ import math
 import os
 import shlex
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from kernelviz.cli import options, terminal
-from kernelviz.cli.completion import keep_models
 from kernelviz.drawing.looks import LOOKS, Look, find_look
 from kernelviz.errors import (
     CancelledError,
@@ -28,7 +28,7 @@ from kernelviz.errors import (
     UsageError,
     WriteError,
 )  # fmt: skip
-from kernelviz.files.remembered import begin_run, doubt_used
+from kernelviz.files.remembered import doubt_used
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import PART, shown
 
@@ -128,7 +128,7 @@ def run_command(
         debug: print the traceback of an error.
     """
     report = Report(name, as_json, quiet, verbose)
-    begin_run()
+    began = time.monotonic_ns()
     try:
         with terminal.results_apart():
             try:
@@ -136,7 +136,7 @@ def run_command(
             except (KernelvizError, BrokenPipeError, MemoryError):
                 raise
             except Exception:
-                if not doubt_used():
+                if not doubt_used(began):
                     raise
                 report = Report(name, as_json, quiet, verbose)  # what was remembered may be unfit: without it
                 work(report)
@@ -499,8 +499,6 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
     channels, (wanted, *_) = model.input_size[0], options.parse_size(choices.input_size, model, traced=True) or (0,)
     if wanted not in (0, channels):
         raise UsageError(f"{model.source.model} takes {channels} channels, but --input-size has {wanted}.")
-    if choices.cache:
-        keep_models(choices.name)
     model = model if device == "cpu" else model.to(device)
     announce(model.source, choices, report)
     return model

@@ -30,7 +30,7 @@ _LARGEST = 16_000_000  # bytes of one entry; that of a network with 5,000 layers
 _SETTLED = 2_000_000_000  # nanoseconds: a file changed just before it was hashed may change again in the same tick
 _SUFFIX = ".json"
 _NO_FILES: Mapping[Path, str | None] = MappingProxyType({})
-_used: set[Path] = set()
+_used: dict[Path, int] = {}
 _doubted: set[Path] = set()
 
 
@@ -108,21 +108,18 @@ def recall(key: Mapping[str, Any]) -> Any | None:
         return None
     if renewed != entry["files"]:  # touched, with the same content
         _write(path, {**entry, "files": renewed})
-    _used.add(path)
+    _used[path] = time.monotonic_ns()
     return entry["content"]
 
 
-def begin_run() -> None:
-    """Start to collect the entries that a run uses."""
-    _used.clear()
+def doubt_used(since: int) -> bool:
+    """Count the entries recalled since a time (``time.monotonic_ns``) as not remembered until they are written anew.
 
-
-def doubt_used() -> bool:
-    """Count the entries that this run used as not remembered until they are written anew; whether there are any."""
-    found = bool(_used)
-    _doubted.update(_used)
-    _used.clear()
-    return found
+    Returns whether there are any.
+    """
+    found = {path for path, then in _used.items() if then >= since}
+    _doubted.update(found)
+    return bool(found)
 
 
 def remember(key: Mapping[str, Any], content: object, files: Mapping[Path, str | None] = _NO_FILES) -> None:

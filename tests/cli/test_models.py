@@ -130,7 +130,7 @@ def test_completion():
 
 
 def test_completion_never_builds_the_list(tmp_path, monkeypatch):
-    """Without a cached list it knows no architecture and imports nothing; loading a model caches the list."""
+    """Without a cached list it knows no architecture and imports nothing; ``layers`` caches the list."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("kernelviz.network.model.read_registry", lambda: pytest.fail("timm was asked"))
     assert (complete_model("torchv"), complete_model("resnet1"), complete_model("torchvision:r")) == (
