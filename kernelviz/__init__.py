@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.number_tiles import plot_kernel_numbers as plot_kernel_numbers
     from kernelviz.drawing.overlay import plot_overlay as plot_overlay
     from kernelviz.drawing.overview import plot_overview as plot_overview
+    from kernelviz.drawing.patches_page import plot_patches as plot_patches
     from kernelviz.drawing.sheet_page import plot_features as plot_features
     from kernelviz.drawing.sheet_page import plot_kernels as plot_kernels
     from kernelviz.drawing.sheets import Sheet as Sheet
@@ -123,6 +124,7 @@ if TYPE_CHECKING:
     from kernelviz.records import KernelBank as KernelBank
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
+    from kernelviz.streaming import crop_patches as crop_patches
     from kernelviz.traces import PooledUnit as PooledUnit
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
@@ -130,6 +132,9 @@ if TYPE_CHECKING:
     from kernelviz.views.components import CovarianceTally as CovarianceTally
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
+    from kernelviz.views.patches import Crop as Crop
+    from kernelviz.views.patches import Patches as Patches
+    from kernelviz.views.patches import PatchTally as PatchTally
     from kernelviz.views.shifts import ShiftedImage as ShiftedImage
     from kernelviz.views.shifts import ShiftedLayer as ShiftedLayer
     from kernelviz.views.statistics import ChannelStatistics as ChannelStatistics
@@ -146,6 +151,7 @@ _HOMES = {
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
     "CovarianceTally": "views.components",
+    "Crop": "views.patches",
     "FailedImage": "streaming",
     "FeatureMaps": "records",
     "Filter": "filters.bank",
@@ -161,6 +167,8 @@ _HOMES = {
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
+    "PatchTally": "views.patches",
+    "Patches": "views.patches",
     "PooledUnit": "traces",
     "Pooling": "arithmetic.operations",
     "Response": "filters.filtering",
@@ -183,6 +191,7 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "crop_patches": "streaming",
     "find_filter": "filters.bank",
     "find_filters": "filters.bank",
     "find_models": "network.model",
@@ -213,6 +222,7 @@ _HOMES = {
     "plot_matrix": "explain.matrix",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
+    "plot_patches": "drawing.patches_page",
     "plot_pixels": "explain.image_page",
     "plot_sharing": "explain.sharing",
     "plot_shift": "drawing.shift_page",

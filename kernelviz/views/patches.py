@@ -187,7 +187,7 @@ def crop_of(pixels: Array, box: tuple[int, int, int, int]) -> Crop:
     return Crop(np.array(part, np.uint8), box, inside)
 
 
-def extents(axis: AxisField) -> tuple[Array, Array]:
+def extents(axis: Any) -> tuple[Array, Array]:
     """The first and the last row that each unit reads: of the extent, if it is known, else those inside the image."""
     if not is_exact(axis):
         return axis.first, axis.last
@@ -301,6 +301,11 @@ class PatchTally:
             gathered.add_image(each.name, each.path, each.digest, each.notes)
         return gathered
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the images that are counted, ascending, as ``add`` was called with them."""
+        return tuple(sorted(self._images))
+
     def add(self, maps: FeatureMaps, number: int | None = None) -> None:
         """Add the maps of one image; one with the same bytes as an earlier one is not counted.
 
@@ -359,11 +364,11 @@ class PatchTally:
     def _best_of(self, maps: FeatureMaps, found: Field, number: int, layer: str, *, finite: bool) -> tuple[_Best, ...]:
         """The units of one image: those of largest and, if requested, of smallest value."""
         values = maps.values
-        lines: tuple[Array, Array] | None = None
+        lines: list[Array] = []
         if self.inside:
             sides = maps.input_size[1:] if maps.input_size else (0, 0)
             check_inside(found, layer, sides)
-            lines = tuple(inside_units(axis, side) for axis, side in zip(found.axes, sides, strict=True))  # type: ignore[assignment]
+            lines = [inside_units(axis, side) for axis, side in zip(found.axes, sides, strict=True)]
             values = values[:, lines[0]][:, :, lines[1]]
         apart = tuple(-(-axis.size // (2 * axis.jump)) if is_exact(axis) else 0 for axis in found.axes)  # type: ignore[operator]
         signs = (1, -1) if self.lowest else (1,)
@@ -371,7 +376,7 @@ class PatchTally:
         result = []
         for (chosen, flat, count), sign in zip(units, signs, strict=True):
             rows, across = np.divmod(flat, values.shape[2])
-            if lines is not None:
+            if lines:
                 rows, across = lines[0][rows], lines[1][across]
             places = np.stack([np.full_like(rows, number), rows, across], axis=-1).astype(np.int64)
             missing = ~np.isfinite(chosen)
@@ -533,7 +538,8 @@ class _Best:
         """The same with another number of an image."""
         places = self.places.copy()
         places[places[..., 0] == before, 0] = now
-        return replace(self, **self._in_order(self.values, places))
+        values, places = self._in_order(self.values, places)
+        return replace(self, values=values, places=places)
 
     def merged(self, other: _Best, most: int) -> _Best:
         """The best units of both, in exactly ``most`` columns, as this one has."""
@@ -548,16 +554,13 @@ class _Best:
             both = (np.concatenate([getattr(one, name)[touched] for one in (self, other)], axis=1)
                     for name in ("values", "places"))  # fmt: skip
             found = self._in_order(*both)
-            values[touched], places[touched] = found["values"][:, :most], found["places"][:, :most]
+            values[touched], places[touched] = (each[:, :most] for each in found)
         return replace(self, values=values, places=places, units=units, shared=shared)
 
-    def _in_order(self, values: Array, places: Array) -> dict[str, Array]:
-        """Units in their order, as fields of this record."""
+    def _in_order(self, values: Array, places: Array) -> tuple[Array, Array]:
+        """Units, values (C, n) and places (C, n, 3), in their order."""
         order = np.lexsort((places[..., 2], places[..., 1], places[..., 0], self._ranked(values)), axis=-1)
-        return {
-            "values": np.take_along_axis(values, order, axis=1),
-            "places": np.take_along_axis(places, order[..., None], axis=1),
-        }
+        return np.take_along_axis(values, order, axis=1), np.take_along_axis(places, order[..., None], axis=1)
 
     def _ranked(self, values: Array) -> Array:
         """Values by which the best unit is the smallest; infinite where there is none."""
