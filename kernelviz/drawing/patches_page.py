@@ -37,6 +37,7 @@ from kernelviz.drawing.page import (
     heading,
     moved,
     outline,
+    right_end,
     text_width,
 )
 from kernelviz.drawing.sheets import FIGURE_PIXELS, image_facts, source_facts
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 
 INNER = PAGE_WIDTH - 2 * MARGIN
-MOST_COLUMNS, FEWER_COLUMNS = 8, 6
+MOST_COLUMNS, LINES_APART, BLOCKS_APART = 8, 16, 48.0
 KERNEL, LARGEST, GAP, APART = 120, 168, 14.0, 22.0
 HATCH, CROSS = 11.0, 9.0
 TALLEST = FIGURE_PIXELS / PAGE_WIDTH - 620  # of the rows: title and caption take the rest
@@ -155,8 +156,11 @@ def patches_page(patches: Patches, channels: Sequence[int], kernels: KernelBank 
     kernels = kernels if kernels is not None and _are_pictures(kernels, len(patches.mean)) else None
     layout = _layout(patches, channels, kernels)
     rows = [_row(patches, channel, kernels, layout) for channel in channels]
-    heights = np.cumsum([row.height + APART for row in rows])
-    kept = channels[: max(1, int(np.count_nonzero(heights <= TALLEST)))]
+    blocks = _blocks(rows)
+    heights = np.cumsum(
+        [max(row.height for row in rows[at : at + blocks]) + APART for at in range(0, len(rows), blocks)]
+    )
+    kept = channels[: blocks * max(1, int(np.count_nonzero(heights <= TALLEST)))]
     title, identity = _title(patches), _identity(patches, kernels)
     items, y = heading(title, identity, (MARGIN, 0.75 * MARGIN), INNER, 1.0)
     body = _body(patches, kept, kernels, layout)
@@ -200,7 +204,7 @@ def _boxed(patches: Patches, channels: Sequence[int], kernels: KernelBank | None
 def _are_pictures(kernels: KernelBank, channels: int) -> bool:
     """Whether each kernel is one picture of its channel: of colour, or a single plane, larger than one number."""
     shape = kernels.weight.shape
-    return len(shape) == 4 and shape[0] == channels and shape[1] in (1, 3) and max(shape[2:]) > 1
+    return len(shape) == 4 and shape[0] == channels and shape[1] in (1, 3) and 1 < max(shape[2:]) <= KERNEL
 
 
 def _layout(patches: Patches, channels: Sequence[int], kernels: KernelBank | None) -> _Layout:
@@ -215,15 +219,22 @@ def _layout(patches: Patches, channels: Sequence[int], kernels: KernelBank | Non
     if patches.lowest is not None:
         numbers = max(numbers, text_width("lowest", LABEL) + 22)
     left = numbers + (KERNEL + 34 if kernels is not None else 0)
-    count = min(patches.values.shape[1], MOST_COLUMNS)
-    cell = min(LARGEST, int((INNER - left + GAP) / count - GAP))
-    if cell < largest <= LARGEST:
-        count = min(count, FEWER_COLUMNS)
+    count = min(_possible(patches), MOST_COLUMNS)
+    cell, tight = (min(LARGEST, int((INNER - left + gap) / count - gap)) for gap in (GAP, 8.0))
+    if cell < largest <= tight:
+        cell = tight
+    elif cell < largest <= LARGEST:  # in two lines
+        count = -(-count // 2)
         cell = min(LARGEST, int((INNER - left + GAP) / count - GAP))
     zoom, shrink = max(1, cell // largest), -(-largest // cell)
     cell = min(cell, max(96, zoom * (-(-largest // shrink))))
-    pitch = (INNER - left - cell) // (count - 1) if count > 3 else cell + 2 * GAP
+    pitch = min(cell + 60, (INNER - left - cell) // (count - 1)) if count > 3 else cell + GAP
     return _Layout(cell, count, numbers, left, float(pitch), zoom, shrink, clipped)
+
+
+def _possible(patches: Patches) -> int:
+    """How many patches a channel can have at most: few images have few."""
+    return min(int(patches.values.shape[1]), len(patches.images) * patches.per_image)
 
 
 def _exceeds_image(patches: Patches) -> bool:
@@ -234,21 +245,31 @@ def _exceeds_image(patches: Patches) -> bool:
 
 def _body(patches: Patches, channels: Sequence[int], kernels: KernelBank | None, layout: _Layout) -> Panel:
     """The ranks above the columns, and a row for each channel."""
+    rows = [_row(patches, channel, kernels, layout) for channel in channels]
+    blocks = _blocks(rows)
     items: list[Item] = []
-    count = min(layout.columns, patches.values.shape[1])
     y = 0.0
-    if patches.values.shape[1] <= layout.columns:
-        for at in range(count):
+    if blocks == 1 and 1 < _possible(patches) <= layout.columns:
+        for at in range(layout.columns):
             x = layout.left + at * layout.pitch + layout.cell / 2
             items.append(Text(x, LABEL, str(at + 1), LABEL, QUIET, align="center"))
         if kernels is not None:
             items.append(Text(layout.numbers + KERNEL / 2, LABEL, "kernel", LABEL, QUIET, align="center"))
         y = LABEL + 14
-    for channel in channels:
-        row = _row(patches, channel, kernels, layout)
-        items += moved(row, 0, y)
-        y += row.height + APART
-    return Panel(tuple(items), layout.left + (count - 1) * layout.pitch + layout.cell, y - APART + 14)
+    width = max(row.width for row in rows)
+    for first in range(0, len(rows), blocks):
+        line = rows[first : first + blocks]
+        for at, row in enumerate(line):
+            items += moved(row, round(at * (width + BLOCKS_APART)), y)
+        y += max(row.height for row in line) + APART
+    across = min(blocks, len(rows))
+    return Panel(tuple(items), across * (width + BLOCKS_APART) - BLOCKS_APART, y - APART + 14)
+
+
+def _blocks(rows: Sequence[Panel]) -> int:
+    """How many rows fit beside each other."""
+    width = max(row.width for row in rows)
+    return max(1, math.floor((INNER + BLOCKS_APART) / (width + BLOCKS_APART)))
 
 
 def _row(patches: Patches, channel: int, kernels: KernelBank | None, layout: _Layout) -> Panel:
@@ -262,20 +283,23 @@ def _row(patches: Patches, channel: int, kernels: KernelBank | None, layout: _La
             items += _kernel(kernels.weight[channel], layout)
         more, y = _line(patches, ranking, channel, y, layout)
         items += more
+        y += LINES_APART if at + 1 < len(patches.rankings) else 0
     height = max(y, (layout.cell + KERNEL) / 2 if kernels is not None else 0)
-    return Panel(tuple(items), layout.left, float(math.ceil(height)))
+    width = max(layout.left + (layout.columns - 1) * layout.pitch + layout.cell, right_end(items))
+    return Panel(tuple(items), float(math.ceil(width)), float(math.ceil(height)))
 
 
 def _line(patches: Patches, ranking: Ranking, channel: int, y: float, layout: _Layout) -> tuple[list[Item], float]:
     """The patches of a channel, in several lines if one is too short for them, and the y below."""
     items: list[Item] = []
-    most, count = ranking.values.shape[1], int(ranking.counts[channel])
+    most, count = _possible(patches), int(ranking.counts[channel])
     below = round(8 + 1.3 * LABEL)
+    step = layout.cell + below + LINES_APART
     tied = int(ranking.units[channel]) > 1
     for at in range(count):
         line, column = divmod(at, layout.columns)
         x = layout.left + column * layout.pitch
-        top = y + line * (layout.cell + below + 10)
+        top = y + line * step
         crop = patches.crops[tuple(ranking.places[channel, at].tolist())]
         items += _tile(crop, round(x), round(top), layout)
         text = number_text(float(ranking.values[channel, at]), plus=True)
@@ -283,9 +307,9 @@ def _line(patches: Patches, ranking: Ranking, channel: int, y: float, layout: _L
     lines = max(1, -(-(count + (count < most)) // layout.columns))
     if count < most:
         line, column = divmod(count, layout.columns)
-        x, top = layout.left + column * layout.pitch, y + line * (layout.cell + below + 10)
+        x, top = layout.left + column * layout.pitch, y + line * step
         items += _end(patches, channel, (count, most), (round(x), round(top)), layout.cell)
-    y += (lines - 1) * (layout.cell + below + 10) + layout.cell + below
+    y += (lines - 1) * step + layout.cell + below
     if tied:
         items.append(Text(layout.left, y + LABEL, _ties(ranking, channel), LABEL, QUIET))
         y += round(1.3 * LABEL)
@@ -352,17 +376,19 @@ def _tile(crop: Crop, x: int, y: int, layout: _Layout) -> list[Item]:
     if layout.clipped:
         factor = layout.zoom / layout.shrink
         row, column = ((crop.box[at] + crop.box[at + 1] + 1) / 2 - crop.inside[at] for at in (0, 2))
-        items += (
-            _cross(x + column * factor, y + row * factor)
-            if 0 < row * factor < tall and 0 < column * factor < wide
-            else []
-        )
+        within = 0 < row * factor < tall and 0 < column * factor < wide
+        middle = x + column * factor, y + row * factor
+        items += _cross(middle, (x, y, x + wide, y + tall)) if within else []
     return items
 
 
-def _cross(x: float, y: float) -> list[Item]:
-    """A cross with a light border."""
-    lines = ((x - CROSS, y, x + CROSS, y), (x, y - CROSS, x, y + CROSS))
+def _cross(at: tuple[float, float], box: tuple[float, float, float, float]) -> list[Item]:
+    """A cross with a light border, as far as it is in a box (left, top, right, bottom)."""
+    (x, y), (left, top, right, bottom) = at, box
+    lines = (
+        (max(left, x - CROSS), y, min(right, x + CROSS), y),
+        (x, max(top, y - CROSS), x, min(bottom, y + CROSS)),
+    )
     return [Strokes(lines, "halo", 7), Strokes(lines, INK, 3)]
 
 
@@ -432,11 +458,13 @@ def _identity(patches: Patches, kernels: KernelBank | None) -> str:
 
 
 def _caption(patches: Patches, channels: Sequence[int], kernels: KernelBank | None, layout: _Layout) -> list[str]:
-    most, per = patches.values.shape[1], patches.per_image
+    most, per, possible = patches.values.shape[1], patches.per_image, _possible(patches)
     of_each = "at most one per image" if per == 1 else f"at most {per} per image, half a field apart"
     inside = "whole field inside the image, " if patches.inside else ""
-    values = f"{most} largest values" if most > 1 else "largest value"
+    values = f"{possible} largest values" if possible > 1 else "largest value"
     lines = [f"The {values}, {inside}{of_each}, each below the part of the image that its unit reads"]
+    if possible < most:
+        lines.append(f"{counted(len(patches.images), 'image has', 'images have')} at most {possible} of {most} patches")
     if patches.lowest is not None:
         lines.append("Below them the same for the smallest values")
     lines += _counts(patches, channels, clipped=layout.clipped)
@@ -474,8 +502,8 @@ def _odd(patches: Patches, channels: Sequence[int]) -> list[str]:
     everywhere, chosen = patches.border
     if chosen >= 2 * everywhere and not patches.inside and chosen > 0:
         lines.append(
-            f"Padding excites: the outermost rows and columns are {100 * everywhere:.1f} % of the units and "
-            f"{100 * chosen:.1f} % of all chosen patches of the layer"
+            f"Padding excites: the outermost rows and columns hold {100 * everywhere:.1f} % of the units, but "
+            f"{100 * chosen:.1f} % of the patches of all channels"
         )
     if patches.mixes_image:
         lines.append("+: a gate, a mean or attention mixes in the rest of the image")
@@ -485,7 +513,7 @@ def _odd(patches: Patches, channels: Sequence[int]) -> list[str]:
     if dead.size:
         are = counted(dead.size, "channel is", "channels are")
         lines.append(f"{are} dead, one value in all images: {numbers_text(dead.tolist())}")
-    if any((ranking.counts[list(channels)] % ranking.values.shape[1]).any() for ranking in patches.rankings):
+    if any((ranking.counts[list(channels)] % _possible(patches)).any() for ranking in patches.rankings):
         lines.append("A row ends where no further image has more than the channel's smallest value")
     lost = int(patches.nonfinite.sum())
     if lost:
