@@ -242,7 +242,7 @@ def check_inside(found: Field, layer: str, sides: Sequence[int]) -> None:
         raise UsageError(what, why, "Omit --inside, give a larger --input-size, or choose an earlier layer.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Added:
     """What is kept of an image: facts, no pixels."""
 
@@ -372,7 +372,11 @@ class PatchTally:
             values = values[:, lines[0]][:, :, lines[1]]
         apart = tuple(-(-axis.size // (2 * axis.jump)) if is_exact(axis) else 0 for axis in found.axes)  # type: ignore[operator]
         signs = (1, -1) if self.lowest else (1,)
-        units = [_units_of(values, self.per_image, apart, sign, finite=finite) for sign in signs]
+        before = [best.values[:, 0] for best in self._best] or [None] * len(signs)
+        units = [
+            _units_of(values, self.per_image, apart, sign, finite=finite, best=best)
+            for sign, best in zip(signs, before, strict=True)
+        ]
         result = []
         for (chosen, flat, count), sign in zip(units, signs, strict=True):
             rows, across = np.divmod(flat, values.shape[2])
@@ -482,12 +486,13 @@ class PatchTally:
 
 
 def _units_of(
-    values: Array, count: int, apart: tuple[int, ...], sign: int, *, finite: bool
+    values: Array, count: int, apart: tuple[int, ...], sign: int, *, finite: bool, best: Array | None
 ) -> tuple[Array, Array, Array]:
     """The best units of one image for each channel: values (C, n), flat places (C, n), and how many have the best value.
 
     Those that are nearer than ``apart`` to an earlier one along both axes are left out. A value that is not finite is never
-    chosen; where there is no further unit, the value is NaN.
+    chosen; where there is no further unit, the value is NaN. Units are not counted where an earlier image is better:
+    ``best`` are the best values so far, NaN for none.
     """
     channels, rows, columns = values.shape
     flat = values.reshape(channels, -1)
@@ -496,9 +501,11 @@ def _units_of(
     if not finite:
         flat = np.where(np.isfinite(flat), flat, np.asarray(worst, flat.dtype))
     at = find(flat, axis=1)
-    best = flat[every, at]
-    units = np.where(np.isfinite(best), np.count_nonzero(flat == best[:, None], axis=1), 0)
-    chosen, places = [best], [at]
+    here = flat[every, at]
+    counted_here = np.isfinite(here) if best is None else np.isfinite(here) & ~(sign * here < sign * best)
+    units = np.zeros(channels, np.int64)
+    units[counted_here] = np.count_nonzero(flat[counted_here] == here[counted_here, None], axis=1)
+    chosen, places = [here], [at]
     if count > 1:
         left = flat.reshape(channels, rows, columns).copy()
     for _ in range(count - 1):
@@ -548,7 +555,8 @@ class _Best:
         units = np.where(same, self.units + other.units, np.where(second < first, other.units, self.units))
         shared = np.where(same, self.shared + other.shared, np.where(second < first, other.shared, self.shared))
         last = self._ranked(self.values[:, -1])
-        touched = np.flatnonzero(np.isfinite(second) & (second <= last))  # only these rows change
+        earlier = (second == last) & (other.places[:, 0, 0] <= self.places[:, -1, 0])
+        touched = np.flatnonzero(np.isfinite(second) & ((second < last) | earlier))  # only these rows change
         values, places = self.values.copy(), self.places.copy()
         if len(touched):
             both = (np.concatenate([getattr(one, name)[touched] for one in (self, other)], axis=1)
@@ -586,7 +594,7 @@ class _Moments:
         """Those of the maps (C, H, W) of one image."""
         flat = maps.reshape(len(maps), -1)
         with np.errstate(over="ignore", invalid="ignore"):
-            sums, squares = flat.sum(axis=1), np.einsum("ij,ij->i", flat, flat)
+            sums, squares = np.vecdot(flat, np.ones(flat.shape[1], flat.dtype)), np.vecdot(flat, flat)
         count = np.full(len(flat), flat.shape[1])
         zeros = np.zeros(len(flat))
         if np.isfinite(squares).all() and np.isfinite(sums).all():
@@ -600,7 +608,7 @@ class _Moments:
             )
             clean = np.where(finite, flat, 0).astype(np.float64)
             with np.errstate(over="ignore"):
-                sums, squares = clean.sum(axis=1), np.einsum("ij,ij->i", clean, clean)
+                sums, squares = clean.sum(axis=1), np.vecdot(clean, clean)
         return cls(
             flat.shape[1], count, low, high, (sums.astype(np.float64), zeros), (squares.astype(np.float64), zeros)
         )

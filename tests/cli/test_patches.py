@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import kernelviz as kv
@@ -29,14 +30,21 @@ def photos(tmp_path):
 
 def test_it_draws_and_the_document_has_every_patch(run, photos):
     """The picture, the arrays of all channels and the document hold the same values, units, boxes and images."""
-    result = run(*MODEL, photos, "-r", "-l", "layer1.0.conv1", "--channels", "3,1", "--patches", "3", "--arrays", "--json")
+    result = run(
+        *MODEL, photos, "-r", "-l", "layer1.0.conv1", "--channels", "3,1", "--patches", "3", "--arrays", "--json"
+    )
     document = result.document
     assert (result.code, document["errors"]) == (0, [])
     (found,) = document["patches"]
     assert found["images"] == ["0.png", "1.png", "2.png", "3.png"]
     assert [each["channel"] for each in found["channels"]] == [3, 1]
     picture, arrays = document["outputs"]
-    assert (picture["shown"], picture["total"], picture["layer"], picture["view"]) == (2, 32, "layer1.0.conv1", "patches")
+    assert (picture["shown"], picture["total"], picture["layer"], picture["view"]) == (
+        2,
+        32,
+        "layer1.0.conv1",
+        "patches",
+    )
     assert picture["path"].endswith("test_resnet.random-layer1.0.conv1-patches.png")
     with np.load(arrays["path"]) as held:
         assert (held["values"].dtype, held["values"].shape, held["places"].shape) == (np.float32, (32, 3), (32, 3, 3))
@@ -74,9 +82,8 @@ def test_the_library_draws_the_same_patches(run, photos, tiny):
         np.testing.assert_array_equal(crop.pixels, part)
 
 
-def test_tensors_and_own_networks(tiny):
+def test_tensors_of_own_networks_are_cropped():
     """Tensors are cropped by their position; an image that was not given, or that has changed, is named."""
-    torch = pytest.importorskip("torch")
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
     images = list(torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
     tally = kv.PatchTally(2)
@@ -138,7 +145,9 @@ def test_a_refused_layer_among_others_is_named_or_counted(run, photos):
 
 def test_single_patches_are_files_of_their_own(run, photos):
     """A PNG per patch at the size of the receptive field, and an index with its value, image and unit."""
-    result = run(*MODEL, photos, "-r", "-l", "layer1.0.conv1", "--channels", "2", "--single", "--patches", "2", "--arrays")
+    result = run(
+        *MODEL, photos, "-r", "-l", "layer1.0.conv1", "--channels", "2", "--single", "--patches", "2", "--arrays"
+    )
     index, arrays = result.paths
     content = json.loads(index.read_text())
     assert [entry["file"] for entry in content["files"]] == ["0002-01.png", "0002-02.png"]

@@ -20,7 +20,9 @@ def make_field(units, pixels, *, size=7, jump=4, offset=-3, mixes_image=False):
 def make_image(number, pixels=32):
     """An image of noise, and what the network sees of it."""
     noise = np.random.default_rng(number).integers(0, 256, (pixels, pixels, 3), dtype=np.uint8)
-    image = Image(noise, f"image-{number}.png", f"image-{number}", f"image-{number}.png", f"{number:064d}", "PNG", "RGB")
+    image = Image(
+        noise, f"image-{number}.png", f"image-{number}", f"image-{number}.png", f"{number:064d}", "PNG", "RGB"
+    )
     return image, SeenImage(noise, (0.0, 0.0), (1.0, 1.0))
 
 
@@ -68,7 +70,9 @@ def brute_force(every, count, *, per_image=1, sign=1, apart=(1, 1)):
         of_channel = values[:, channel].astype(np.float64)
         finite = np.isfinite(of_channel)
         worst = (of_channel[finite].min() if sign > 0 else of_channel[finite].max()) if finite.any() else None
-        order = np.argsort(np.where(finite, -sign * of_channel, np.inf), axis=None, kind="stable")  # C order: ties by place
+        order = np.argsort(
+            np.where(finite, -sign * of_channel, np.inf), axis=None, kind="stable"
+        )  # C order: ties by place
         chosen = []
         for image, row, column in zip(*(axis.tolist() for axis in np.unravel_index(order, finite.shape)), strict=True):
             if len(chosen) == min(count, len(every) * per_image) or not finite[image, row, column]:
@@ -86,13 +90,19 @@ def brute_force(every, count, *, per_image=1, sign=1, apart=(1, 1)):
 def as_lists(ranking):
     """A ranking in the form of ``brute_force``."""
     return [
-        [
-            (float(value), tuple(place))
-            for value, place in zip(values, places.tolist(), strict=True)
-            if place[0] >= 0
-        ]
+        [(float(value), tuple(place)) for value, place in zip(values, places.tolist(), strict=True) if place[0] >= 0]
         for values, places in zip(ranking.values, ranking.places, strict=True)
     ]
 
 
-__all__ = ["as_lists", "brute_force", "crop_of", "cut", "make_field", "make_image", "make_maps", "many_maps", "patches_of"]
+__all__ = [
+    "as_lists",
+    "brute_force",
+    "crop_of",
+    "cut",
+    "make_field",
+    "make_image",
+    "make_maps",
+    "many_maps",
+    "patches_of",
+]
