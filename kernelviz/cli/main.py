@@ -39,6 +39,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "kernels": ("kernels.kernels",),
     "features": ("features.features",),
     "patches": ("patches.patches",),
+    "report": ("report.report",),
     "shift": ("shift.shift",),
     "filter": ("filter.filter_image",),
     "match": ("match.match",),
