@@ -23,7 +23,9 @@ def files(package: str, folder: str, names: str) -> list[Path]:
 
 
 photographs = [
-    *files("skimage", "data", "astronaut.png brick.png camera.png chelsea.png coffee.png coins.png grass.png gravel.png"),
+    *files(
+        "skimage", "data", "astronaut.png brick.png camera.png chelsea.png coffee.png coins.png grass.png gravel.png"
+    ),
     *files("skimage", "data", "hubble_deep_field.jpg moon.png retina.jpg rocket.jpg"),
     *files("sklearn", "datasets/images", "china.jpg flower.jpg"),
     "sample:grace_hopper",

@@ -502,7 +502,8 @@ def _odd(patches: Patches, channels: Sequence[int]) -> list[str]:
     everywhere, chosen = patches.border
     if chosen >= 2 * everywhere and not patches.inside and chosen > 0:
         lines.append(
-            f"Padding excites: the border has {100 * everywhere:.1f} % of the units, but {100 * chosen:.1f} % of all patches"
+            f"Padding excites: the border has {100 * everywhere:.1f} % of the units, "
+            f"but {100 * chosen:.1f} % of all patches"
         )
     if patches.mixes_image:
         lines.append("+: a gate, a mean or attention mixes in the rest of the image")

@@ -372,7 +372,8 @@ class PatchTally:
             values = values[:, lines[0]][:, :, lines[1]]
         apart = tuple(-(-axis.size // (2 * axis.jump)) if is_exact(axis) else 0 for axis in found.axes)  # type: ignore[operator]
         signs = (1, -1) if self.lowest else (1,)
-        before = [best.values[:, 0] for best in self._best] or [None] * len(signs)
+        before: list[Array | None] = [best.values[:, 0] for best in self._best]
+        before = before or [None] * len(signs)
         units = [
             _units_of(values, self.per_image, apart, sign, finite=finite, best=best)
             for sign, best in zip(signs, before, strict=True)
