@@ -219,7 +219,7 @@ def crop_patches(
         The patches with their ``crops``.
 
     Raises:
-        UsageError: an image is missing, or there is no such channel.
+        UsageError: an image is missing, is read in another size, or there is no such channel.
         KernelvizError: an image cannot be read, or is no longer that of the tally.
     """
     from kernelviz.files.images import read_image
@@ -243,6 +243,7 @@ def cut_patches(
     """The patches with the crops of some units; ``read`` returns the input of the network for the index of an image.
 
     Raises:
+        UsageError: an image is read in another size.
         KernelvizError: an image is no longer that of the tally.
     """
     crops: dict[Place, Crop] = dict(patches.crops)
@@ -253,6 +254,10 @@ def cut_patches(
         if given.image is not None and patches.digests[image] not in (None, given.image.sha256):
             name = patches.images[image]
             raise KernelvizError(f"The image {name} has changed since its maps were captured.", hint="Run it again.")
+        if patches.input_size not in (None, given.size):
+            sides, own = (" × ".join(map(str, size)) for size in (given.size, patches.input_size))
+            what = f"The patches are of inputs of {own}, but {patches.images[image]} is read as {sides}."
+            raise UsageError(what, hint="Give the input_size of the tally.")
         pixels = seen_pixels(given)
         crops |= {place: patches.cut(place, pixels) for place in places if place[0] == image}
     progress("patches", len(images), len(images))

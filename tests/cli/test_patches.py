@@ -67,6 +67,11 @@ def test_the_library_draws_the_same_patches(run, photos, tiny):
     tally = kv.PatchTally()
     kv.capture_many(tiny, sorted(photos.iterdir()), "conv1.0", on_map=tally.add, input_size=64)
     patches = kv.crop_patches(tiny, tally.result(), input_size=64)
+    with pytest.raises(kv.KernelvizError, match="Give the input_size of the tally"):
+        kv.crop_patches(tiny, tally.result())
+    (photos / "0.png").write_bytes((photos / "1.png").read_bytes())
+    with pytest.raises(kv.KernelvizError, match="has changed since"):
+        kv.crop_patches(tiny, tally.result(), input_size=64)
     channels = patches.chosen(top=2)
     assert [each["channel"] for each in document["patches"][0]["channels"]] == list(channels)
     figure = kv.plot_patches(patches, top=2, kernels=kv.read_kernels(tiny, "conv1.0"))
@@ -75,6 +80,8 @@ def test_the_library_draws_the_same_patches(run, photos, tiny):
         key: kept[key] for key in ("channels", "images", "image")
     }
     for (image, row, column), crop in patches.crops.items():
+        if image == 0:  # overwritten above
+            continue
         seen = kv.capture_features(tiny, kv.read_image(patches.paths[image]), "conv1.0", input_size=64)[0].seen.pixels
         top, left = 2 * row - 1, 2 * column - 1
         assert (crop.box[0], crop.box[2]) == (top, left)
