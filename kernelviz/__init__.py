@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.steps import Step as Step
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
+    from kernelviz.drawing.field_page import plot_fields as plot_fields
     from kernelviz.drawing.growth import plot_growth as plot_growth
     from kernelviz.drawing.mosaic import Mosaic as Mosaic
     from kernelviz.drawing.mosaic import Singles as Singles
@@ -115,6 +116,9 @@ if TYPE_CHECKING:
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
     from kernelviz.network.convolutions import list_layers as list_layers
+    from kernelviz.network.effective_field import FieldTally as FieldTally
+    from kernelviz.network.effective_field import effective_field as effective_field
+    from kernelviz.network.effective_field import effective_fields as effective_fields
     from kernelviz.network.kernels import read_kernels as read_kernels
     from kernelviz.network.model import Model as Model
     from kernelviz.network.model import find_models as find_models
@@ -138,6 +142,8 @@ if TYPE_CHECKING:
     from kernelviz.traces import Unit as Unit
     from kernelviz.views.components import Basis as Basis
     from kernelviz.views.components import CovarianceTally as CovarianceTally
+    from kernelviz.views.effective_fields import EffectiveField as EffectiveField
+    from kernelviz.views.effective_fields import Square as Square
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
     from kernelviz.views.patches import Crop as Crop
@@ -160,8 +166,10 @@ _HOMES = {
     "Convolution": "arithmetic.operations",
     "CovarianceTally": "views.components",
     "Crop": "views.patches",
+    "EffectiveField": "views.effective_fields",
     "FailedImage": "streaming",
     "FeatureMaps": "records",
+    "FieldTally": "network.effective_field",
     "Filter": "filters.bank",
     "Gradient": "filters.gradient",
     "Highlights": "views.map_views",
@@ -185,6 +193,7 @@ _HOMES = {
     "ShiftedImage": "views.shifts",
     "ShiftedLayer": "views.shifts",
     "Singles": "drawing.mosaic",
+    "Square": "views.effective_fields",
     "Step": "arithmetic.steps",
     "Trace": "traces",
     "TransposedConvolution": "arithmetic.operations",
@@ -201,6 +210,8 @@ _HOMES = {
     "classify": "network.capture",
     "colour_directions": "filters.matching",
     "crop_patches": "streaming",
+    "effective_field": "network.effective_field",
+    "effective_fields": "network.effective_field",
     "find_filter": "filters.bank",
     "find_filters": "filters.bank",
     "find_models": "network.model",
@@ -220,6 +231,7 @@ _HOMES = {
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_features": "drawing.sheet_page",
+    "plot_fields": "drawing.field_page",
     "plot_filter": "filters.plots",
     "plot_filters": "filters.filter_pages",
     "plot_gradient": "filters.gradient",

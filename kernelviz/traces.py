@@ -11,7 +11,8 @@ from kernelviz.arithmetic.steps import Step
 from kernelviz.errors import UnknownLayerError, UsageError
 from kernelviz.notebook import html_table, record_repr
 from kernelviz.records import AxisField as AxisField  # noqa: PLC0414  (of traces and of maps)
-from kernelviz.records import Field as Field  # noqa: PLC0414, TC001
+from kernelviz.records import Box as Box  # noqa: PLC0414  (beside the records that hold boxes)
+from kernelviz.records import Field as Field  # noqa: PLC0414
 from kernelviz.wording import UNKNOWN, inflected, nearest_text, shown, split_name, stage_index, visible
 
 if TYPE_CHECKING:
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
 
 
 Family: TypeAlias = Literal["conv", "norm", "act", "pool", "linear", "other"]
-
-
-@dataclass(frozen=True)
-class Box:
-    """The rows ``top`` to ``bottom`` and the columns ``left`` to ``right`` of the input, all inclusive."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
 
 
 @dataclass(frozen=True)
