@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.number_tiles import plot_kernel_numbers as plot_kernel_numbers
     from kernelviz.drawing.overlay import plot_overlay as plot_overlay
     from kernelviz.drawing.overview import plot_overview as plot_overview
+    from kernelviz.drawing.patches_page import plot_patches as plot_patches
     from kernelviz.drawing.sheet_page import plot_features as plot_features
     from kernelviz.drawing.sheet_page import plot_kernels as plot_kernels
     from kernelviz.drawing.sheets import Sheet as Sheet
@@ -135,6 +136,7 @@ if TYPE_CHECKING:
     from kernelviz.report.playground import playground_page as playground_page
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
+    from kernelviz.streaming import crop_patches as crop_patches
     from kernelviz.traces import PooledUnit as PooledUnit
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
@@ -144,6 +146,9 @@ if TYPE_CHECKING:
     from kernelviz.views.effective_fields import Square as Square
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
+    from kernelviz.views.patches import Crop as Crop
+    from kernelviz.views.patches import Patches as Patches
+    from kernelviz.views.patches import PatchTally as PatchTally
     from kernelviz.views.shifts import ShiftedImage as ShiftedImage
     from kernelviz.views.shifts import ShiftedLayer as ShiftedLayer
     from kernelviz.views.statistics import ChannelStatistics as ChannelStatistics
@@ -160,6 +165,7 @@ _HOMES = {
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
     "CovarianceTally": "views.components",
+    "Crop": "views.patches",
     "EffectiveField": "views.effective_fields",
     "FailedImage": "streaming",
     "FeatureMaps": "records",
@@ -177,6 +183,8 @@ _HOMES = {
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
+    "PatchTally": "views.patches",
+    "Patches": "views.patches",
     "PooledUnit": "traces",
     "Pooling": "arithmetic.operations",
     "Report": "report.contents",
@@ -201,6 +209,7 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "crop_patches": "streaming",
     "effective_field": "network.effective_field",
     "effective_fields": "network.effective_field",
     "find_filter": "filters.bank",
@@ -236,6 +245,7 @@ _HOMES = {
     "plot_matrix": "explain.matrix",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
+    "plot_patches": "drawing.patches_page",
     "plot_pixels": "explain.image_page",
     "plot_sharing": "explain.sharing",
     "plot_shift": "drawing.shift_page",

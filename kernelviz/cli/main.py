@@ -38,6 +38,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     ),
     "kernels": ("kernels.kernels",),
     "features": ("features.features",),
+    "patches": ("patches.patches",),
     "report": ("report.report",),
     "shift": ("shift.shift",),
     "field": ("field.field",),
