@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.steps import Step as Step
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
+    from kernelviz.drawing.expanded_page import plot_expanded as plot_expanded
     from kernelviz.drawing.growth import plot_growth as plot_growth
     from kernelviz.drawing.mosaic import Mosaic as Mosaic
     from kernelviz.drawing.mosaic import Singles as Singles
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
     from kernelviz.network.capture import classify as classify
     from kernelviz.network.convolutions import list_layers as list_layers
     from kernelviz.network.kernels import read_kernels as read_kernels
+    from kernelviz.network.linear_weights import expand_units as expand_units
     from kernelviz.network.model import Model as Model
     from kernelviz.network.model import find_models as find_models
     from kernelviz.network.model import load_model as load_model
@@ -128,6 +130,7 @@ if TYPE_CHECKING:
     from kernelviz.traces import Unit as Unit
     from kernelviz.views.components import Basis as Basis
     from kernelviz.views.components import CovarianceTally as CovarianceTally
+    from kernelviz.views.linear_weights import LinearWeights as LinearWeights
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
     from kernelviz.views.shifts import ShiftedImage as ShiftedImage
@@ -158,6 +161,7 @@ _HOMES = {
     "Known": "filters.bank",
     "Likeness": "filters.likeness",
     "Likenesses": "filters.likeness",
+    "LinearWeights": "views.linear_weights",
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
@@ -183,6 +187,7 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "expand_units": "network.linear_weights",
     "find_filter": "filters.bank",
     "find_filters": "filters.bank",
     "find_models": "network.model",
@@ -199,6 +204,7 @@ _HOMES = {
     "plot_chain": "explain.chain",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
+    "plot_expanded": "drawing.expanded_page",
     "plot_features": "drawing.sheet_page",
     "plot_filter": "filters.plots",
     "plot_filters": "filters.filter_pages",

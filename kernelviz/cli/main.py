@@ -39,6 +39,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "kernels": ("kernels.kernels",),
     "features": ("features.features",),
     "shift": ("shift.shift",),
+    "expand": ("expand.expand",),
     "filter": ("filter.filter_image",),
     "match": ("match.match",),
     "layers": ("layers.layers",),
