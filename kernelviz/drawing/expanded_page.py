@@ -172,7 +172,7 @@ def _layout(expanded: LinearWeights, width: float, letters: float, look: Look, s
     """Whole pixels for each value, and as many tiles in a row as there is space for."""
     rows, columns = expanded.weights.shape[2:]
     planes = _planes(expanded, look)
-    longest = max(rows, columns)
+    longest, side = max(rows, columns), side if planes == 1 else 2 * side / 3
     most = min(float(LARGEST_TILE), width / planes)
     zoom = max(1, int(side // longest)) if longest <= most else -math.ceil(longest / most)
     wide = planes * (columns * zoom if zoom > 0 else math.ceil(columns / -zoom))
@@ -214,7 +214,7 @@ def _tiles(expanded: LinearWeights, numbers: Sequence[int], layout: _Layout) -> 
         items.append(Raster(colour.plain("track"), x, bar, wide, BAR))
         share = 0.0 if dead[number] else float(expanded.explained[number])
         if round(wide * share):
-            items.append(Raster(colour.plain("bar" if explains else "faint"), x, bar, round(wide * share), BAR))
+            items.append(Raster(colour.plain("bar" if explains else "other step"), x, bar, round(wide * share), BAR))
         text = "–" if dead[number] else _percent(share)
         items.append(Text(x + wide, bar + BAR + size, text, size, GREY if explains else QUIET, align="right"))
     count = len(numbers)
@@ -330,7 +330,7 @@ def _caption(expanded: LinearWeights, numbers: Sequence[int], look: Look) -> lis
     if inputs == 3 and _planes(expanded, look) == 1:
         lines.append("Each tile has its own range: mid-grey is 0, full colour its largest weight")
     elif inputs == 3:
-        lines.append("Each tile has its own range, and is drawn as its red, green and blue plane")
+        lines.append("Each tile has its own range; from left to right its red, green and blue plane")
     elif inputs == 1:
         lines.append("Each tile has its own range: red positive, blue negative")
     else:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from kernelviz.errors import KernelvizError
+from kernelviz.errors import BrokenPassError, KernelvizError
 from kernelviz.network.capture import StopPassError
 from kernelviz.network.failures import broken_pass
 from kernelviz.network.snapshot import exclusive
@@ -148,7 +148,7 @@ class AffineCopy:
         for _ in range(_LEAVES):
             self._mode.found, self.replaced = {}, {}
             try:
-                outputs = self.run(batch, "affine", checking=True)[-1]
+                outputs = self._checked(batch)
             except _NotAffineError as error:
                 self._mode.checking = False
                 if error.name in self._wrapped or not self._wrap(error):
@@ -165,11 +165,19 @@ class AffineCopy:
             return
         raise KernelvizError("Too many modules of this network would have to be replaced.")
 
-    def run(self, batch: Tensor, kind: Kind, *, checking: bool = False) -> list[Tensor]:
+    def _checked(self, batch: Tensor) -> Tensor:
+        """The outputs for a batch of three while each call is checked; one by one if the network takes no such batch."""
+        with contextlib.suppress(BrokenPassError):
+            outputs = self._run(batch, "affine", checking=True)[-1]
+            if len(outputs) % len(batch) == 0:
+                return outputs.reshape(len(batch), -1)
+        return torch.stack([self._run(one[None], "affine", checking=True)[-1] for one in batch])
+
+    def run(self, batch: Tensor, kind: Kind) -> list[Tensor]:
         """The maps (N, C, H, W) of each tap for a batch (N, C, H, W)."""
         plain = all(is_plain(tap) for tap in self.taps)
         if plain or len(batch) == 1:
-            tensors = self._run(batch, kind, checking=checking)
+            tensors = self._run(batch, kind)
             if plain and all(len(one) == len(batch) for one in tensors):
                 return tensors
             if len(batch) == 1:
@@ -193,7 +201,7 @@ class AffineCopy:
         if checking:
             batch = batch.requires_grad_()
         self._mode.start(kind, checking=checking)
-        with self._named(checking=checking), self._taking(found), self._mode:
+        with self._named(comparing=checking and len(batch) == 3), self._taking(found), self._mode:
             try:
                 self.module(batch * 1)
             except StopPassError:
@@ -230,8 +238,8 @@ class AffineCopy:
             yield
 
     @contextlib.contextmanager
-    def _named(self, *, checking: bool) -> Iterator[None]:
-        """Keep the names of the modules that are running; with ``checking``, reject the first that is not affine."""
+    def _named(self, *, comparing: bool) -> Iterator[None]:
+        """Keep the names of the modules that are running; with ``comparing``, reject the first that is not affine."""
         mode = self._mode
         mode.running = []
 
@@ -240,11 +248,13 @@ class AffineCopy:
 
         def leave(part: nn.Module, _given: Any, output: Any) -> None:
             name, given = mode.running.pop() if mode.running else (self.names.get(part, ""), ())
-            if checking:
+            if comparing:
                 mode.inside = True
-                wrong = not all(_is_midpoint(each) for each in tensors_in(output) if len(each) == 3)
+                before, after = (all(map(_is_midpoint, _of_batch(each))) for each in (given, output))
                 mode.inside = False
-                if wrong:
+                if not before and mode.running:
+                    name, given = mode.running[-1]
+                if not (before and after):
                     raise _NotAffineError("is no affine function of its input", name, _only(given))
 
         with contextlib.ExitStack() as stack:
@@ -275,6 +285,11 @@ def is_plain(tap: Tap) -> bool:
 
 def _taken(take: Callable[[str, Any], None], name: str) -> Any:
     return lambda _part, _given, output: take(name, output)
+
+
+def _of_batch(values: Any) -> list[Tensor]:
+    """The tensors with one row for each of the three images that are compared."""
+    return [tensor for tensor in tensors_in(values) if tensor.ndim and len(tensor) == 3]
 
 
 def _only(given: Any) -> Tensor | None:
