@@ -1,6 +1,6 @@
 """A layer of EfficientNet-Lite0 as linear weights on pixels, and how much of its output over photographs they explain.
 
-The photographs are in matplotlib and scikit-image, in the public domain or CC0. Needs
+The photographs are in matplotlib and scikit-image, in the public domain, CC0 or of no known copyright. Needs
 ``pip install "kernelviz[offline]" scikit-image``. Run ``python examples/expand.py [DIRECTORY]``.
 """
 
@@ -13,8 +13,9 @@ import kernelviz
 
 directory = Path(sys.argv[1] if len(sys.argv) > 1 else "kernelviz-out")
 
-names = "astronaut.png brick.png camera.png chelsea.png coffee.png coins.png grass.png gravel.png moon.png rocket.jpg"
-photographs = ["sample:grace_hopper", *(Path(skimage.__file__).parent / "data" / name for name in names.split())]
+names = "astronaut.png brick.png camera.png chelsea.png coffee.png coins.png grass.png gravel.png rocket.jpg".split()
+data = Path(skimage.__file__).parent / "data"
+photographs = ["sample:grace_hopper", data / "hubble_deep_field.jpg", *(data / name for name in names)]
 model = kernelviz.load_model("tf_efficientnet_lite0")
 expanded = kernelviz.expand_units(model, photographs, "blocks.1.0.conv_dw", read=kernelviz.read_image)
 print(expanded.half.sum(), "of", len(expanded.weights), "channels explained by one half or more")
