@@ -35,6 +35,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+READS_NONE = "it reads no image"  # such as a network of relative positions: there is no receptive field to know
+
+
 def kind_of(layer: ConvLayer) -> str:
     """The column in which a convolution is counted."""
     if layer.transposed:
@@ -65,9 +68,10 @@ def traced_row(name: str) -> dict[str, object]:
     network = kernelviz.load_model(name, weights=None)
     found = kernelviz.trace(network)
     kinds = {layer.name.removesuffix(f":{layer.expert}"): kind_of(layer) for layer in kernelviz.list_layers(network)}
-    convolutions = [layer for layer in found.layers if layer.family == "conv" and layer.runs]
+    convolutions = [layer for layer in found.layers if layer.name in kinds and layer.runs]  # no blur pools
     counts = Counter(kinds[layer.name] for layer in convolutions)
-    unknown = [layer for layer in found.layers if layer.runs and (layer.field is None or layer.field.largest is None)]
+    reading = [layer for layer in found.layers if layer.runs and layer.lost != READS_NONE]
+    unknown = [layer for layer in reading if layer.field is None or layer.field.largest is None]
     return {
         "architecture": name,
         "input": " × ".join(map(str, found.input_size)),
@@ -78,7 +82,7 @@ def traced_row(name: str) -> dict[str, object]:
         "last convolution": convolutions[-1].name if convolutions else "",
         "last field": field_text(convolutions[-1]) if convolutions else "",
         "unknown": len(unknown),
-        "reason": next((layer.lost for layer in unknown if layer.lost), ""),
+        "reason": "; ".join(dict.fromkeys(layer.lost for layer in unknown if layer.lost)),
     }
 
 

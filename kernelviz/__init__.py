@@ -16,6 +16,10 @@ and from an image to the feature maps of a layer::
     kernelviz.save_picture(kernelviz.plot_features(maps, top=16), "maps.png")
     kernelviz.save_picture(kernelviz.plot_overlay(maps), "overlay.png")
 
+a page on which to explore all of them::
+
+    kernelviz.save_report(kernelviz.make_report(model, "photo.jpg"), "report.html")
+
 ``plot_kernels(net.conv1.weight)`` draws any weight, tensor or array, in one call. A convolution on your own numbers is a
 ``Walkthrough``, and each of its output values a ``Step``::
 
@@ -74,6 +78,8 @@ if TYPE_CHECKING:
     from kernelviz.explain.uses import plot_uses as plot_uses
     from kernelviz.explain.walkthrough import Walkthrough as Walkthrough
     from kernelviz.explain.walkthrough import work_out as work_out
+    from kernelviz.exploring import make_report as make_report
+    from kernelviz.exploring import save_report as save_report
     from kernelviz.files.images import read_image as read_image
     from kernelviz.files.recipes import read_recipe as read_recipe
     from kernelviz.files.single_maps import save_singles as save_singles
@@ -123,6 +129,8 @@ if TYPE_CHECKING:
     from kernelviz.records import FeatureMaps as FeatureMaps
     from kernelviz.records import Image as Image
     from kernelviz.records import KernelBank as KernelBank
+    from kernelviz.report.contents import Report as Report
+    from kernelviz.report.playground import playground_page as playground_page
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
     from kernelviz.traces import PooledUnit as PooledUnit
@@ -167,6 +175,7 @@ _HOMES = {
     "Mosaic": "drawing.mosaic",
     "PooledUnit": "traces",
     "Pooling": "arithmetic.operations",
+    "Report": "report.contents",
     "Response": "filters.filtering",
     "Sheet": "drawing.sheets",
     "ShiftedImage": "views.shifts",
@@ -196,10 +205,12 @@ _HOMES = {
     "list_layers": "network.convolutions",
     "load_model": "network.model",
     "make_mosaic": "drawing.mosaic",
+    "make_report": "exploring",
     "make_sheet": "drawing.sheets",
     "make_singles": "drawing.mosaic",
     "match_kernels": "filters.matching",
     "most_alike": "filters.likeness",
+    "playground_page": "report.playground",
     "plot_call": "explain.call_page",
     "plot_chain": "explain.chain",
     "plot_contact": "drawing.contact",
@@ -234,6 +245,7 @@ _HOMES = {
     "save_basis": "files.writing",
     "save_frames": "files.writing",
     "save_picture": "files.writing",
+    "save_report": "exploring",
     "save_singles": "files.single_maps",
     "select_layers": "network.named",
     "shift_image": "network.shift",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
@@ -281,6 +281,54 @@ class PooledUnit(Unit):
             return None
         _, row, column = np.argwhere(self.kernel > 0)[0].tolist()
         return row, column
+
+
+@dataclass(frozen=True)
+class Maker:
+    """The layer that made input channels ``first`` to ``first + count − 1`` of another: its channels from ``channel`` on.
+
+    If ``added``, each is a sum of this layer's channel and others, as after a shortcut; the layer is then the latest one.
+    """
+
+    first: int
+    count: int
+    layer: str
+    channel: int
+    added: bool = False
+
+
+@dataclass(frozen=True)
+class UnitTerms:
+    """Some values of the maps of one convolution, as arrays over these n units: the t strongest terms of each sum.
+
+    ``at`` (n, 3) are channel, row and column, ``values`` (n,) the network's output there. Each value is the sum of
+    ``sums`` (n, t), of ``rest`` (n,), what the other input channels contribute, and of ``bias`` (n,), if there is one.
+    ``numbers`` (n, t) are the input channels of the terms, the strongest first, ``windows`` and ``kernels``
+    (n, t, kh, kw) their factors as in ``Unit``, ``of`` counts the input channels of a unit. ``taps`` (n, kh, kw) is 1 for
+    padding and 2 for the zeros between the rows of a transposed convolution's input.
+    """
+
+    at: Array
+    values: Array
+    numbers: Array
+    windows: Array
+    kernels: Array
+    sums: Array
+    rest: Array
+    taps: Array
+    of: int
+    bias: Array | None = None
+
+    __repr__ = record_repr
+
+    def only(self, chosen: Array) -> UnitTerms:
+        """Some of the units, by a mask (n,) or their positions."""
+        arrays = {
+            name: value[chosen]
+            for name in ("at", "values", "numbers", "windows", "kernels", "sums", "rest", "taps", "bias")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, **arrays)
 
 
 def step_of(unit: Unit) -> Step:

@@ -38,11 +38,15 @@ def values():
     unit = kv.trace_unit(model, image, "conv1.0", (0, 5, 5))
     pooled = kv.trace_unit(kv.load_model("resnet18d", weights="random"), image, "maxpool", (0, 5, 5), input_size=64)
     moved = kv.shift_image(model, image, (0, 2), ["conv1.0"], edge=True)
+    report = kv.make_report(model, image, "conv1.0", input_size=32)
     found = [
         *(
             pooled,
             model,
             model.source,
+            report,
+            report.images[0],
+            report.layers[0],
             image,
             bank,
             bank.layer,

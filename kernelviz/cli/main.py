@@ -38,6 +38,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     ),
     "kernels": ("kernels.kernels",),
     "features": ("features.features",),
+    "report": ("report.report",),
     "shift": ("shift.shift",),
     "expand": ("expand.expand",),
     "filter": ("filter.filter_image",),

@@ -294,15 +294,41 @@ def nearest(centres: Array | None, units: int, pixels: int) -> Array:
 def _caption(overlay: Overlay) -> list[str]:
     maps, tiles, scale = overlay.maps, overlay.tiles, overlay.scale
     lines = [_opacity_line(scale), _scale_line(tiles, scale)]
+    beyond = _beyond(overlay)
     rows, columns = (
-        round(side / units) for side, units in zip(overlay.seen.shape, tiles.values.shape[1:], strict=False)
+        round(side / (units - outside))
+        for side, units, outside in zip(overlay.seen.shape, tiles.values.shape[1:], beyond, strict=False)
     )
     if maps.centres is None:
         cells = f"cells of about {rows} × {columns} pixels, unsmoothed"
         lines.append(f"The map is stretched over the image, so that its cells share the image evenly: {cells}")
     else:
         lines.append(f"A cell is about {rows} × {columns} pixels, over the middle of its receptive field")
+    lines += _padding_line(overlay, beyond)
     return [*lines, *(sentence(note) for note in overlay.notes if note not in lines[1])]
+
+
+def _beyond(overlay: Overlay) -> tuple[int, int]:
+    """The numbers of rows and columns beyond the image, at which no pixel shows them."""
+    centres, counts = overlay.maps.centres, [0, 0]
+    if centres is None or tuple(map(len, centres)) != overlay.tiles.values.shape[1:]:
+        return 0, 0
+    for axis, line in enumerate(centres):
+        side = overlay.seen.shape[axis]
+        drawn = np.isin(np.arange(len(line)), nearest(line, len(line), side))
+        counts[axis] = int((((line <= -0.5) | (line >= side - 0.5)) & ~drawn).sum())
+    return counts[0], counts[1]
+
+
+def _padding_line(overlay: Overlay, beyond: tuple[int, int]) -> list[str]:
+    """That rows or columns beyond the image, as those of a padded batch, are not drawn."""
+    units = overlay.tiles.values.shape[1:]
+    parts = [
+        f"{count:,} of {many:,} {word}"
+        for count, many, word in zip(beyond, units, ("rows", "columns"), strict=True)
+        if count
+    ]
+    return [f"Not drawn: {' and '.join(parts)}, which are padding beyond the image"] if parts else []
 
 
 def _opacity_line(scale: Scale) -> str:

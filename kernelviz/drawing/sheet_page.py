@@ -504,7 +504,8 @@ def plot_kernels(
     ``layout``, a shape such as (3, 3, 3, 32), which is more likely that of Keras, is rejected; ``"torch"`` takes it.
 
     ``palette="safe"`` is for every kind of colour vision: kernels as rgb are drawn as light–dark, yellow–blue and red–green
-    planes too. The colours of the other views are safe already. ``"planes"`` draws the planes alone, as the look print does.
+    planes too. The colours of the other views are safe already. ``"planes"`` draws the planes alone, as the look ``print``
+    does.
 
     ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 

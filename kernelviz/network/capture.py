@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, OrderedDict
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +28,7 @@ from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
 from kernelviz.network.tracing.watch import ObservedPass, naming_next_size, next_size, observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, as_array, shape_text
-from kernelviz.wording import reason_text, shown
+from kernelviz.wording import reason_text, sentence, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 class CapturePlan:
     """A network with the tensors to capture from it, for images of one size; ``make_taps`` returns it.
 
+    ``left_out`` contains the layers that a pattern matches and that have no map for the last images, with the reason.
     ``broken`` is the error of a forward pass that breaks: layers before that can be captured. ``complete``: these are all
     chosen layers.
     """
@@ -58,6 +59,7 @@ class CapturePlan:
     preserved: PreservedModule
     broken: BrokenPassError | None = None
     complete: bool = True
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def module(self) -> nn.Module:
@@ -89,6 +91,7 @@ class CaptureHooks:
             self.wanted.setdefault(tap.module, {}).setdefault(tap.run, []).append(tap)
         self.left = len(plan.taps.taps)
         self.runs: Counter[str] = Counter()
+        self.left_out: dict[str, str] = {}
         self.source = replace(source_of(plan.network), device=_device(plan.module))
         self.failed_outside = False
 
@@ -106,19 +109,32 @@ class CaptureHooks:
             yield
 
     def check_all_ran(self) -> None:
-        """Reject a forward pass that took another path than the observed one.
+        """Reject a forward pass that took another path than the observed one, if it misses a named layer or all.
 
         Raises:
-            KernelvizError: a requested run did not happen.
+            KernelvizError: a named run did not happen, or there is no map at all.
         """
-        if self.missing:
-            why = "The forward pass took another path than the traced one."
-            raise KernelvizError(f"The layer {shown(self.missing[0])} did not run.", why)
+        missing = self._not_run
+        why = "The forward pass took another path than the traced one."
+        every = len(missing) + len(self.left_out) == len(self.plan.taps.taps)
+        if missing and (every or any(tap.named for tap in missing)):
+            first = next((tap for tap in missing if tap.named), missing[0])
+            raise KernelvizError(f"The layer {shown(first.name)} did not run.", why)
+        if self.left_out and every:
+            name, reason = next(iter(self.left_out.items()))
+            raise _no_map(name, reason)
+        self.left_out |= {tap.name: "it did not run for this image" for tap in missing}
+        self.plan.left_out.clear()
+        self.plan.left_out.update(self.left_out)
 
     @property
     def missing(self) -> list[str]:
         """The tensors that were not captured so far."""
-        return [tap.name for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
+        return [tap.name for tap in self._not_run]
+
+    @property
+    def _not_run(self) -> list[Tap]:
+        return [tap for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
 
     def _given(self, name: str) -> Any:
         def given(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -138,6 +154,10 @@ class CaptureHooks:
         tensors = tensors_in(values)
         for planned in self.wanted[name].get(run, ()):
             tap = self._of_this_shape(planned, tensors)
+            if not tap.named and self._is_empty(tap, tensors):
+                self.left_out[tap.name] = _no_values(self.plan.side, tensors[tap.part].shape)
+                self.left -= 1
+                continue
             for number, tensor in enumerate(self._parts(tap, tensors)):
                 rows = len(tensors[tap.part]) if len(self.given) == 1 and tap.layout.has_rows else 1
                 maps = self._maps(tap, tensor, self.given[number], rows)
@@ -147,6 +167,10 @@ class CaptureHooks:
             self.left -= 1
         if not self.left and not self.to_the_end:
             raise StopPassError
+
+    def _is_empty(self, tap: Tap, tensors: Sequence[Tensor]) -> bool:
+        """Whether the tensor has no values, as one row per box without boxes."""
+        return len(self.given) == 1 and tap.part < len(tensors) and 0 in tensors[tap.part].shape
 
     def _of_this_shape(self, tap: Tap, tensors: Sequence[Tensor]) -> Tap:
         """The tap for a map of another size than the traced one, as after a hook that resizes: it is (N, C, *axes)."""
@@ -171,10 +195,9 @@ class CaptureHooks:
         shape = shapes[tap.part] if tap.part < len(shapes) else ()
         if many == 1 and shape == one:
             return [tensors[tap.part].detach()]
+        if self._is_empty(tap, tensors):
+            raise _no_map(tap.name, _no_values(self.plan.side, shape))
         if many == 1 and tap.layout.has_rows and shape[1:] == one[1:]:
-            if not shape[0]:
-                what = f"The layer {shown(tap.name)} has no map for this image."
-                raise KernelvizError(what, f"Its output {shape_text(shape)} has no values.")
             return [tensors[tap.part].detach()[:1]]
         differing = [dim for dim in range(len(one)) if shape[dim] != one[dim]] if len(shape) == len(one) else []
         if many == 1 or len(differing) != 1 or shape[differing[0]] != many * one[differing[0]]:
@@ -213,6 +236,14 @@ class CaptureHooks:
                 *tap.notes,
             ),
         )
+
+
+def _no_values(side: Side, shape: Sequence[int]) -> str:
+    return f"its {side} {shape_text(tuple(shape))} has no values for this image"
+
+
+def _no_map(name: str, reason: str) -> KernelvizError:
+    return KernelvizError(f"The layer {shown(name)} has no map for this image.", f"{sentence(reason)}.")
 
 
 def _inside(module: nn.Module, name: str) -> nn.Module:

@@ -84,7 +84,9 @@ def _fitting_input(network: nn.Module, error: BaseException, size: Sequence[int]
     """A hint at an input that fits the layer in which a forward pass broke, if that reads the input itself."""
     _, layer, tensors = _broken_at(network, error)
     shape = tuple(tensors[0].shape) if tensors else ()
-    named = re.search(r"(?:Conv|Pool|Norm)\w*([123])d$", type(layer).__name__) if layer is not None else None
+    if layer is None:  # the network is a single layer, or its own forward broke
+        layer, shape = network, tuple(size)
+    named = re.search(r"(?:Conv|Pool|Norm)\w*([123])d$", type(layer).__name__)
     axes = int(named[1]) if named else len(size) - 1
     if axes != len(size) - 1 and shape[-len(size) :] == tuple(size):
         return f"The network reads {READS[axes]}: give one, {form_of(axes)}."

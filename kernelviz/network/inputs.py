@@ -130,8 +130,10 @@ def as_sizes(network: nn.Module, sizes: Any) -> tuple[Any, FurtherInputs | None]
     """
     if isinstance(sizes, Tensor):
         sizes = (sizes,)
-    if not isinstance(sizes, Sequence | Mapping) or isinstance(sizes, str) or _is_size(sizes):
+    if not isinstance(sizes, Sequence | Mapping) or isinstance(sizes, str):
         return sizes, None
+    if not isinstance(sizes, Mapping) and all(isinstance(side, int | float) for side in sizes):
+        return sizes, None  # ``checked_size`` rejects what is not whole
     arguments = _arguments(network, sizes)
     leaves, structure = tree_flatten(arguments, is_leaf=_is_size)
     for leaf in leaves:

@@ -37,6 +37,7 @@ from kernelviz.network.selection import (
     unknown_layer,
     with_first_name,
 )
+from kernelviz.network.snapshot import is_scripted, scripted_error
 from kernelviz.network.tracing.stages import find_stages
 from kernelviz.wording import nearest_names, shown, split_name
 
@@ -108,6 +109,7 @@ def find_layer(network: Model | nn.Module, pattern: str, input_size: tuple[int, 
     Raises:
         UnknownLayerError: there is no such module, stage or expert.
         UsageError: the pattern means several layers.
+        KernelvizError: the layer is scripted.
     """
     root = root_of(network)
     modules = {path: module for path, module in root.named_modules() if path}
@@ -133,6 +135,8 @@ def find_layer(network: Model | nn.Module, pattern: str, input_size: tuple[int, 
             content = f"{_with_article(modules[container])} with {len(found)} convolutions and pools"
             what = f"The layer {shown(container)} is {content}."
         raise UsageError(what, "Only one can be explained at a time.", f"Choose one of them: {few(found)}.")
+    if is_scripted(modules[found[0]]):
+        raise scripted_error(found[0])
     return NamedLayer(found[0], modules[found[0]], match.run or 0)
 
 

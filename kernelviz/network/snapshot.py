@@ -25,6 +25,9 @@ def is_scripted(module: nn.Module) -> bool:
     return isinstance(module, torch.jit.ScriptModule)
 
 
+SCRIPTED = "it is scripted (torch.jit), so that it is observed as part of the module around it only"
+
+
 def scripted_error(name: str = "") -> KernelvizError:
     """The error for a scripted network, or a scripted layer of this name."""
     what = f"The {f'layer {shown(name)}' if name else 'network'} is scripted (torch.jit), so its layers are not accessible."
@@ -35,11 +38,10 @@ def check_ready(module: nn.Module) -> None:
     """Reject a network whose forward pass cannot be observed without changing it.
 
     Raises:
-        KernelvizError: the network has lazy modules that never ran, or a part of it is scripted.
+        KernelvizError: the network has lazy modules that never ran, or all of it is scripted.
     """
-    scripted = next((name for name, part in module.named_modules() if is_scripted(part)), None)
-    if scripted is not None:
-        raise scripted_error(scripted)
+    if is_scripted(module):
+        raise scripted_error()
     if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
         why = "Its lazy modules get their shapes in their first forward pass, which would change them."
         raise KernelvizError("The network has layers without a shape yet.", why, "Run the network once first.")

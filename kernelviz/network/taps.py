@@ -18,9 +18,10 @@ import torch
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
 from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer, with_first_name
+from kernelviz.network.snapshot import SCRIPTED, is_scripted, scripted_error
 from kernelviz.network.tracing.reads import POSITION, TORN, TensorReads, located
 from kernelviz.network.tracing.reads import layout as words_of
-from kernelviz.network.tracing.trace import receptive_field
+from kernelviz.network.tracing.trace import centres_with_padding, receptive_field
 from kernelviz.records import shape_text
 from kernelviz.wording import inflected, shown
 
@@ -170,7 +171,10 @@ KINDS = ("conv", "norm", "act", "pool", "linear", "all")
 
 @dataclass(frozen=True)
 class Tap:
-    """One tensor to capture: its module, the number of the run (from 0), and the part of the output."""
+    """One tensor to capture: its module, the number of the run (from 0), and the part of the output.
+
+    ``named``: its exact name was given, so that it must have a map.
+    """
 
     module: str
     run: int
@@ -179,6 +183,8 @@ class Tap:
     name: str
     kind: str
     known: Found
+    sides: tuple[int, ...]
+    named: bool
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -188,16 +194,26 @@ class Tap:
 
     @cached_property
     def centres(self) -> tuple[Array, Array] | None:
-        """The centres of the receptive fields as rows and columns of the input; None if they are not known."""
+        """The centres of the receptive fields as rows and columns of the input; None if they are not known or irregular.
+
+        Those of units that read padding of the batch are beyond the image.
+        """
         found = receptive_field(self.known)
         if found is None or len(found.axes) != 2:
             return None
         lines = []
         for axis, units in zip(found.axes, self.layout.size[1:], strict=True):
             if axis.size is None or axis.jump is None or axis.offset is None or len(axis.first) != units:
-                return None
+                return self._centres_with_padding
             lines.append(axis.offset + axis.jump * np.arange(units) + (axis.size - 1) / 2)
         return lines[0], lines[1]
+
+    @property
+    def _centres_with_padding(self) -> tuple[Array, Array] | None:
+        found = None if self.known is None else centres_with_padding(self.known, self.sides)
+        if found is None or tuple(map(len, found)) != self.layout.size[1:]:
+            return None
+        return found[0], found[1]
 
 
 @dataclass(frozen=True)
@@ -266,6 +282,7 @@ class _Choice:
     ) -> None:
         self.observed, self.trace, self.side, self.lenient, self.broken = observed, trace, side, lenient, broken
         self.requested: dict[str, None] = {}
+        self.named: set[str] = set()
         self.modules = {name: module for name, module in observed.network.named_modules() if name}
         self.title = type(observed.network).__name__
         self.found: dict[tuple[str, int, int], Layout] = {}
@@ -333,9 +350,18 @@ class _Choice:
 
     def taps(self) -> Taps:
         """The chosen tensors in the order of the forward pass."""
+        sides = tuple(self.trace.input_size[1:])
         order = {name: position for position, name in enumerate(dict.fromkeys(self.observed.ended))}
         taps = tuple(
-            Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key))
+            Tap(
+                *key,
+                layout,
+                self._name(*key),
+                type(self.modules[key[0]]).__name__,
+                self._known(*key),
+                sides,
+                key[0] in self.named,
+            )
             for key, layout in sorted(self.found.items(), key=lambda item: (order[item[0][0]], item[0]))
         )
         if not self.broken:
@@ -359,6 +385,13 @@ class _Choice:
         """Add all maps of a module; a ``named`` module must have one, unless a kind is chosen."""
         self.requested[name] = None
         named = named and not self.lenient
+        if named:
+            self.named.add(name)
+        if is_scripted(self.modules[name]):
+            if named:
+                raise scripted_error(name)
+            self.without[name] = SCRIPTED
+            return
         if name not in self.observed.visits:
             if named and not self.broken:
                 raise KernelvizError(
@@ -393,6 +426,7 @@ class _Choice:
     def _add_part(self, match: LayerMatch, pattern: str) -> None:
         """Add one run, one part, or both, of a module."""
         module, run, part = match.names[0], match.run, match.part
+        self.named.add(module)
         self.requested[module] = None
         if module not in self.observed.visits:
             self._add_module(module, named=True)

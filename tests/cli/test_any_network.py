@@ -29,6 +29,7 @@ COMMANDS = [
     "explain layer MODEL CONV --image sample:grace_hopper --at 1,2",
     "shift MODEL sample:grace_hopper -l CONV --by 0,2 --input-size 3,32,32",
     "filter sample:grace_hopper --from MODEL:CONV:1",
+    "report MODEL sample:grace_hopper --input-size 3,64,64",
 ]
 
 
@@ -45,7 +46,7 @@ def test_every_command_takes_them(run, command, model, conv):
     assert "imported" not in ended.out
     if "--json" in words:
         assert ended.document["model"]["name"] == model
-    elif words[0] in ("kernels", "features", "match", "filter", "shift"):
+    elif words[0] in ("kernels", "features", "match", "filter", "shift", "report"):
         assert ended.paths
         assert all(path.is_file() for path in ended.paths)
 
@@ -228,3 +229,29 @@ def test_the_layers_of_a_detector(run):
     assert ended.code == 0
     assert "the forward pass depends on values: the network ran on a black image" in ended.err
     assert "head.classification_head.module_list.5.1" in ended.out
+
+
+ROWS = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.rows = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, image):
+        kept = image.abs().flatten(1).amax(1) == 0
+        self.rows(image[kept])
+        return self.first(image)
+"""
+
+
+def test_layers_without_values_are_left_out_of_a_pattern(run, tmp_path):
+    """One note states their number."""
+    (tmp_path / "my_net.py").write_text(ROWS)
+    words = ["features", "my_net.py:Net", "sample:grace_hopper", "--weights", "random", "--input-size", "32", "-l", "*"]
+    ended = run(*words, "--no-classes")
+    assert ended.code == 0, ended.err
+    assert [path.name for path in ended.paths if "rows" in path.name] == []
+    assert "1 layer has no map for this image (-v lists them)" in ended.err

@@ -30,8 +30,8 @@ FAR = 2**29  # further than any row of any image
 NOWHERE = -FAR  # a tap that reads nothing, and the free position of an element without one
 
 _SMALL = 2**14
-_LARGEST = 2**22  # elements of one plane; larger ones are not followed
-_LARGEST_UNION = 2**21  # elements of one plane with those beside it merged
+_LARGEST = 2**21  # elements of one plane; larger ones are not followed
+LARGEST_REARRANGED = 2**22  # elements of one plane that only lays out those of others, as windows per channel
 _MANY = 2**17  # elements of planes from which it pays to look for equal slices
 _LONGEST_PERIOD = 64  # positions of one window
 
@@ -202,13 +202,13 @@ def _positions_of_both(one: Array, other: Array) -> Array:
     return one if together_at_one else np.array([TORN, NOWHERE]).reshape(2, *[1] * first.ndim)
 
 
-def check_size(shape: Sequence[int]) -> None:
+def check_size(shape: Sequence[int], *, most: int = _LARGEST) -> None:
     """Reject planes that would take too much memory.
 
     Raises:
         TooLargeError: they would.
     """
-    if int(np.prod(shape[1:])) > _LARGEST:
+    if int(np.prod(shape[1:])) > most:
         raise TooLargeError
 
 
@@ -455,7 +455,7 @@ def reshaped(planes: Array, before: Sequence[int], after: Sequence[int]) -> Arra
     full = [planes.shape[0]] + [
         before[dim] if any(dim in group for group in sources) else 1 for dim in range(len(before))
     ]
-    check_size(full)
+    check_size(full, most=LARGEST_REARRANGED)
     return _compact(np.broadcast_to(planes, full).reshape([planes.shape[0], *pieces]))
 
 
@@ -643,7 +643,7 @@ def concatenated(parts: Sequence[TensorReads | None], sizes: Sequence[int], dim:
 def _is_large(reads: AxisReads) -> bool:
     """Whether the planes with those ``beside`` merged into them would take too much memory."""
     shapes = (reads.planes.shape, *(planes.shape for planes in reads.beside))
-    return bool(reads.beside) and int(np.prod(np.broadcast_shapes(*shapes)[1:])) > _LARGEST_UNION
+    return bool(reads.beside) and int(np.prod(np.broadcast_shapes(*shapes)[1:])) > _LARGEST
 
 
 def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: int, rank: int) -> AxisReads:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kernelviz.errors import BrokenPassError, KernelvizError, UnknownLayerError
 from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.model import Model, root_of, usual_input_size
+from kernelviz.network.snapshot import is_scripted
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.watch import ObservedPass, blank_batch, observe_pass
 
@@ -88,6 +89,8 @@ class _Units:
 
     def _all_children(self, name: str) -> Iterator[str]:
         """The children that ran, and those of children that did not, such as lists of modules."""
+        if is_scripted(self.modules[name]):
+            return
         for child in self.modules[name]._modules:  # noqa: SLF001
             full = f"{name}.{child}" if name else child
             if full in self.visits:

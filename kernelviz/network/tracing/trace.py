@@ -15,6 +15,7 @@ from kernelviz.network.convolutions import first_names, list_layers
 from kernelviz.network.inputs import FurtherInputs, as_sizes, axes_read, check_batched
 from kernelviz.network.model import Model, named_stages, root_of
 from kernelviz.network.selection import without_expert
+from kernelviz.network.snapshot import SCRIPTED, is_scripted
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.reads import (
     FAR,
@@ -274,6 +275,34 @@ def _axis_field(reads: AxisReads) -> AxisField:
     return AxisField(first, last, size, jump, offset)
 
 
+def centres_with_padding(carried: TensorReads, sides: Sequence[int]) -> list[Array] | None:
+    """The middles of what units read along each axis, if the map covers more than the ``sides`` of the image, else None.
+
+    A network may pad a batch on one side, as detectors do. Units that read nothing but padding are infinitely far away. If
+    most middles are evenly spaced, those of units that read beyond the border of the image continue them.
+    """
+    if len(carried.axes) != len(sides):
+        return None
+    lines, beyond = [], False
+    for axis, side in enumerate(sides):
+        first, last, free_first, free_last = _as_line(_by_position(carried, axis))
+        middle = (free_first + free_last) / 2
+        padding = free_first > free_last
+        inside = np.flatnonzero(~padding & (first <= last))
+        if not len(inside) or (np.diff(middle[inside[0] : inside[-1] + 1]) < 0).any():
+            return None
+        numbers = np.arange(len(middle))
+        middle = np.where(padding & (numbers < inside[0]), -np.inf, np.where(padding, np.inf, middle))
+        steps = np.diff(middle[inside])
+        step = float(np.median(steps)) if len(steps) else 0.0
+        if step and 2 * (steps == step).sum() >= len(steps):
+            start = inside[int(np.argmax(steps == step))]
+            middle[start:] = middle[start] + step * (numbers[start:] - start)
+        beyond = beyond or bool((padding & (first > last)).any()) or len(middle) * step > side + step / 4
+        lines.append(middle)
+    return lines if beyond else None
+
+
 def _as_line(reads: AxisReads) -> list[Array]:
     """For each position of the map the union of what its elements read, as four arrays."""
     planes = _united_but_along(reads, set(reads.varies_along)).planes
@@ -348,6 +377,12 @@ def network_rows(
     )
 
 
+def row_of(observed: ObservedPass, name: str) -> TracedLayer:
+    """The row of a module that has none in a trace, since all that it computes is in modules inside it."""
+    module = dict(observed.network.named_modules())[name]
+    return _row(name or type(module).__name__, module, observed.visits.get(name), 0, None, fields=True)
+
+
 def _own_params(modules: Mapping[str, nn.Module]) -> dict[str, int]:
     """The number of each module's own parameters; shared ones count once, where they come first."""
     met: set[int] = set()
@@ -372,7 +407,14 @@ def _row(
     kind = type(module).__name__
     if visit is None:
         return TracedLayer(
-            name, kind, "conv" if convolution else "other", params, 0, 0, lost="It did not run.", **facts
+            name,
+            kind,
+            "conv" if convolution else "other",
+            params,
+            0,
+            0,
+            lost=SCRIPTED if is_scripted(module) else "It did not run.",
+            **facts,
         )
     found, shape = visit.found, visit.shape
     field = receptive_field(found) if fields else None

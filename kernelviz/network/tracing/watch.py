@@ -27,7 +27,7 @@ from kernelviz.errors import BrokenPassError, KernelvizError, NeedsValuesError
 from kernelviz.network.failures import broken_layer, broken_pass, failure_texts
 from kernelviz.network.inputs import FurtherInputs, has_axes_of
 from kernelviz.network.model import Model, root_of
-from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, is_scripted, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
 from kernelviz.network.tracing.rules import Call, Found, failed, makes_map, outcome, part_of, tensors_in
@@ -387,6 +387,12 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     return func(*tree_map_only(torch.Tensor, _to_meta, args), **tree_map_only(torch.Tensor, _to_meta, dict(kwargs)))
 
 
+def run_operation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The output of an operation; on ``meta`` by a short cut if there is one."""
+    short_cut = _SHORT_CUTS.get(func._overloadpacket.__name__)  # noqa: SLF001
+    return short_cut(*args) if short_cut and not kwargs and args[0].is_meta else _run(func, args, kwargs)
+
+
 def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to("meta")
 
@@ -489,16 +495,9 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.constants[tensor] = _memory(tensor)
             return tensor
 
-        with ExitStack() as stack:
-            for name, module in self.network.named_modules():
-                stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
-                stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
+        with self._hooked():
             try:
-                with contextlib.ExitStack() as modes:
-                    if not self.only_modules:
-                        modes.enter_context(self)
-                        if not image.is_meta:
-                            modes.enter_context(self.taken)
+                with self._observing(values=not image.is_meta):
                     further.call(self.network, image, beside)
             except Exception as error:
                 raise self._failure(error, image.shape[1:]) from error
@@ -507,6 +506,26 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             what = f"The layer {shown(name) or '(the network)'} cannot be observed."
             raise KernelvizError(what, "Its hooks are removed, or others added, during the forward pass.")
         return ObservedPass(self.network, self.visits, self.ended)
+
+    @contextlib.contextmanager
+    def _hooked(self) -> Iterator[None]:
+        """Hooks on every module; scripted ones take none, and count for the module around them."""
+        with ExitStack() as stack:
+            for name, module in self.network.named_modules():
+                if not is_scripted(module):
+                    stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
+                    stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
+            yield
+
+    @contextlib.contextmanager
+    def _observing(self, *, values: bool) -> Iterator[None]:
+        """Observe operations, and values that are taken out of torch if there are ``values``."""
+        with ExitStack() as stack:
+            if not self.only_modules:
+                stack.enter_context(self)
+                if values:
+                    stack.enter_context(self.taken)
+            yield
 
     def _failure(self, error: Exception, size: Sequence[int]) -> BrokenPassError:
         """The error with what was observed before it."""
@@ -583,8 +602,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._lose(f"{func} is not an operation that fields are followed through", (args, kwargs), output)
             return output
         name = func._overloadpacket.__name__  # noqa: SLF001
-        short = _SHORT_CUTS.get(name)
-        output = short(*args) if short and not kwargs and args[0].is_meta else _run(func, args, kwargs)
+        output = run_operation(func, args, kwargs)
         outputs = tensors_in([output])
         try:
             self._record(Call(name, args, kwargs, output, self._known, func._schema.name), func, outputs)  # noqa: SLF001
@@ -659,12 +677,12 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.maps[outputs[0]] = True
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
-            before = self._known(tensor)
             overwritten = any(tensor is target for target in written)
+            before = self._known(tensor) if overwritten else None  # outputs such as those of unsafe_split share nothing
             if overwritten and value is not None and value.lost and not value.axes and call.name != "copy_":
                 value = _without_reads(before, value.lost)  # noqa: PLW2901 - it was changed where it is
             self._keep(call, tensor, value)
-            if value is not before and overwritten:
+            if overwritten and value is not before:
                 self._overwrite(call, tensor)
 
     def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:

@@ -13,6 +13,7 @@ from kernelviz.arithmetic.windows import adaptive_window, interpolated_window, t
 from kernelviz.network.tracing.reads import (
     FAR,
     FREE_POSITION,
+    LARGEST_REARRANGED,
     NO_POSITION,
     NOWHERE,
     POSITION,
@@ -426,7 +427,7 @@ def _unfold(call: Call) -> Found:
             for column in range(kernel[1])
         ]  # fmt: skip
         shape = (6, 1, channels, len(parts), *outputs)
-        check_size(shape)
+        check_size(shape, most=LARGEST_REARRANGED)
         columns = np.stack([np.broadcast_to(part, (6, 1, channels, *outputs)) for part in parts], axis=3)
         planes = columns.reshape(6, 1, channels * len(parts), -1)
         return replace(reads, planes=planes, jump=reads.jump * stride[home - 2], beside=())
@@ -453,7 +454,7 @@ def _fold(call: Call) -> Found:
     def fold(axis: int, reads: AxisReads) -> AxisReads:
         whole_reads = whole(reads)
         shape = (6, 1, channels, *kernel, *counts)
-        check_size(shape)
+        check_size(shape, most=LARGEST_REARRANGED)
         planes = np.broadcast_to(whole_reads.planes, (6, *call.shape)).reshape(shape)
         result = _scattered(planes, targets, output)
         positions = np.arange(output[axis]).reshape([-1, 1] if axis == 0 else [1, -1])

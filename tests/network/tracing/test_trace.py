@@ -13,6 +13,7 @@ from timm_modules import one_of_each
 from torch import nn
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
+from kernelviz.network.capture import capture_features
 from kernelviz.network.model import load_model
 from kernelviz.network.tracing.trace import trace
 from kernelviz.network.tracing.watch import observe_pass
@@ -94,7 +95,13 @@ def test_unknown_layers_and_units_of_a_trace_are_rejected():
         traced.field_of("0", 6, 0)
 
 
-@pytest.mark.parametrize("size", [None, (3,), (3, 0, 8), (3, 8.5, 8)])
+def test_a_size_of_samples_is_for_networks_that_make_images_of_them():
+    """A convolution does not, and how its input must look is stated."""
+    with pytest.raises(KernelvizError, match=r"give one, \(C, H, W\)"):
+        trace(nn.Conv2d(3, 4, 3), (3,))
+
+
+@pytest.mark.parametrize("size", [None, (), (3, 0, 8), (3, 8.5, 8)])
 def test_the_input_size_must_be_one(size):
     """A missing or impossible size is rejected."""
     with pytest.raises(UsageError, match="input size"):
@@ -150,7 +157,25 @@ def test_a_scripted_network_is_refused_in_words():
     """What torch.jit compiled cannot be observed, and the error says what to give instead."""
     scripted = torch.jit.trace(nn.Conv2d(3, 3, 3), torch.zeros(1, 3, 8, 8))
     with pytest.raises(KernelvizError, match=r"torch\.jit"):
-        trace(nn.Sequential(scripted), (3, 9, 8))
+        trace(scripted, (3, 9, 8))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_scripted_part_is_observed_from_outside():
+    """Its operations count for the receptive fields behind it; the part itself has a reason instead of a map."""
+    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU()).eval())
+    network = nn.Sequential(nn.Conv2d(3, 3, 3), scripted, nn.Conv2d(3, 3, 3)).eval()
+    traced = trace(network, (3, 9, 8))
+    assert [axis.size for axis in traced.layer("2").field.axes] == [7, 7]
+    assert "torch.jit" in traced.layer("1.0").lost
+    image, given = torch.rand(1, 3, 9, 8), []
+    handle = network[2].register_forward_hook(lambda *all_of: given.append(all_of[2].clone()))
+    with torch.no_grad():
+        network(image)
+    handle.remove()
+    np.testing.assert_array_equal(capture_features(network, image, "*")[-1].values, given[0][0].numpy())
+    with pytest.raises(KernelvizError, match=r"torch\.jit"):
+        capture_features(network, image, "1")
 
 
 def test_an_error_that_the_network_catches_moves_no_work():
