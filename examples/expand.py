@@ -13,9 +13,10 @@ import kernelviz
 
 directory = Path(sys.argv[1] if len(sys.argv) > 1 else "kernelviz-out")
 
-names = "astronaut.png brick.png camera.png chelsea.png coffee.png coins.png grass.png gravel.png rocket.jpg".split()
 data = Path(skimage.__file__).parent / "data"
-photographs = ["sample:grace_hopper", data / "hubble_deep_field.jpg", *(data / name for name in names)]
+names = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel")
+files = ["hubble_deep_field.jpg", *(f"{name}.png" for name in names), "rocket.jpg"]
+photographs = ["sample:grace_hopper", *(data / file for file in files)]
 model = kernelviz.load_model("tf_efficientnet_lite0")
 expanded = kernelviz.expand_units(model, photographs, "blocks.1.0.conv_dw", read=kernelviz.read_image)
 print(expanded.half.sum(), "of", len(expanded.weights), "channels explained by one half or more")

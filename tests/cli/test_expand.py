@@ -11,7 +11,9 @@ from torch import nn
 
 class Net(nn.Sequential):
     def __init__(self):
-        super().__init__(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.Sigmoid(), nn.Softmax2d(), nn.Conv2d(6, 2, 1))
+        super().__init__(
+            nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.Sigmoid(), nn.Softmax2d(), nn.Conv2d(6, 2, 1)
+        )
 """
 
 

@@ -117,7 +117,7 @@ def test_the_weights_are_on_the_receptive_field(bundled, two):
     box = trace(bundled).field_of("blocks.1.0.conv_dw", 28, 28)
     assert (box.top, box.bottom, found.weights.shape) == (110, 120, (96, 3, 11, 11))
     alive = np.abs(found.weights[~found.dead]).max((0, 1))
-    assert alive[0].any() and alive[-1].any() and alive[:, 0].any() and alive[:, -1].any()
+    assert all(side.any() for side in (alive[0], alive[-1], alive[:, 0], alive[:, -1]))
 
 
 @pytest.mark.slow
