@@ -20,7 +20,7 @@ from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.trace import receptive_field
 from kernelviz.records import Image
 from kernelviz.traces import Box
-from kernelviz.views.linear_weights import CorrelationTally, LinearWeights, check_slopes
+from kernelviz.views.linear_weights import HALF, CorrelationTally, LinearWeights, check_slopes
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ class _Work:
         tap = _only_tap(plan, self.layer)
         fields = fields_of(tap, size)
         weights, constant = linear_weights(self.copy, tap, fields)
+        box = fields.box(fields.unit)
         found = LinearWeights(
             weights=weights,
             explained=tally.explained(),
@@ -176,7 +177,7 @@ class _Work:
             layer=tap.name,
             slopes=slopes,
             unit=fields.unit,
-            box=fields.box(fields.unit),
+            box=(box.top, box.bottom, box.left, box.right),
             units=tally.count,
             measured=tuple(self.names["measured"]),
             judged=tuple(self.names["judged"]),
@@ -283,7 +284,7 @@ class _Work:
         works = [
             tap.name
             for (tap, _), tally in zip(before, tallies, strict=True)
-            if tally.count and (np.nan_to_num(tally.explained()) >= 0.5).any()
+            if tally.count and (np.nan_to_num(tally.explained()) >= HALF).any()
         ]
         return works[-1] if works else ""
 

@@ -12,7 +12,6 @@ from kernelviz.notebook import record_repr
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, Source
-    from kernelviz.traces import Box
 
 
 Slopes: TypeAlias = Literal["mean", "one"]
@@ -33,11 +32,11 @@ class LinearWeights:
     the ``judged`` images; NaN if one of the two is constant.
 
     ``slopes`` is ``mean`` if s is the mean slope of the activation over all units of the ``measured`` images, ``one`` if
-    it is 1. ``unit`` (row, column) is a unit of this receptive field, and ``box`` is the field in an input of
-    ``input_size`` (C, H, W). ``units`` is the number of values per channel that were compared, ``activations`` the number
-    of replaced activations, ``pools`` the names of the layers whose maxima were replaced by means. ``works`` is the last
-    convolution before this layer with a channel of which one half is explained, if this layer has none; empty if there is
-    no such convolution.
+    it is 1. ``unit`` (row, column) is a unit of this receptive field, and ``box`` are the first and the last row, the
+    first and the last column of the field in an input of ``input_size`` (C, H, W). ``units`` is the number of values per
+    channel that were compared, ``activations`` the number of replaced activations, ``pools`` the names of the layers whose
+    maxima were replaced by means. ``works`` is the last convolution before this layer with a channel of which one half is
+    explained, if this layer has none; empty if there is no such convolution.
     """
 
     weights: Array
@@ -46,7 +45,7 @@ class LinearWeights:
     layer: str
     slopes: Slopes
     unit: tuple[int, int]
-    box: Box
+    box: tuple[int, int, int, int]
     units: int
     measured: tuple[str, ...]
     judged: tuple[str, ...]
@@ -133,7 +132,7 @@ def expanded_entry(expanded: LinearWeights) -> dict[str, Any]:
         "size": list(expanded.weights.shape[2:]),
         "input_size": list(expanded.input_size),
         "unit": list(expanded.unit),
-        "box": [expanded.box.top, expanded.box.bottom, expanded.box.left, expanded.box.right],
+        "box": list(expanded.box),
         "channels": len(dead),
         "dead": [int(channel) for channel in dead.nonzero()[0]],
         "half": int(expanded.half.sum()),

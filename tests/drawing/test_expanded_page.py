@@ -15,7 +15,6 @@ from kernelviz.drawing.expanded_page import expanded_page
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.page import Raster
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.traces import Box
 
 
 def weights_of(channels=12, inputs=3, side=11, explained=None, **more):
@@ -26,7 +25,7 @@ def weights_of(channels=12, inputs=3, side=11, explained=None, **more):
     shares = np.linspace(0, 1, channels) if explained is None else np.full(channels, explained)
     facts = {
         "weights": weights, "explained": shares, "constant": np.zeros(channels), "layer": "blocks.1.0.conv_dw",
-        "slopes": "mean", "unit": (9, 9), "box": Box(30, 40, 30, 40), "units": 1000,
+        "slopes": "mean", "unit": (9, 9), "box": (30, 40, 30, 40), "units": 1000,
         "measured": ("a", "c"), "judged": ("b",), "input_size": (3, 224, 224), "activations": 3,
     }  # fmt: skip
     return LinearWeights(**(facts | more))

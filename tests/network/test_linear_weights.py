@@ -113,7 +113,8 @@ def test_the_response_is_that_of_the_weights_for_any_slopes(bundled, layer):
 def test_the_weights_are_on_the_receptive_field(bundled, two):
     """The support of the weights is the field of the trace: rows 110 to 120 for unit 28 of blocks.1.0.conv_dw."""
     found = expand_units(bundled, two, "blocks.1.0.conv_dw", input_size=64)
-    assert found.box == trace(bundled, (3, 64, 64)).field_of("blocks.1.0.conv_dw", *found.unit)
+    field = trace(bundled, (3, 64, 64)).field_of("blocks.1.0.conv_dw", *found.unit)
+    assert found.box == (field.top, field.bottom, field.left, field.right)
     box = trace(bundled).field_of("blocks.1.0.conv_dw", 28, 28)
     assert (box.top, box.bottom, found.weights.shape) == (110, 120, (96, 3, 11, 11))
     alive = np.abs(found.weights[~found.dead]).max((0, 1))
