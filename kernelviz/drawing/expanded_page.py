@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from kernelviz.views.linear_weights import LinearWeights
 
 
-TILE, TILE_GAP = 134, 15.0  # pixels: the side that a tile aims for, and between two
-MOST = 100  # channels on a page
+TILE, LARGE, TILE_GAP = 134, 280, 15.0  # pixels: the side that a tile aims for, that of a few tiles, and between two
+MOST, FEW = 100, 5  # channels on a page, and those that are drawn large
 LARGEST_TILE = 672  # pixels; fields that are larger are averaged
 BAR, BAR_GAP = 8.0, 9.0
 PALER = 0.6  # of the contrast of a tile, below its veil
@@ -155,7 +155,7 @@ def expanded_page(expanded: LinearWeights, numbers: Sequence[int], look: Look) -
     inner = PAGE_WIDTH - 2 * MARGIN
     items, y = heading(_title(expanded), _identity(expanded), (MARGIN, 0.75 * MARGIN), inner, 1.0)
     y = float(round(y + 14))
-    layout = _layout(expanded, inner, LABEL, look)
+    layout = _layout(expanded, inner, LABEL, look, side=TILE if len(numbers) > FEW else LARGE)
     tiles = _tiles(expanded, numbers, layout)
     items += moved(tiles, MARGIN, y)
     y += tiles.height + 8
