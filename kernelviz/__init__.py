@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
     from kernelviz.drawing.expanded_page import plot_expanded as plot_expanded
+    from kernelviz.drawing.field_page import plot_fields as plot_fields
     from kernelviz.drawing.growth import plot_growth as plot_growth
     from kernelviz.drawing.mosaic import Mosaic as Mosaic
     from kernelviz.drawing.mosaic import Singles as Singles
@@ -115,6 +116,9 @@ if TYPE_CHECKING:
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
     from kernelviz.network.convolutions import list_layers as list_layers
+    from kernelviz.network.effective_field import FieldTally as FieldTally
+    from kernelviz.network.effective_field import effective_field as effective_field
+    from kernelviz.network.effective_field import effective_fields as effective_fields
     from kernelviz.network.kernels import read_kernels as read_kernels
     from kernelviz.network.linear_weights import expand_units as expand_units
     from kernelviz.network.model import Model as Model
@@ -138,6 +142,8 @@ if TYPE_CHECKING:
     from kernelviz.traces import Unit as Unit
     from kernelviz.views.components import Basis as Basis
     from kernelviz.views.components import CovarianceTally as CovarianceTally
+    from kernelviz.views.effective_fields import EffectiveField as EffectiveField
+    from kernelviz.views.effective_fields import Square as Square
     from kernelviz.views.linear_weights import LinearWeights as LinearWeights
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
@@ -157,8 +163,10 @@ _HOMES = {
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
     "CovarianceTally": "views.components",
+    "EffectiveField": "views.effective_fields",
     "FailedImage": "streaming",
     "FeatureMaps": "records",
+    "FieldTally": "network.effective_field",
     "Filter": "filters.bank",
     "Gradient": "filters.gradient",
     "Highlights": "views.map_views",
@@ -181,6 +189,7 @@ _HOMES = {
     "ShiftedImage": "views.shifts",
     "ShiftedLayer": "views.shifts",
     "Singles": "drawing.mosaic",
+    "Square": "views.effective_fields",
     "Step": "arithmetic.steps",
     "Trace": "traces",
     "TransposedConvolution": "arithmetic.operations",
@@ -196,6 +205,8 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "effective_field": "network.effective_field",
+    "effective_fields": "network.effective_field",
     "expand_units": "network.linear_weights",
     "find_filter": "filters.bank",
     "find_filters": "filters.bank",
@@ -217,6 +228,7 @@ _HOMES = {
     "plot_convolution": "explain.plots",
     "plot_expanded": "drawing.expanded_page",
     "plot_features": "drawing.sheet_page",
+    "plot_fields": "drawing.field_page",
     "plot_filter": "filters.plots",
     "plot_filters": "filters.filter_pages",
     "plot_gradient": "filters.gradient",

@@ -346,6 +346,16 @@ class FeatureMaps:
 
 
 @dataclass(frozen=True)
+class Box:
+    """The rows ``top`` to ``bottom`` and the columns ``left`` to ``right`` of the input, all inclusive."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+@dataclass(frozen=True)
 class ClassScore:
     """One class of a prediction: its index, its name (None if unknown) and its probability (softmax)."""
 

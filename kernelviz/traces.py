@@ -10,6 +10,7 @@ import numpy as np
 from kernelviz.arithmetic.steps import Step
 from kernelviz.errors import UnknownLayerError, UsageError
 from kernelviz.notebook import html_table, record_repr
+from kernelviz.records import Box as Box  # noqa: PLC0414  (re-exported beside the records that hold boxes)
 from kernelviz.wording import UNKNOWN, inflected, nearest_text, shown, split_name, stage_index, visible
 
 if TYPE_CHECKING:
@@ -59,16 +60,6 @@ class Field:
         """The size along the axis along which it is largest; None if a size is not known."""
         sizes = [axis.size for axis in self.axes if axis.size is not None]
         return max(sizes) if len(sizes) == len(self.axes) and sizes else None
-
-
-@dataclass(frozen=True)
-class Box:
-    """The rows ``top`` to ``bottom`` and the columns ``left`` to ``right`` of the input, all inclusive."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
 
 
 @dataclass(frozen=True)
