@@ -158,7 +158,7 @@ def draw(shifted: ShiftedImage, output: OutputChoices, report: Report, chosen: C
     from kernelviz.files.writing import save_arrays
     from kernelviz.views.shifts import shift_entry
 
-    recipe, unusual = shift_recipe(shifted), _unusual(shifted, chosen)
+    recipe, unusual = shift_recipe(shifted), name_parts(shifted, chosen)
     identity = {"identity": unusual} if unusual else {}
     image = shifted.image
     source = shifted.source.stem if shifted.source else "network"
@@ -181,7 +181,7 @@ def draw(shifted: ShiftedImage, output: OutputChoices, report: Report, chosen: C
         ))  # fmt: skip
 
 
-def _unusual(shifted: ShiftedImage, chosen: Collection[str]) -> list[str]:
+def name_parts(shifted: ShiftedImage, chosen: Collection[str]) -> list[str]:
     """What distinguishes the picture from that of the defaults, as in its name: layers, channels, shifts, and the input."""
     from kernelviz.views.shifts import USUAL
 

@@ -40,6 +40,7 @@ def test_wrong_usage_ends_with_2(run, words, message):
     assert not result.out
 
 
+@pytest.mark.slow
 def test_what_makes_it_another_picture_is_in_its_name(run):
     """Layers, channels, shifts, direction, edge and input make other pictures; none replaces another."""
     words = (*ARGUMENTS[:-2], "-q", "--by", "0,1")
