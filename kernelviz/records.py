@@ -16,6 +16,7 @@ from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -436,7 +437,7 @@ class TypedNumber(float):
 
     text: str
 
-    def __new__(cls, value: float, text: str) -> TypedNumber:
+    def __new__(cls, value: float, text: str) -> Self:
         """The number with its text, which has a true minus or none."""
         number = super().__new__(cls, value)
         number.text = text.replace("−", "-")

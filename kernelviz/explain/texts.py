@@ -594,7 +594,9 @@ def explanation_entry(operation: Operation, worked: Walkthrough | None, steps: S
         "macs": operation.macs,
         "unread": list(operation.unread),
         "input": None if worked is None else listed(worked.input, typed.get("input")),
-        "kernel_values": None if worked is None or worked.kernel is None else listed(worked.kernel, typed.get("kernel")),
+        "kernel_values": None
+        if worked is None or worked.kernel is None
+        else listed(worked.kernel, typed.get("kernel")),
         "bias": None if worked is None or worked.bias is None else listed(worked.bias, typed.get("bias")),
         "output": None if worked is None else listed(worked.output),
         "made_up": None if worked is None else list(worked.made_up),

@@ -50,7 +50,7 @@ def test_the_file_holds_exactly_the_numbers_of_the_document(run, name):
 
 
 def test_typed_numbers_keep_their_text_and_zero_has_no_sign(run):
-    """3.10 and 0.50 are written as typed, whole results without a point, and neither −0 nor a product with it has a sign."""
+    """3.10 and 0.50 are written as typed, whole results without a point, −0 and products with it without a sign."""
     words = ("--input", "3.10 5 -0; -2 0 1", "--kernel-values", "-0 0.50; -1 2", "--bias", "1.0", "--at", "0,0")
     assert run("explain", "conv", *words, "--csv", "t.csv", "-q").code == 0
     lines = Path("t.csv").read_text(encoding="utf-8-sig").splitlines()
