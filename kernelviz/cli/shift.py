@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, session, terminal
+from kernelviz.cli.advice import check_order
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
@@ -107,6 +108,7 @@ def shift(
         shifts = None if by is None else check_shifts(whole_numbers(by, "--by"))
         numbers = None if channels is None else whole_numbers(channels, "--channels")
         check_along(along)
+        check_order("shift", model, [image])
         session.check_directory(output)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
