@@ -68,6 +68,7 @@ def image(
             image_hash,
             image_lines,
             image_recipe,
+            part_name,
             part_of,
             plot_pixels,
         )
@@ -83,14 +84,15 @@ def image(
         found = read_image(image)
         part = part_of(as_pixels(found, levels=levels), position, wanted)
         report.warnings += part.pixels.notes
-        where = () if part.whole else (f"{part.rows[0]}-{part.columns[0]}", f"{len(part.rows)}x{len(part.columns)}")
+        name = ("image", found.stem, image_hash(part)[:8])
         view = View(
-            name=("image", found.stem, image_hash(part)[:8], *where),
+            name=(*name, *part_name(part)),
             lines=image_lines(part),
             entry=image_entry(part),
             recipe=image_recipe(part),
             plot=partial(plot_pixels, found, levels=levels, at=position, size=wanted),
             shape=part.pixels.planes.shape,
+            drawn_name=lambda facts: (*name, *facts.get("part", part_name(part))),
         )
         show(view, choices, report)
 

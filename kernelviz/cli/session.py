@@ -588,7 +588,7 @@ def inform_left_out(picture: PageFigure | Animation, report: Report, known: Sequ
     """
     printed = {line.casefold() for line in known}
     drawn = PART.join(line for line in (picture.recipe or {}).get("drawn", ()) if line.casefold() not in printed)
-    report.inform(*([f"drawn: {drawn}"] if drawn and not report.as_json else []))
+    report.inform(*([f"in the picture: {drawn}"] if drawn and not report.as_json else []))
     lines = [
         line
         for line in (picture.recipe or {}).get("left_out", ())

@@ -62,7 +62,7 @@ def small_pixels(path: str, levels: int | None, resize: Sequence[int] | None = N
         return as_pixels(image, levels=levels, grey=True, size=(size[0], size[1]))
     if max(image.size) > MOST:
         raise UsageError(
-            f"The image {shown(image.name)} has {rows} × {columns} pixels.",
+            f"The image {shown(image.name)} has {columns:,} × {rows:,} pixels.",
             f"An image is worked out as numbers up to {MOST} × {MOST}.",
             "Add --resize 16; `kernelviz explain image` shows the numbers of a part.",
         )
