@@ -66,6 +66,15 @@ def test_typed_numbers_keep_their_text_and_zero_has_no_sign(run):
     assert [each["axis"] for each in document.document["formulas"]] == ["rows", "columns"]
 
 
+@pytest.mark.parametrize(("option", "hint"), [("--csv", "--csv numbers.csv"), ("-o", "-o kernelviz-out")])
+def test_a_dash_makes_no_directory(run, option, hint):
+    """Where a file or a directory is written, - is refused with what to type, and nothing is made."""
+    before = sorted(Path().iterdir())
+    refused = run("explain", "conv", "--input", "4", option, "-")
+    assert (refused.code, hint in refused.complaint[-1]) == (2, True)
+    assert sorted(Path().iterdir()) == before
+
+
 def test_a_directory_gets_files_with_names_of_their_own(run):
     """Two inputs make two files, the same input one; beside a picture, too."""
     first, second, third = (
