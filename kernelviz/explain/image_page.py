@@ -101,6 +101,7 @@ def plot_pixels(
     levels: int | None = None,
     at: tuple[int, int] | None = None,
     size: tuple[int, int] | None = None,
+    resize: tuple[int, int] | None = None,
     look: LookName = "page",
     caption: bool = True,
 ) -> PageFigure:
@@ -114,6 +115,7 @@ def plot_pixels(
         levels: The number of levels from black to white, 2 to 256; None for 0 to 255.
         at: The row and column of the part's upper left pixel; by default the part is in the middle.
         size: The rows and columns of the part; by default 12 × 12 of a larger image.
+        resize: Rows and columns to which the image is resized first; each pixel is the mean of the area that it covers.
         look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
         caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
@@ -122,7 +124,7 @@ def plot_pixels(
     """
     from kernelviz.drawing.figures import draw_page
 
-    part = part_of(as_pixels(image, levels=levels), at, size)
+    part = part_of(as_pixels(image, levels=levels, size=resize), at, size)
     return draw_page(image_page(part), image_recipe(part), find_look(look, caption=caption))
 
 

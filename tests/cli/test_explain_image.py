@@ -65,6 +65,19 @@ def test_an_image_is_the_input_of_an_operation(run, operation):
     assert run("explain", operation, "--input", "5", "--levels", "2").code == 2
 
 
+def test_an_image_is_resized_as_the_input_of_a_convolution_is(run):
+    """--resize is the same option in both: the numbers and the note are equal, also those of the picture."""
+    Image.fromarray(np.arange(60 * 45, dtype=np.uint8).reshape(60, 45)).save("large.png")
+    image = run("explain", "image", "large.png", "--resize", "8", "-o", "out", "--json").document
+    conv = run("explain", "conv", "--input", "large.png", "--resize", "8", "--json").document
+    assert [image["planes"]["grey"]] == conv["input"]
+    assert image["warnings"] == conv["warnings"]
+    assert (image["width"], image["height"]) == (6, 8)
+    assert read_recipe(image["outputs"][0]["path"])["view"] == "image 0,0 8 × 6"
+    for wrong, words in (("33", "must be 1 to 32 rows and columns"), ("x", "must be the longer side")):
+        assert words in run("explain", "image", "large.png", "--resize", wrong).complaint[0]
+
+
 def test_a_size_in_pixels_is_width_times_height(run):
     """The image of 300 × 200 pixels is that everywhere: in the title, on its picture, in errors and beside a filter."""
     assert "It has 300 × 200 pixels." in run("explain", "image", "large.png", "--at", "200,0").err

@@ -194,7 +194,7 @@ def test_too_many_frames_are_refused():
 
 
 def test_the_frames_of_maps_are_counted_as_promised(monkeypatch):
-    """Maps of 400 numbers are animated, with one more frame for all of them; of more the numbers are stated, not the frames."""
+    """Maps of 400 numbers are animated, with one more frame for all of them; of more the numbers are stated."""
     monkeypatch.setattr(map_pages, "maps_page", lambda *_: None)
     monkeypatch.setattr(map_pages, "make_animation", lambda pages, *_: pages)
     assert len(animate_maps(worked(Convolution(22, 3)))) == 401
