@@ -13,7 +13,7 @@ import numpy as np
 
 import kernelviz
 
-WIDTH, HEIGHT = 1330, 1000
+WIDTH, HEIGHT = 1330, 945
 
 
 def picture(page: Path, address: str = "", height: int = HEIGHT) -> None:

@@ -354,11 +354,11 @@ def _sizes(tap: Tap, convolution: ConvLayer | None, input_size: Sequence[int], *
 def _live(run: LayerRun, shown: Sequence[int]) -> LiveSums | None:
     """What the page needs to work out values itself; None if the layer does not read the image, or not plainly."""
     record = run.record
-    plain = run.reads_image and run.zeros and not record.transposed and len(record.kernel_size) == 2
+    plain = run.reads_image and run.in_float32 and run.zeros and not record.transposed and len(record.kernel_size) == 2
     if not plain or record.groups > 1:
         return None
     weights, bias = run.weights(shown)
-    if weights.dtype != np.float32 or not np.isfinite(weights).all():
+    if not np.isfinite(weights).all():
         return None
     return LiveSums(weights, bias, run.stride, run.dilation, run.around)
 

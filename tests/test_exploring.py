@@ -229,6 +229,17 @@ def test_networks_of_other_axes(network, shape, size):
     assert report.html
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_other_numbers_than_float32_are_traced(kind):
+    """A page works in float64 on float32 weights: of networks in other numbers it shows traced values alone."""
+    torch.manual_seed(0)
+    network, image = nn.Sequential(nn.Conv2d(3, 4, 3)).to(kind), torch.randn(3, 9, 9)
+    (layer,) = make_report(network, image).layers
+    assert layer.live is None
+    for at, value in zip(layer.units[0].at.tolist(), layer.units[0].values, strict=True):
+        assert trace_unit(network, image, "0", tuple(at)).value == value
+
+
 def test_a_network_without_convolutions_shows_what_it_has():
     """Without a convolution the layers that have maps are shown; without any, that is an error."""
     report = make_report(nn.Sequential(nn.AvgPool2d(2), nn.ReLU()), torch.randn(3, 8, 8))

@@ -130,11 +130,11 @@ def shift(
                 edge=edge, input_size=sides, crop=crop,
             )  # fmt: skip
             report.warn(*(f"{photograph.name}: {note}" for note in shifted.notes))
-            chosen = {
+            options_typed = {
                 "layers": bool(layer), "channels": channels is not None, "edge": edge, "input_size": sides is not None,
                 "crop": crop is True, "no-crop": crop is False,
             }  # fmt: skip
-            draw(shifted, destination, report, {name for name, given in chosen.items() if given})
+            draw(shifted, destination, report, {name for name, given in options_typed.items() if given})
 
     return run_command("shift", work, as_json=as_json, quiet=quiet, debug=debug)
 

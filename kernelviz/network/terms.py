@@ -55,6 +55,11 @@ class LayerRun:
         return not self.reads.call.filling
 
     @property
+    def in_float32(self) -> bool:
+        """Whether the network multiplies in float32."""
+        return self.reads.call.weight.dtype == self.reads.call.source.dtype == torch.float32
+
+    @property
     def around(self) -> tuple[int, int, int, int]:
         """(top, bottom, left, right): the padding, including what the layer adds itself."""
         return self.reads.around
@@ -179,10 +184,10 @@ class LayerRun:
 
     def _weights_of(self, channels: Array) -> torch.Tensor:
         """(n, k, in): the weights of some channels in float32, in memory as the inputs are."""
-        weights = self.reads.call.weight
+        weights = self.reads.call.weight.flatten(2)
         if len(channels) < len(weights):
-            weights = weights[torch.from_numpy(channels).to(weights.device)]
-        return weights.float().cpu().flatten(2).transpose(1, 2).contiguous()
+            weights = weights.index_select(0, torch.from_numpy(channels).to(weights.device))
+        return weights.float().cpu().transpose(1, 2).contiguous()
 
     @cached_property
     def _by_place(self) -> torch.Tensor:
@@ -195,10 +200,10 @@ class LayerRun:
     def _inputs_at(self, places: Array, by_place: torch.Tensor | None) -> torch.Tensor:
         """(n, k, in): the inputs at places of the source in float32; 0 behind the last."""
         if by_place is not None:
-            return by_place[torch.from_numpy(places)]
+            return by_place.index_select(0, torch.from_numpy(places.reshape(-1))).view(*places.shape, -1)
         source = self.reads.call.source[0].float().cpu().flatten(1)
         absent = places == source.shape[1]
-        found = source[:, torch.from_numpy(np.where(absent, 0, places).reshape(-1))]
+        found = source.index_select(1, torch.from_numpy(np.where(absent, 0, places).reshape(-1)))
         found = found.T.reshape(*places.shape, len(source)).contiguous()
         if absent.any():
             found[torch.from_numpy(absent)] = 0
@@ -210,7 +215,7 @@ def _rows_of(weights: torch.Tensor, rows: Array) -> torch.Tensor:
     first, count = int(rows[0]), len(rows)
     if (rows == np.arange(first, first + count)).all():
         return weights[first : first + count]
-    return weights[torch.from_numpy(rows)]
+    return weights.index_select(0, torch.from_numpy(rows))
 
 
 def _parts(count: int, size: int) -> list[slice]:

@@ -1,8 +1,9 @@
-"""How soon the page of a report is painted and alive."""
+"""How soon a report is made, and its page painted and alive."""
 
 from __future__ import annotations
 
 import pytest
+from bench import cpu_ratio
 from pages import browser_path
 
 from kernelviz import load_model, make_report, save_report
@@ -34,3 +35,13 @@ def test_a_page_is_painted_and_alive_at_once(tmp_path):
     print(f"\nreport: painted after {paint:.0f} ms, alive after {alive:.0f} ms, {path.stat().st_size / 1e6:.2f} MB")
     assert paint < 500
     assert alive < 1000
+
+
+def test_a_report_costs_little_more_than_pictures_of_its_layers(tmp_path):
+    """With every traced value, at most three times the CPU time of bare pictures of the same layers."""
+    command = ["-m", "kernelviz", "{}", "tf_efficientnet_lite0", "sample:grace_hopper", "-q", "--force"]
+    ours = [word.format("report") for word in command] + ["-o", str(tmp_path / "report")]
+    peer = [word.format("features") for word in command] + ["-o", str(tmp_path / "features"), "--style", "bare"]
+    times = cpu_ratio(ours, [*peer, "-l", "*", "--kind", "conv"], pairs=3)
+    print(f"\nreport: {times:.2f} times the CPU time of features")
+    assert times <= 3
