@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import timm
+from patch_maps import many_maps, patches_of
 
 import kernelviz as kv
 from kernelviz.drawing import animations
@@ -37,6 +38,7 @@ def values():
     worked = kv.work_out(kv.Convolution(5, 3, bias=True), *example_numbers(kv.Convolution(5, 3, bias=True)))
     unit = kv.trace_unit(model, image, "conv1.0", (0, 5, 5))
     pooled = kv.trace_unit(kv.load_model("resnet18d", weights="random"), image, "maxpool", (0, 5, 5), input_size=64)
+    patches = patches_of(many_maps(2))
     moved = kv.shift_image(model, image, (0, 2), ["conv1.0"], edge=True)
     report = kv.make_report(model, image, "conv1.0", input_size=32)
     found = [
@@ -85,6 +87,7 @@ def values():
             moved,
             moved.layers[0],
         ),
+        *(patches, patches.highest, *list(patches.crops.values())[:1], kv.PatchTally()),
         *(
             kv.ClassScore(3, LONG[:100], 0.5),
             kv.FailedImage(0, "x.png", UsageError("what", "why", "hint")),

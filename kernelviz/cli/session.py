@@ -541,7 +541,7 @@ def picture_path(
     suffixes = [output.suffix, ".npz"] if output.arrays else [output.suffix]
     if not output.force and any(is_of_another(output.directory / f"{stem}{end}", identity) for end in suffixes):
         other = "another image" if identity.get("image") else "other weights"
-        if identity.get("view") in ("statistics", "contact", "basis"):
+        if identity.get("view") in ("statistics", "contact", "basis", "patches"):
             other = "other images or weights"
         taken, stem = stem, f"{stem}-{short_hash(recipe_text({key: identity.get(key) for key in ('model', 'image')}))}"
         report.warn(f"{taken} is taken by a picture of {other}: this one is named {stem}")
