@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.steps import Step as Step
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
+    from kernelviz.drawing.expanded_page import plot_expanded as plot_expanded
     from kernelviz.drawing.field_page import plot_fields as plot_fields
     from kernelviz.drawing.growth import plot_growth as plot_growth
     from kernelviz.drawing.mosaic import Mosaic as Mosaic
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
     from kernelviz.network.effective_field import effective_field as effective_field
     from kernelviz.network.effective_field import effective_fields as effective_fields
     from kernelviz.network.kernels import read_kernels as read_kernels
+    from kernelviz.network.linear_weights import expand_units as expand_units
     from kernelviz.network.model import Model as Model
     from kernelviz.network.model import find_models as find_models
     from kernelviz.network.model import load_model as load_model
@@ -144,6 +146,7 @@ if TYPE_CHECKING:
     from kernelviz.views.components import CovarianceTally as CovarianceTally
     from kernelviz.views.effective_fields import EffectiveField as EffectiveField
     from kernelviz.views.effective_fields import Square as Square
+    from kernelviz.views.linear_weights import LinearWeights as LinearWeights
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
     from kernelviz.views.patches import Crop as Crop
@@ -180,6 +183,7 @@ _HOMES = {
     "Known": "filters.bank",
     "Likeness": "filters.likeness",
     "Likenesses": "filters.likeness",
+    "LinearWeights": "views.linear_weights",
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
@@ -212,6 +216,7 @@ _HOMES = {
     "crop_patches": "streaming",
     "effective_field": "network.effective_field",
     "effective_fields": "network.effective_field",
+    "expand_units": "network.linear_weights",
     "find_filter": "filters.bank",
     "find_filters": "filters.bank",
     "find_models": "network.model",
@@ -230,6 +235,7 @@ _HOMES = {
     "plot_chain": "explain.chain",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
+    "plot_expanded": "drawing.expanded_page",
     "plot_features": "drawing.sheet_page",
     "plot_fields": "drawing.field_page",
     "plot_filter": "filters.plots",

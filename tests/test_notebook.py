@@ -39,6 +39,7 @@ def values():
     unit = kv.trace_unit(model, image, "conv1.0", (0, 5, 5))
     pooled = kv.trace_unit(kv.load_model("resnet18d", weights="random"), image, "maxpool", (0, 5, 5), input_size=64)
     patches = patches_of(many_maps(2))
+    field, fields = kv.effective_field(model, image, "conv1.0", input_size=32), kv.FieldTally(model, "conv1.0")
     moved = kv.shift_image(model, image, (0, 2), ["conv1.0"], edge=True)
     report = kv.make_report(model, image, "conv1.0", input_size=32)
     found = [
@@ -88,6 +89,7 @@ def values():
             moved.layers[0],
         ),
         *(patches, patches.highest, *list(patches.crops.values())[:1], kv.PatchTally()),
+        *(field, field.squares[0], fields),
         *(
             kv.ClassScore(3, LONG[:100], 0.5),
             kv.FailedImage(0, "x.png", UsageError("what", "why", "hint")),

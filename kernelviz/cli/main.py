@@ -41,6 +41,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "patches": ("patches.patches",),
     "report": ("report.report",),
     "shift": ("shift.shift",),
+    "expand": ("expand.expand",),
     "field": ("field.field",),
     "filter": ("filter.filter_image",),
     "match": ("match.match",),
