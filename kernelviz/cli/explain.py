@@ -218,10 +218,8 @@ Fps = Annotated[
     float | None,
     typer.Option(
         "--fps",
-        min=0.1,
-        max=50,
         metavar="N",
-        help="Frames per second of --animate. Default: 1.1 (0.9 s per step).",
+        help="Frames per second of --animate, 0.1 to 50. Default: 1.1 (0.9 s per step).",
         show_default=False,
         rich_help_panel=PICTURES,
     ),

@@ -44,7 +44,7 @@ from kernelviz.drawing.worksheets import (
     with_tint_bar,
     worksheet,
 )
-from kernelviz.errors import UsageError
+from kernelviz.explain.animation import check_frames, step_time
 from kernelviz.explain.maps import MapRow, Maps, answer_text, as_maps_of, formula_text, more_text, pool_formula
 from kernelviz.explain.plots import explaining_recipe
 from kernelviz.explain.step_parts import grey_colours
@@ -71,7 +71,7 @@ LEAST_CORNER = 12.0  # the smallest cell with a corner
 LETTERS = "abcd"
 WORDS = ("", "One kernel makes one map", "Two kernels make two maps", "Three kernels make three maps",
          "Four kernels make four maps")  # fmt: skip
-MOST_FRAMES, STEP, LAST = 400, 500, 3000  # milliseconds
+STEP, LAST = 500, 3000  # milliseconds
 
 
 def plot_maps(
@@ -122,25 +122,18 @@ def animate_maps(
         relu: As for ``plot_maps``.
         pool: As for ``plot_maps``.
         names: As for ``plot_maps``.
-        fps: Steps per second, at most 50. None takes half a second per step. The last frame is shown for 3 seconds.
+        fps: Steps per second, 0.1 to 50. None takes half a second per step. The last frame is shown for 3 seconds.
         look: As for ``plot_maps``.
         caption: As for ``plot_maps``.
 
     Raises:
         UsageError: As for ``plot_maps``; or a map has more than 400 numbers, or the speed is not valid.
     """
-    if fps is not None and not 0.01 <= fps <= 50:
-        raise UsageError(f"The steps a second must be between 0.01 and 50, but got {fps:g}.")
+    each = step_time(fps, STEP)
     maps = as_maps_of(worked, relu=relu, pool=pool, names=names)
     rows, columns = worked.operation.output_size
-    if rows * columns >= MOST_FRAMES:
-        raise UsageError(
-            f"The animation would have {rows * columns + 1:,} frames, one for each cell of a map.",
-            f"At most {MOST_FRAMES} are drawn.",
-            "Choose a smaller input, or a larger stride.",
-        )
+    check_frames(rows * columns, "one for each cell of a map", "Choose a smaller input, or a larger stride.")
     pages = [maps_page(maps, reached) for reached in range(rows * columns)] + [maps_page(maps)]
-    each = STEP if fps is None else max(20, round(100 / fps) * 10)
     durations = [each] * (len(pages) - 1) + [LAST]
     return make_animation(pages, durations, maps_recipe(maps, "maps-animation"), find_look(look, caption=caption))
 

@@ -545,6 +545,8 @@ def _kernel_items(kernel: Array, unit: float, tint: Tint, room: float) -> list[I
 
 
 def _cell_text(value: float) -> str:
+    if abs(value) < 0.005:
+        return "0.00" if value else "0"
     text = f"{value:.0f}" if value == round(value) else f"{value:.2f}".replace("0.", ".", 1)
     return text.replace("-", "−")
 

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.text import Text
 from page_checks import check_texts
 
+from kernelviz.cli.shift import name_parts
 from kernelviz.drawing.shift_page import plot_shift
 from kernelviz.records import ClassScore
 from kernelviz.views.shifts import ColumnCounts, ShiftedImage, ShiftedLayer
@@ -79,3 +80,15 @@ def test_a_slide_has_several_layers_each_with_its_colour_bar(count, drawn):
     ends = [text.get_text() for text in figure.findobj(Text) if text.get_text().startswith("+")]
     assert len(ends) == 2
     assert "mortarboard" in " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_a_file_name_has_what_differs_from_the_defaults():
+    """Layers, channels, shifts, direction, edge and input are in the name if they were chosen, and only then."""
+    shifted = moved([layer_of("conv_stem", (48, 48), 2), layer_of("blocks.1", (24, 24), 4)])
+    assert name_parts(shifted, ()) == []
+    other = replace(shifted, by=(0, 20), along="down", repeated=4, input_size=(3, 96, 96))
+    chosen = ["layers", "channels", "edge", "input_size", "no-crop"]
+    channels = "-".join(str(layer.channel) for layer in shifted.layers)
+    assert name_parts(other, chosen) == [
+        "conv_stem-blocks.1", f"channel{channels}", "by0-20", "down", "edge", "96x96", "no-crop",
+    ]  # fmt: skip
