@@ -66,6 +66,12 @@ def overviews(new_maps, count):
     return [new_maps((64, 14, 14), name=f"blocks.{number}") for number in range(count)]
 
 
+def likenesses(shape, top):
+    """The kernels of a layer of noise that are most like Gabor functions, or like edges."""
+    weight = np.random.default_rng(0).normal(size=shape)
+    return kv.most_alike([kv.KernelBank(weight)], "edge" if shape[-1] == 3 else "gabor", top)
+
+
 SCORES = [ClassScore(number, "a class with a name", 0.2) for number in range(5)]
 PICTURES = {  # by kind: what draws it, and whether something has no space on a slide
     "32 kernels": (lambda make: kv.plot_kernels(make.bank((32, 3, 3, 3)), view="sum", **make.look), False),
@@ -97,6 +103,8 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     "growth": (lambda make: kv.plot_growth(trace(49), **make.look), False),
     "match": (lambda make: kv.plot_matches(make.bank((64, 3, 3, 3)), gabor=False, **make.look), True),
     "filter": (lambda make: kv.plot_filter(PHOTO, "sobel-x", "laplacian", "box", **make.look), True),
+    "likeness": (lambda make: kv.plot_likenesses(likenesses((60, 1, 3, 3), 12), **make.look), True),
+    "likeness of large kernels": (lambda make: kv.plot_likenesses(likenesses((9, 1, 11, 11), 3), **make.look), True),
     "bank": (lambda make: kv.plot_filters(3, **make.look), True),
     "step": (lambda make: kv.plot_convolution(work_out(kv.Convolution(6, 3)), **make.look), False),
     "large step": (lambda make: kv.plot_convolution(work_out(kv.Convolution(40, 3)), **make.look), False),
@@ -162,7 +170,7 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
 }
 SAMPLE = {  # of which the others are variants
     "32 kernels", "512 kernels", "matrix", "maps", "overlay", "overview", "contact", "statistics", "growth", "match",
-    "filter", "bank", "step", "channels of a step", "steps", "colour unit", "kernel and map", "call",
+    "filter", "likeness", "bank", "step", "channels of a step", "steps", "colour unit", "kernel and map", "call",
     "stamps of channels", "grey image", "colour image", "pooled unit",
     "rgb, safe",
     "planes, safe", "several maps", "sharing", "uses", "chain", "matrix of a convolution",
