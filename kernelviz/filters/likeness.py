@@ -269,7 +269,7 @@ def _fewer(found: Likenesses, box: Box, kept: int) -> Body:
     bodies = []
     for across in range(1, min(kept, _across(found.rows)) + 1):
         items, end, _ = _grid(found.rows[:kept], across, 0.0, math.inf, tall)
-        right = max(right_end(items), max(item.left + item.width for item in items if isinstance(item, Raster)))
+        right = max(right_end(items), *(item.left + item.width for item in items if isinstance(item, Raster)))
         bodies.append(Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), right - MARGIN, end))
     best = max(bodies, key=lambda body: min(box.width / body.width, box.height / body.height))
     notices = (f"{kept} of {len(found.rows)} kernels",) if kept < len(found.rows) else ()
