@@ -154,7 +154,7 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     ),
     "several maps": (
         lambda make: kv.plot_maps(work_out(kv.Convolution(6, 3, out_channels=2)), relu=True, pool=2, **make.look),
-        False,
+        True,
     ),
     "four maps": (lambda make: kv.plot_maps(work_out(kv.Convolution(12, 3, out_channels=4)), **make.look), True),
     "sharing": (lambda make: kv.plot_sharing(**make.look), False),
@@ -341,7 +341,7 @@ def test_the_title_of_maps_counts_the_kernels_that_are_drawn():
     figure = kv.plot_maps(work_out(kv.Convolution(12, 3, out_channels=4)), look="slide")
     drawn = [text.get_text() for text in words(figure)]
     assert "Two kernels make two maps" in drawn
-    assert "2 of 4 kernels" in drawn
+    assert any(text.startswith("2 of 4 kernels") for text in drawn)
     assert figure.recipe["shown"] == 2
     assert any(text.startswith("−") and text[1:] in drawn and text not in ("−1", "−2") for text in drawn)
 
