@@ -360,7 +360,8 @@ def _page(
     unit = width / COLUMN[across]
     panels = [_image_panel(seen_by(responses), part, zoom, unit, width)]
     tint = page_tint(*(each.kernel for each in responses))
-    panels += [_response_panel(each, part, zoom, unit, width, tint=tint) for each in responses]
+    look = KernelLook(tint, _kernel_side(responses, unit, width), several=len(responses) > 1)
+    panels += [_response_panel(each, part, zoom, unit, width, look=look) for each in responses]
     further = more(part, zoom, unit, width) if more else Further()
     panels += further.panels
     margin, gap = MARGIN * unit, GAP * unit
@@ -515,10 +516,10 @@ def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float
 
 
 def _response_panel(
-    response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float, *, tint: Tint
+    response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float, *, look: KernelLook
 ) -> tuple[Panel, Panel]:
     """The kernel with its name on top, the response with its colour bar below."""
-    block = _kernel_items(response.kernel, unit, tint, (BLOCKS if width < COLUMN[3] * unit else BLOCK) * unit)
+    block = _kernel_items(response.kernel, unit, look)
     side = max(item.left + item.width for item in block if isinstance(item, Raster))
     foot = max(item.top + item.height for item in block if isinstance(item, Raster))
     x, y, room = side + 22 * unit, 0.0, width - side - 22 * unit
@@ -586,16 +587,42 @@ def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[
     return items, foot + 0.4 * size
 
 
-def _kernel_items(kernel: Array, unit: float, tint: Tint, room: float) -> list[Item]:
-    """A kernel as cells with its numbers, in the colours of ``tint``, if they fit, else as colours of its own range."""
-    if kernel.ndim == 3:
-        return [stamp(kernel, 0, 0, zoom_for(max(kernel.shape[1:]), room))]
-    zoom = zoom_for(max(kernel.shape), room)
-    words = [[_cell_text(value) for value in row] for row in kernel]
-    widest = max(text_width(word, TYPE * unit) for row in words for word in row)
+@dataclass(frozen=True)
+class KernelLook:
+    """The colours of the kernels of a page, about how wide each is, and whether there are several."""
+
+    tint: Tint
+    side: float
+    several: bool
+
+
+def _kernel_side(responses: Sequence[Response], unit: float, width: float) -> float:
+    """About how wide the kernels are: all larger if a number needs it."""
+    small, large = BLOCKS * unit, BLOCK * unit
+    if width >= COLUMN[3] * unit:
+        return large
+    flat = [each.kernel for each in responses if each.kernel.ndim == 2]
+    helps = any(not _digits_of(kernel, unit, small) and _digits_of(kernel, unit, large) for kernel in flat)
+    return large if helps else small
+
+
+def _digits_of(kernel: Array, unit: float, side: float) -> float:
+    """The size of the numbers in the cells of a kernel that is about so wide; 0 if they do not fit."""
+    zoom = zoom_for(max(kernel.shape), side)
+    widest = max(text_width(_cell_text(value), TYPE * unit) for value in kernel.flat)
     size = min(TYPE * unit, TYPE * unit * (zoom - 8 * unit) / max(widest, 1e-9))
-    if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT:
+    return 0.0 if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT else size
+
+
+def _kernel_items(kernel: Array, unit: float, look: KernelLook) -> list[Item]:
+    """A kernel as cells with its numbers if they fit, in one colour scale with the others, else in its own range."""
+    zoom, tint = zoom_for(max(kernel.shape[-2:]), look.side), look.tint
+    if kernel.ndim == 3:
         return [stamp(kernel, 0, 0, zoom)]
+    size = _digits_of(kernel, unit, look.side)
+    if not size:
+        return [framed(tint.indexed(kernel), 0, 0, zoom) if look.several else stamp(kernel, 0, 0, zoom)]
+    words = [[_cell_text(value) for value in row] for row in kernel]
     items: list[Item] = [framed(tint.indexed(kernel, digits=True), 0, 0, zoom, grid=True)]
     for (row, column), _ in np.ndenumerate(kernel):
         x, y = EDGE + (column + 0.5) * zoom, EDGE + (row + 0.5) * zoom
