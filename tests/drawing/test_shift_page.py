@@ -79,3 +79,13 @@ def test_a_slide_has_several_layers_each_with_its_colour_bar(count, drawn):
     ends = [text.get_text() for text in figure.findobj(Text) if text.get_text().startswith("+")]
     assert len(ends) == 2
     assert "mortarboard" in " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_a_slide_of_two_shifts_has_its_words_beside_the_tiles():
+    """The space beside few tiles is used, and the name of a layer is in one piece."""
+    layers = [layer_of(name, (48, 48), 2) for name in ("features.stage_one.conv_stem", "late")]
+    few = [replace(each, maps=each.maps[:2]) for each in layers]
+    shifted = moved(few, ("mortarboard",) * 2)
+    figure = plot_shift(replace(shifted, by=(0, 16), pictures=shifted.pictures[:2]), look="slide")
+    check_texts(figure)
+    assert "features.stage_one.conv_stem" in [text.get_text() for text in figure.findobj(Text)]
