@@ -16,6 +16,10 @@ and from an image to the feature maps of a layer::
     kernelviz.save_picture(kernelviz.plot_features(maps, top=16), "maps.png")
     kernelviz.save_picture(kernelviz.plot_overlay(maps), "overlay.png")
 
+a page on which to explore all of them::
+
+    kernelviz.save_report(kernelviz.make_report(model, "photo.jpg"), "report.html")
+
 ``plot_kernels(net.conv1.weight)`` draws any weight, tensor or array, in one call. A convolution on your own numbers is a
 ``Walkthrough``, and each of its output values a ``Step``::
 
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.steps import Step as Step
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
+    from kernelviz.drawing.expanded_page import plot_expanded as plot_expanded
+    from kernelviz.drawing.field_page import plot_fields as plot_fields
     from kernelviz.drawing.growth import plot_growth as plot_growth
     from kernelviz.drawing.mosaic import Mosaic as Mosaic
     from kernelviz.drawing.mosaic import Singles as Singles
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.number_tiles import plot_kernel_numbers as plot_kernel_numbers
     from kernelviz.drawing.overlay import plot_overlay as plot_overlay
     from kernelviz.drawing.overview import plot_overview as plot_overview
+    from kernelviz.drawing.patches_page import plot_patches as plot_patches
     from kernelviz.drawing.sheet_page import plot_features as plot_features
     from kernelviz.drawing.sheet_page import plot_kernels as plot_kernels
     from kernelviz.drawing.sheets import Sheet as Sheet
@@ -73,6 +80,8 @@ if TYPE_CHECKING:
     from kernelviz.explain.uses import plot_uses as plot_uses
     from kernelviz.explain.walkthrough import Walkthrough as Walkthrough
     from kernelviz.explain.walkthrough import work_out as work_out
+    from kernelviz.exploring import make_report as make_report
+    from kernelviz.exploring import save_report as save_report
     from kernelviz.files.images import read_image as read_image
     from kernelviz.files.recipes import read_recipe as read_recipe
     from kernelviz.files.single_maps import save_singles as save_singles
@@ -108,7 +117,11 @@ if TYPE_CHECKING:
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
     from kernelviz.network.convolutions import list_layers as list_layers
+    from kernelviz.network.effective_field import FieldTally as FieldTally
+    from kernelviz.network.effective_field import effective_field as effective_field
+    from kernelviz.network.effective_field import effective_fields as effective_fields
     from kernelviz.network.kernels import read_kernels as read_kernels
+    from kernelviz.network.linear_weights import expand_units as expand_units
     from kernelviz.network.model import Model as Model
     from kernelviz.network.model import find_models as find_models
     from kernelviz.network.model import load_model as load_model
@@ -121,15 +134,24 @@ if TYPE_CHECKING:
     from kernelviz.records import FeatureMaps as FeatureMaps
     from kernelviz.records import Image as Image
     from kernelviz.records import KernelBank as KernelBank
+    from kernelviz.report.contents import Report as Report
+    from kernelviz.report.playground import playground_page as playground_page
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
+    from kernelviz.streaming import crop_patches as crop_patches
     from kernelviz.traces import PooledUnit as PooledUnit
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
     from kernelviz.views.components import Basis as Basis
     from kernelviz.views.components import CovarianceTally as CovarianceTally
+    from kernelviz.views.effective_fields import EffectiveField as EffectiveField
+    from kernelviz.views.effective_fields import Square as Square
+    from kernelviz.views.linear_weights import LinearWeights as LinearWeights
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
+    from kernelviz.views.patches import Crop as Crop
+    from kernelviz.views.patches import Patches as Patches
+    from kernelviz.views.patches import PatchTally as PatchTally
     from kernelviz.views.shifts import ShiftedImage as ShiftedImage
     from kernelviz.views.shifts import ShiftedLayer as ShiftedLayer
     from kernelviz.views.statistics import ChannelStatistics as ChannelStatistics
@@ -146,8 +168,11 @@ _HOMES = {
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
     "CovarianceTally": "views.components",
+    "Crop": "views.patches",
+    "EffectiveField": "views.effective_fields",
     "FailedImage": "streaming",
     "FeatureMaps": "records",
+    "FieldTally": "network.effective_field",
     "Filter": "filters.bank",
     "Gradient": "filters.gradient",
     "Highlights": "views.map_views",
@@ -158,16 +183,21 @@ _HOMES = {
     "Known": "filters.bank",
     "Likeness": "filters.likeness",
     "Likenesses": "filters.likeness",
+    "LinearWeights": "views.linear_weights",
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
+    "PatchTally": "views.patches",
+    "Patches": "views.patches",
     "PooledUnit": "traces",
     "Pooling": "arithmetic.operations",
+    "Report": "report.contents",
     "Response": "filters.filtering",
     "Sheet": "drawing.sheets",
     "ShiftedImage": "views.shifts",
     "ShiftedLayer": "views.shifts",
     "Singles": "drawing.mosaic",
+    "Square": "views.effective_fields",
     "Step": "arithmetic.steps",
     "Trace": "traces",
     "TransposedConvolution": "arithmetic.operations",
@@ -183,6 +213,10 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "crop_patches": "streaming",
+    "effective_field": "network.effective_field",
+    "effective_fields": "network.effective_field",
+    "expand_units": "network.linear_weights",
     "find_filter": "filters.bank",
     "find_filters": "filters.bank",
     "find_models": "network.model",
@@ -191,15 +225,19 @@ _HOMES = {
     "list_layers": "network.convolutions",
     "load_model": "network.model",
     "make_mosaic": "drawing.mosaic",
+    "make_report": "exploring",
     "make_sheet": "drawing.sheets",
     "make_singles": "drawing.mosaic",
     "match_kernels": "filters.matching",
     "most_alike": "filters.likeness",
+    "playground_page": "report.playground",
     "plot_call": "explain.call_page",
     "plot_chain": "explain.chain",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
+    "plot_expanded": "drawing.expanded_page",
     "plot_features": "drawing.sheet_page",
+    "plot_fields": "drawing.field_page",
     "plot_filter": "filters.plots",
     "plot_filters": "filters.filter_pages",
     "plot_gradient": "filters.gradient",
@@ -213,6 +251,7 @@ _HOMES = {
     "plot_matrix": "explain.matrix",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
+    "plot_patches": "drawing.patches_page",
     "plot_pixels": "explain.image_page",
     "plot_sharing": "explain.sharing",
     "plot_shift": "drawing.shift_page",
@@ -228,6 +267,7 @@ _HOMES = {
     "save_basis": "files.writing",
     "save_frames": "files.writing",
     "save_picture": "files.writing",
+    "save_report": "exploring",
     "save_singles": "files.single_maps",
     "select_layers": "network.named",
     "shift_image": "network.shift",

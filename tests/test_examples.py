@@ -15,12 +15,12 @@ from kernelviz import read_recipe
 from kernelviz.errors import RecipeError
 
 ROOT = Path(__file__).parents[1]
-# All but the one that traces every architecture for half an hour and makes a table; tests/test_zoo.py recomputes its rows.
-SCRIPTS = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name != "zoo.py")
+# All but those that make no picture alone: a table of every architecture (tests/test_zoo.py), and a page.
+SCRIPTS = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name not in {"zoo.py", "report.py"})
 PICTURES = ROOT / "examples" / "pictures"
 
 
-LONG = {"layer", "match", "shift"}  # each takes seconds
+LONG = {"expand", "field", "layer", "match", "shift"}  # each takes seconds
 EACH = [pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ()) for path in SCRIPTS]
 
 
@@ -79,7 +79,15 @@ def test_every_committed_picture_is_made_by_an_example(tmp_path):
     """No picture is left of an example that draws another one today."""
     for script in SCRIPTS:
         draw(script, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in PICTURES.iterdir()}
+    pictures = {path.name for path in PICTURES.iterdir()} - {"report.png", "playground.png"}
+    assert {path.name for path in tmp_path.iterdir()} == pictures
+
+
+@pytest.mark.slow
+def test_the_report_of_the_readme_is_made(tmp_path):
+    """The example makes a page of at most 8 MB; its picture needs a browser, whose fonts differ between machines."""
+    draw(ROOT / "examples" / "report.py", tmp_path)
+    assert (tmp_path / "report.html").stat().st_size <= 8 * 10**6
 
 
 def test_the_readme_shows_pictures_and_files_that_are_there():

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from patch_maps import many_maps, patches_of
 from traced_units import make_unit, pooled_unit
 
 import kernelviz as kv
@@ -99,6 +100,8 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     "overview": (lambda make: kv.plot_overview(overviews(make.maps, 6), SCORES, **make.look), True),
     "overview of two": (lambda make: kv.plot_overview(overviews(make.maps, 2), SCORES, **make.look), False),
     "contact": (lambda make: kv.plot_contact(contact_rows(make.maps, 12), **make.look), True),
+    "patches": (lambda make: kv.plot_patches(patches_of(many_maps(9)), range(4), **make.look), True),
+    "patches of one image": (lambda make: kv.plot_patches(patches_of(many_maps(1)), range(4), **make.look), True),
     "statistics": (lambda make: kv.plot_statistics(statistics(40), RANDOM, **make.look), False),
     "growth": (lambda make: kv.plot_growth(trace(49), **make.look), False),
     "match": (lambda make: kv.plot_matches(make.bank((64, 3, 3, 3)), gabor=False, **make.look), True),
@@ -173,7 +176,7 @@ SAMPLE = {  # of which the others are variants
     "32 kernels", "512 kernels", "matrix", "maps", "overlay", "overview", "contact", "statistics", "growth", "match",
     "filter", "gradient", "likeness", "bank", "step", "channels of a step", "steps", "colour unit", "kernel and map",
     "call", "stamps of channels", "grey image", "colour image", "pooled unit",
-    "rgb, safe",
+    "rgb, safe", "patches",
     "planes, safe", "several maps", "sharing", "uses", "chain", "matrix of a convolution",
 }  # fmt: skip
 KINDS = [kind if kind in SAMPLE else pytest.param(kind, marks=pytest.mark.slow) for kind in PICTURES]

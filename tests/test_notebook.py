@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import timm
+from patch_maps import many_maps, patches_of
 
 import kernelviz as kv
 from kernelviz.drawing import animations
@@ -37,12 +38,18 @@ def values():
     worked = kv.work_out(kv.Convolution(5, 3, bias=True), *example_numbers(kv.Convolution(5, 3, bias=True)))
     unit = kv.trace_unit(model, image, "conv1.0", (0, 5, 5))
     pooled = kv.trace_unit(kv.load_model("resnet18d", weights="random"), image, "maxpool", (0, 5, 5), input_size=64)
+    patches = patches_of(many_maps(2))
+    field, fields = kv.effective_field(model, image, "conv1.0", input_size=32), kv.FieldTally(model, "conv1.0")
     moved = kv.shift_image(model, image, (0, 2), ["conv1.0"], edge=True)
+    report = kv.make_report(model, image, "conv1.0", input_size=32)
     found = [
         *(
             pooled,
             model,
             model.source,
+            report,
+            report.images[0],
+            report.layers[0],
             image,
             bank,
             bank.layer,
@@ -81,6 +88,8 @@ def values():
             moved,
             moved.layers[0],
         ),
+        *(patches, patches.highest, *list(patches.crops.values())[:1], kv.PatchTally()),
+        *(field, field.squares[0], fields),
         *(
             kv.ClassScore(3, LONG[:100], 0.5),
             kv.FailedImage(0, "x.png", UsageError("what", "why", "hint")),

@@ -25,8 +25,9 @@ FLOORS = [
     ["records", "arithmetic"],
     ["traces", "views"],
     ["network", "drawing"],
-    ["files", "explain", "filters"],
+    ["files", "explain", "filters", "report"],
     ["streaming"],
+    ["exploring"],
     ["cli", ""],
     ["__main__"],
 ]
@@ -42,7 +43,18 @@ NETWORK_FLOORS = [
     ["tracing"],
     ["named"],
     ["kernels"],
-    ["taps", "capture", "units", "layer_operation", "shift"],
+    [
+        "taps",
+        "capture",
+        "units",
+        "layer_operation",
+        "shift",
+        "effective_field",
+        "terms",
+        "makers",
+        "affine",
+        "linear_weights",
+    ],
 ]
 """The same inside ``network``. In the last floor neighbours may import each other: a capture is made of taps."""
 
@@ -199,6 +211,15 @@ def test_what_computes_and_what_draws_do_not_know_each_other():
     assert importers("kernelviz.network", "kernelviz.files").isdisjoint(within("kernelviz.drawing"))
 
 
+def test_a_report_is_made_of_arrays_alone():
+    """``report`` knows no network, file, figure or clock: equal contents make equal pages; networks do not know it."""
+    others = ("kernelviz.network", "kernelviz.files", "torch", "matplotlib", "PIL", "time", "datetime", "os", "random")
+    assert importers(*others).isdisjoint(within("kernelviz.report"))
+    assert importers("kernelviz.report") <= within("kernelviz.report") | {
+        "kernelviz.exploring", "kernelviz.cli.report", "kernelviz.cli.explain_html", "kernelviz",
+    }  # fmt: skip
+
+
 def test_the_root_of_the_package_stays_small():
     """At most twelve files stand at the root of the package: a new subject belongs to a room."""
     assert len(list(ROOT.glob("*.py"))) <= MOST_AT_THE_ROOT
@@ -222,7 +243,7 @@ WITHOUT = {
         "drawing.sheets drawing.captions drawing.mosaic files.images files.finding"
     ),
     "torch timm": "network.weights.names network.weights.hub_cache cli.completion",
-    "torch timm numpy": "threads wording version errors streaming cli.features cli.explain cli.completion",
+    "torch timm numpy": "threads wording version errors streaming cli.features cli.report cli.explain cli.completion",
 }
 """Which libraries some modules must not load, since a command starts with them."""
 

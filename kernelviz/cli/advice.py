@@ -147,8 +147,8 @@ def _with_examples(words: Sequence[str], missing: str) -> str:
         if is_image_name(given[0]):
             return f"Type `{with_model(command, given[0])}`; {see}"
         return f"Type `kernelviz {command} {shlex.quote(given[0])} {IMAGE}`; {see}"
-    if missing == "MODEL" and command in ("kernels", "features", "match", "layers"):
-        return f"Type `kernelviz {command} {MODEL}{f' {IMAGE}' if command == 'features' else ''}`; {see}"
+    if missing == "MODEL" and command in ("kernels", "features", "patches", "match", "layers"):
+        return f"Type `kernelviz {command} {MODEL}{f' {IMAGE}' if command in _WITH_IMAGE else ''}`; {see}"
     return ""
 
 
@@ -160,9 +160,12 @@ def unknown_image(command: str | None, name: str) -> UsageError | None:
     return UsageError(what, hint=f"Type `{with_model(command or 'features', name)}`.")
 
 
+_WITH_IMAGE = ("features", "patches")
+
+
 def with_model(command: str, image: str) -> str:
     """The command of features for an image, or of another one without it."""
-    return f"kernelviz {command} {MODEL}" + (f" {shlex.quote(image)}" if command == "features" else "")
+    return f"kernelviz {command} {MODEL}" + (f" {shlex.quote(image)}" if command in _WITH_IMAGE else "")
 
 
 def is_image_name(word: str) -> bool:

@@ -12,6 +12,7 @@ import typer
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, PoolAfter, Relu, Uses, explain_views
 from kernelviz.cli.explain_csv import Csv, prepare_csv
+from kernelviz.cli.explain_html import Html, explain_html
 from kernelviz.cli.explain_view import check, save_drawn
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
@@ -467,6 +468,7 @@ def conv(
     pool_after: PoolAfter = None,
     uses: Uses = False,
     matrix: Matrix = False,
+    html: Html = False,
     look: options.LookChoice = options.LookName.PAGE,
     no_caption: options.NoCaption = False,
     file_format: Format = None,
@@ -500,6 +502,8 @@ def conv(
         )  # fmt: skip
 
     views = ConvViews(maps, relu, pool_after, uses, matrix)
+    if html:
+        return explain_html(inputs, choices, build, views, as_json=as_json, quiet=quiet, debug=debug)
     if views.requested:
         return explain_views("conv", inputs, choices, build, views, as_json=as_json, quiet=quiet, debug=debug)
     return explain("conv", inputs, choices, build, as_json=as_json, quiet=quiet, debug=debug)

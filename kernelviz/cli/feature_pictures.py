@@ -277,11 +277,12 @@ def is_done(run: FeatureRun, targets: Targets) -> bool:
     wanted = [(layer, path) for layer, each in targets.items() for _, path in each]
     if run.output.arrays:
         wanted += [(layer, path.with_suffix(".npz")) for layer, path in wanted if layer]
-    same = all(_has_options(path, run.options_of(layer)) for layer, path in wanted)
+    same = all(has_options(path, run.options_of(layer)) for layer, path in wanted)
     return same and (not run.choices.single or all(is_complete(path) for _, path in wanted))
 
 
-def _has_options(path: Path, expected: dict[str, Any]) -> bool:
+def has_options(path: Path, expected: dict[str, Any]) -> bool:
+    """Whether a file exists undamaged, made with these options according to its recipe."""
     from kernelviz.files.recipes import is_whole, read_recipe
 
     if not os.path.lexists(path) or not is_whole(path):
@@ -351,11 +352,10 @@ def write_sheet(run: FeatureRun, maps: FeatureMaps, path: Path) -> Sheet:
 
 def report_sheet(run: FeatureRun, maps: FeatureMaps, path: Path, sheet: Sheet) -> None:
     """Report that the picture of one layer was written."""
-    from kernelviz.drawing.captions import count_text
-
     reduced, many = run.choices.reduce, len(maps.values)
     one = f"one picture, the components of {many:,} maps" if reduced == "pca" else f"one map, the {reduced} of {many:,}"
-    report_layer(run, maps, one if reduced else count_text(sheet.tiles), session.sheet_notes(sheet, run.report))
+    what = one if reduced else session.count_of(sheet, path, run.report)
+    report_layer(run, maps, what, session.sheet_notes(sheet, run.report))
     for each in (path, path.with_suffix(".npz")) if run.output.arrays else (path,):
         run.report.add_output(sheet_row(each, sheet, layer=maps.layer, image=_image_of(maps)))
 
@@ -392,7 +392,7 @@ def _image_of(maps: FeatureMaps) -> str | None:
 def report_layer(run: FeatureRun, maps: FeatureMaps, what: str, lines: Sequence[str]) -> None:
     """Print one line about one picture and its notes, without those that were printed about the image."""
     shape = " × ".join(map(str, maps.values.shape))
-    headline = f"{maps.layer}: {maps.kind}, {shape}; {what}"
+    headline = "; ".join(filter(None, (f"{maps.layer}: {maps.kind}, {shape}", what)))
     run.report.inform(*terminal.with_notes(headline, lines, known=image_notes(maps)))
 
 
@@ -409,7 +409,10 @@ def draw_overview(
     from kernelviz.views.map_views import overview_notes
 
     look = run.output.look
-    figure = plot_overview(columns, classes, cmap=run.choices.picture.cmap, look=look.name, caption=look.caption)
+    figure = plot_overview(
+        columns, classes, cmap=run.choices.picture.cmap, look=look.name, caption=look.caption,
+        complete=run.plan.capture.complete,
+    )  # fmt: skip
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
     session.save_page(figure, path, run.report, force=run.output.force)

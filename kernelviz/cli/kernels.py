@@ -203,7 +203,8 @@ def draw(
     bank = found.read(target.layer, stored=stored)
     sheet = make_sheet(bank, view=target.view, **picture.of_sheet(output.look))
     session.save_sheet(sheet, target.path, output, report, bare=picture.bare)
-    report.inform(*terminal.with_notes(summary(target.layer, sheet), session.sheet_notes(sheet, report)))
+    line = summary(target.layer, sheet, session.count_of(sheet, target.path, report))
+    report.inform(*terminal.with_notes(line, session.sheet_notes(sheet, report)))
     report.add_output(session.sheet_row(target.path, sheet, layer=name))
     if output.arrays:
         held = make_sheet(bank, view=target.view, **asdict(picture)) if output.look.textured else sheet  # the weights
@@ -251,8 +252,8 @@ def draw_numbers(
         ))  # fmt: skip
 
 
-def summary(layer: ConvLayer, sheet: Sheet) -> str:
+def summary(layer: ConvLayer, sheet: Sheet, count: str) -> str:
     """One line about one picture."""
-    from kernelviz.drawing.captions import count_text, layer_text
+    from kernelviz.drawing.captions import layer_text
 
-    return f"{layer.name}: {layer_text(layer)}; {sheet.tiles.view}, {count_text(sheet.tiles)}"
+    return f"{layer.name}: {layer_text(layer)}; {', '.join(filter(None, (sheet.tiles.view, count)))}"

@@ -387,7 +387,7 @@ def chosen_look(look: options.LookName, no_caption: bool, report: Report) -> Loo
     return found
 
 
-PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
+PICTURE_SUFFIXES = {".html", ".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
 CHOICE_FOR = {".svg": " --format svg", ".pdf": " --format pdf", ".npz": " --arrays"}
 
 
@@ -531,7 +531,7 @@ def picture_path(
     suffixes = [output.suffix, ".npz"] if output.arrays else [output.suffix]
     if not output.force and any(is_of_another(output.directory / f"{stem}{end}", identity) for end in suffixes):
         other = "another image" if identity.get("image") else "other weights"
-        if identity.get("view") in ("statistics", "contact", "basis"):
+        if identity.get("view") in ("statistics", "contact", "basis", "patches"):
             other = "other images or weights"
         taken, stem = stem, f"{stem}-{short_hash(recipe_text({key: identity.get(key) for key in ('model', 'image')}))}"
         report.warn(f"{taken} is taken by a picture of {other}: this one is named {stem}")
@@ -550,16 +550,28 @@ def save_sheet(
 
         save_picture(make_mosaic(sheet, look=output.look.name), path, force=output.force)
     else:
+        from kernelviz.drawing.captions import count_text
         from kernelviz.drawing.sheet_page import draw_sheet
 
         figure = draw_sheet(sheet, output.look)
-        save_page(figure, path, report, force=output.force, known=(*sheet_notes(sheet, report), *known))
+        untrue = (
+            [count_text(sheet.tiles)] if (figure.recipe or {}).get("drawn") else []
+        )  # of the page, not of this look
+        save_page(figure, path, report, force=output.force, known=(*sheet_notes(sheet, report), *untrue, *known))
         figure.clear()  # its artists hold the pixels in cycles that the collector finds late
 
 
 def sheet_notes(sheet: Sheet, report: Report) -> Sequence[str]:
     """The lines that are printed below the line about a sheet: its notes or, with ``verbose``, its caption."""
     return sheet.caption if report.verbose else sheet.notes
+
+
+def count_of(sheet: Sheet, path: Path, report: Report) -> str:
+    """How many tiles of a sheet are in its picture; empty if its look draws fewer, which are printed already."""
+    from kernelviz.drawing.captions import count_text
+
+    picture = report.drawn.get(str(path))
+    return "" if picture is not None and (picture.recipe or {}).get("drawn") else count_text(sheet.tiles)
 
 
 def save_page(
@@ -584,15 +596,16 @@ def save_page(
 def inform_left_out(picture: PageFigure | Animation, report: Report, known: Sequence[str] = ()) -> None:
     """Print what a look drew of a picture if that is less than the page, and the lines that it left out, each once.
 
-    Lines that are ``known`` are printed elsewhere.
+    Lines, and parts of lines, that are ``known`` are left out.
     """
     printed = {line.casefold() for line in known}
     drawn = PART.join(line for line in (picture.recipe or {}).get("drawn", ()) if line.casefold() not in printed)
     report.inform(*([f"drawn: {drawn}"] if drawn and not report.as_json else []))
     lines = [
-        line
+        PART.join(part for part in line.split(PART) if part.casefold() not in printed)
         for line in (picture.recipe or {}).get("left_out", ())
-        if line not in report.left_out and line.casefold() not in printed
+        if line.casefold() not in printed
     ]
+    lines = [line for line in lines if line and line not in report.left_out]
     report.left_out.update(lines)
     report.inform(*(["left out of the picture:", *(f"  {line}" for line in lines)] if lines else []))

@@ -73,6 +73,7 @@ def plot_overview(
     cmap: str | None = None,
     look: LookName = "page",
     caption: bool = True,
+    complete: bool = True,
 ) -> PageFigure:
     """Draw one image in several layers: the network's input, its first classes, and the most varied maps.
 
@@ -80,7 +81,8 @@ def plot_overview(
     (|correlation| ≥ 0.98) are left out. At most nine layers are shown, seven if their names are long, evenly spread from
     the first to the last. ``cmap`` is a colour map of matplotlib for all maps.
 
-    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption. If the
+    layers are not ``complete``, since the forward pass broke after them, the page states it.
 
     Raises:
         UsageError: There is no layer, or no such colour map.
@@ -91,7 +93,7 @@ def plot_overview(
         raise UsageError("There is no layer to draw.")
     columns = [each if isinstance(each, Highlights) else highlights_of(each) for each in layers]
     shown = _fitting_layers(columns)
-    page, recipe = overview_page(shown, classes, len(columns), cmap), _recipe(shown, classes, cmap)
+    page, recipe = overview_page(shown, classes, len(columns), cmap, complete=complete), _recipe(shown, classes, cmap)
     return draw_page(page, recipe, find_look(look, caption=caption))
 
 
@@ -126,12 +128,19 @@ def _tile_width(room: float, columns: int) -> int:
 
 
 def overview_page(
-    columns: Sequence[Highlights], classes: Sequence[ClassScore], total: int, cmap: str | None = None
+    columns: Sequence[Highlights],
+    classes: Sequence[ClassScore],
+    total: int,
+    cmap: str | None = None,
+    *,
+    complete: bool = True,
 ) -> Panel:
     """The page: title, the image with its classes on the left, a column of maps for each layer, caption and keys."""
     first = columns[0]
     margin, inner = MARGIN * UNIT, WIDTH - 2 * MARGIN * UNIT
-    items, top = heading(_title(first), _identity(first, len(columns), total), (margin, margin * 0.75), inner, UNIT)
+    items, top = heading(
+        _title(first), _identity(first, len(columns), total, complete=complete), (margin, margin * 0.75), inner, UNIT
+    )
     top += 26 * UNIT
     maps_left = margin
     left_bottom = top
@@ -147,11 +156,13 @@ def overview_page(
     lines = _caption(columns)
     words, below = caption_block(lines, (margin, bottom), inner - keys.width - 44 * UNIT, UNIT)
     items += [*words, *moved(keys, round(margin + inner - keys.width), round(bottom + 4 * UNIT))]
-    parts = partial(_parts, columns, classes, total, cmap)
+    parts = partial(_parts, columns, classes, total, cmap, complete=complete)
     return Panel(tuple(items), WIDTH, math.ceil(max(below, bottom + keys.height) + margin * 0.7), parts)
 
 
-def _parts(columns: Sequence[Highlights], classes: Sequence[ClassScore], total: int, cmap: str | None) -> PageParts:
+def _parts(
+    columns: Sequence[Highlights], classes: Sequence[ClassScore], total: int, cmap: str | None, *, complete: bool
+) -> PageParts:
     first = columns[0]
     whole = _body(columns, classes, cmap)
 
@@ -174,7 +185,7 @@ def _parts(columns: Sequence[Highlights], classes: Sequence[ClassScore], total: 
     ]
     source = first.source.short_label if first.source else ""
     notices = (f"{len(columns)} of {counted(total, 'layer')}",) if len(columns) < total else ()
-    identity, caption = _identity(first, len(columns), total), tuple(_caption(columns))
+    identity, caption = _identity(first, len(columns), total, complete=complete), tuple(_caption(columns))
     return PageParts(_title(first), whole, "", source, identity, caption, notices, tuple(versions), size=TITLE * UNIT)
 
 
@@ -210,10 +221,11 @@ def _title(column: Highlights) -> str:
     return f"How {model} sees {column.image.name}" if column.image else f"What {model} made of its input"
 
 
-def _identity(column: Highlights, shown: int, total: int) -> str:
+def _identity(column: Highlights, shown: int, total: int, *, complete: bool) -> str:
     many = f"{shown} of {total} layers" if shown < total else f"{shown} {inflected(shown, 'layer')}"
+    which = " before the forward pass broke" if not complete else ", from first to last" if shown > 1 else ""
     parts = [column.source.short_label] if column.source else []
-    return PART.join([*parts, f"maps of {many}, from first to last" if shown > 1 else f"maps of {many}"])
+    return PART.join([*parts, f"maps of {many}{which}"])
 
 
 def _left_width(columns: Sequence[Highlights], classes: Sequence[ClassScore]) -> float:

@@ -581,7 +581,9 @@ def _stamp_positions(operation: TransposedConvolution, step: Step) -> tuple[list
         return [divmod(at, operation.input_size[1]) for at in range(total)], ""
     rows, columns = operation.reads(*step.at)
     positions = [(row, column) for row in rows for column in columns]
-    shown = f"{min(len(positions), MOST)} of {total:,} stamps: those that meet on the framed cell"
+    which = {0: "none is on the framed cell", 1: "the one on the framed cell"}
+    meet = which.get(len(positions), "those that meet on the framed cell")
+    shown = f"{min(len(positions), MOST)} of {total:,} stamps: {meet}"
     return positions[:MOST], shown if len(positions) <= MOST else f"{shown}, {MOST} of {len(positions)}"
 
 

@@ -22,11 +22,11 @@ from kernelviz.drawing.page import (
     Shape,
     Strokes,
     Text,
+    balanced,
     moved,
     outline,
     text_block,
     text_width,
-    wrap,
 )
 from kernelviz.drawing.worksheets import (
     DARK,
@@ -415,6 +415,6 @@ def _bars(counts: ImageWeights, y: float) -> tuple[list[Item], float]:
     texts = [GROWTH, outputs_text(counts), local_text(counts)]
     texts += ["The shortest bars are drawn 2 pixels wide: to scale they would be thinner."] if thin else []
     words, below = text_block(
-        [line for text in texts for line in wrap(text, SMALL, WIDTH)], 0, y + 22, SMALL, colour=DIM
+        [line for text in texts for line in balanced(text, SMALL, WIDTH)], 0, y + 22, SMALL, colour=DIM
     )
     return [*items, *words], below

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 MOST_ROWS, MOST_OUTPUTS = 4, 3
 TALLEST = 1800.0  # of the channels and the output together
 HEADS, BETWEEN = 66.0, 46.0
+FLAT = 16.0  # more between channels whose inputs are as tall as their stamps: each label has to be nearer to its own
+BAR = 110.0  # the colour bar with its labels, at least
 BESIDE, ARROW = (54.0, 40.0), (130.0, 90.0)  # of one output channel, and of several
 REST = 44.0  # of a line about the bias
 LEAST = 34.0  # of a cell, if all output channels are drawn
@@ -159,7 +161,8 @@ class StampGrid:
         tall = max(len(self.area[0]), self.operation.input_size[0], self.operation.kernel[0])
         columns = self.operation.input_size[1] + len(outputs) * (self.operation.kernel[1] + len(self.area[1]))
         self.beside, self.arrow = BESIDE[len(outputs) > 1], ARROW[len(outputs) > 1]
-        fixed = (2 * self.beside + self.arrow) * len(outputs) - self.beside + BAR_GAP + 110
+        bar = max(BAR, tint_bar(self.tint, 300.0).width)
+        fixed = (2 * self.beside + self.arrow) * len(outputs) - self.beside + BAR_GAP + bar
         least = [self._wide("input", self._input_size()), *([self._wide("kernel", "to 0")] * len(outputs))]
         sides = [self.operation.input_size[1], *([self.operation.kernel[1]] * len(outputs))]
         width = (WIDEST - 2 * MARGIN - fixed) / columns
@@ -167,12 +170,13 @@ class StampGrid:
             wide = [head for head, side in zip(least, sides, strict=True) if head > side * width]
             narrow = sum(side for head, side in zip(least, sides, strict=True) if head > side * width)
             width = (WIDEST - 2 * MARGIN - fixed - sum(wide)) / (columns - narrow)
-        height = (TALLEST - lines * BETWEEN) / (lines * tall)
+        self.between = BETWEEN + (FLAT if tall == self.operation.input_size[0] else 0)
+        height = (TALLEST - lines * self.between) / (lines * tall)
         if self.tallest < math.inf:
-            fixed = HEADS + len(self.planes) * BETWEEN + self._added_height()
+            fixed = HEADS + len(self.planes) * self.between + self._added_height()
             height = (self.tallest - fixed) / (len(self.planes) * tall + self.operation.output_size[0])
         self.cell = min(CELL * 0.75, width, height)
-        self.pitch = tall * self.cell + BETWEEN
+        self.pitch = tall * self.cell + self.between
         self.tall = tall * self.cell
         self.digits = min(digit_size([shortened_cells(each, self.cell)], self.cell) for each in self._every())
         if not self.digits:
@@ -216,7 +220,7 @@ class StampGrid:
             more, x = self._output(at, x)
             items += more
             x += self.beside
-        bottom = HEADS + len(self.planes) * self.pitch - BETWEEN + 38 + self._added_height()
+        bottom = HEADS + len(self.planes) * self.pitch - self.between + 38 + self._added_height()
         bottom += operation.output_size[0] * cell
         bar = tint_bar(self.tint, 300.0)
         x += BAR_GAP - self.beside
@@ -244,9 +248,9 @@ class StampGrid:
             panel = self._panel(stamp.cells(self.area, operation.output_size, self.tint))
             items += self._placed(self._marked(panel, at, framed=framed), stamps, line)
             if line:
-                y = middle - self.tall / 2 - BETWEEN / 2
+                y = middle - self.tall / 2 - self.between / 2
                 items.append(Text(stamps + area_wide / 2, y, "+", HEAD + 8, DIM, align="center", middle=True))
-        y = HEADS + len(self.planes) * self.pitch - BETWEEN + 24
+        y = HEADS + len(self.planes) * self.pitch - self.between + 24
         for text in self._added(step):
             items.append(Text(stamps + area_wide / 2, y + 8, text, HEAD - 3, INK, align="center"))
             y += REST

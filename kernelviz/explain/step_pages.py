@@ -139,6 +139,7 @@ MAP, EQUATION = 150.0, 660.0  # the side of the map of the window, and the wides
 SMALLEST = 24.0  # cells of products without digits
 LEGIBLE_CELL = 46.0  # in which short numbers are legible
 OUTPUT = 190.0
+MOST_TRIES = 4  # to lay out the channels within the widest page
 
 
 def channels_page(worked: Walkthrough, step: Step, reached: int | None, tallest: float = math.inf) -> Panel:
@@ -146,8 +147,11 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None, tallest:
     operation, moving = worked.operation, reached is not None
     grid = ChannelGrid(worked, step, moving=moving, tallest=tallest)
     body = (_channels_in_two_columns if grid.beside else _channels_body)(grid, reached)
-    if not grid.beside and body.width > WIDEST - 2 * MARGIN:  # the bar is beside the output
-        reserved = body.width - WIDEST + 2 * MARGIN
+    reserved = 0.0
+    for _ in range(MOST_TRIES):  # the bar may be beside the output, and heads may be wider than their matrices
+        if grid.beside or body.width <= WIDEST - 2 * MARGIN:
+            break
+        reserved += body.width - WIDEST + 2 * MARGIN
         grid = ChannelGrid(worked, step, moving=moving, reserved=reserved, tallest=tallest)
         body = _channels_body(grid, reached)
     many = f"{len(step.channels)} input channels, a kernel for each, one sum; {settings_text(operation)}"

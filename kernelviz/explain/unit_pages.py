@@ -11,6 +11,7 @@ import numpy as np
 
 from kernelviz.arithmetic.steps import largest
 from kernelviz.drawing.looks import find_look
+from kernelviz.drawing.number_tiles import exponent_text
 from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sheets import map_facts
 from kernelviz.drawing.worksheets import (
@@ -44,12 +45,14 @@ from kernelviz.explain.unit_parts import (
     map_picture,
     map_view,
     photograph,
+    power_of,
     single_page,
     stacked_page,
     tint_key,
     tint_text,
     unit_tint,
     with_map_bar,
+    written_cells,
 )
 from kernelviz.explain.unit_texts import (
     COLOURS,
@@ -101,6 +104,9 @@ def waterfall_page(unit: Unit, most: int = SHOWN) -> tuple[Panel, str]:
     widest = max(text_width(text, FORMULA, bold=True) for text in texts)
     end = (lefts[2] - SIGNS + 40 if pointwise else lefts[2] + THUMB + 68) + widest
     items = _heads(lefts, end, pointwise=pointwise)
+    for left, values in zip(lefts, (unit.window, unit.kernel) if pointwise else (), strict=False):
+        power = exponent_text(_written(unit, values)[2])
+        items += [Text(left + THUMB / 2, 49, power, SMALL, DIM, align="center")] if power else []
     for row, position in enumerate(order):
         items += _row(unit, position, HEADS + row * PITCH, lefts, pointwise=pointwise)
     items += _sums(parts, texts, end, len(order))
@@ -178,12 +184,21 @@ def _matrix(unit: Unit, values: Array, position: int, *, padded: bool) -> Panel:
 
 def _number(unit: Unit, values: Array, position: int) -> Panel:
     """A single number as a cell as wide as a matrix."""
-    shown = values[list(unit.strongest(SHOWN))]
-    tint, decimals = unit_tint(unit), short_decimals(shown)
-    every = [Cells(plane, tint, decimals=decimals) for plane in shown]
-    cells = Cells(values[position], tint, decimals=decimals)
-    panel = cells_panel(cells, THUMB, min(24.0, digit_size(every, THUMB, UNIT_DIGITS)), UNIT_DIGITS)
+    every, size, _ = _written(unit, values)
+    cells = every[list(unit.strongest(SHOWN)).index(position)]
+    panel = cells_panel(cells, THUMB, min(24.0, size), UNIT_DIGITS)
     return _flattened(panel, 62.0 / THUMB)
+
+
+def _written(unit: Unit, values: Array) -> tuple[list[Cells], float, int]:
+    """The cells of the numbers of the strongest channels, the size of their digits, and their power of ten."""
+    shown, tint, size = values[list(unit.strongest(SHOWN))], unit_tint(unit), 0.0
+    for power in dict.fromkeys([0, power_of(shown)]):
+        every = written_cells(shown, tint, power)
+        size = digit_size(every, THUMB, UNIT_DIGITS)
+        if size:
+            return every, size, power
+    return every, 0.0, 0
 
 
 def _flattened(panel: Panel, share: float) -> Panel:

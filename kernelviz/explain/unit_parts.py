@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing.colour import Indexed, Veiled
+from kernelviz.drawing.number_tiles import exponent_text
 from kernelviz.drawing.page import (
     INK,
     BarStyle,
@@ -282,6 +283,7 @@ LEFT, COLUMN, BESIDE, GAP = 176.0, 225.0, 30.0, 36.0  # the pictures at the left
 # Frames take a part of their cells.
 UNIT_DIGITS = DigitRule(largest=26.0, tall=0.42, share=0.88, usual=math.inf, bold=False)
 CLEAR_DIGITS = replace(UNIT_DIGITS, share=0.84)  # keep six pixels from the borders of cells of 75, if they stay legible
+RULES = (CLEAR_DIGITS, UNIT_DIGITS)
 SWATCHES = ("red", "green", "blue")
 
 
@@ -298,23 +300,61 @@ def tint_text(unit: Unit) -> str:
     return f"{what} have one logarithmic colour scale, full at ±{end}"
 
 
-def matrices(unit: Unit, position: int, side: float, *, framed: bool = True) -> tuple[Panel, Panel, Panel]:
-    """Window, kernel and products of one channel; one scale for all, one number of decimals for all channels of each."""
-    cell = side / max(unit.window.shape[1:])
-    triples, tint = [], unit_tint(unit)
-    for values, padded in ((unit.window, True), (unit.kernel, False), (unit.products, True)):
-        decimals = short_decimals(values)
-        around, between = (unit.padding, unit.stretched) if padded else (None, None)
-        triples.append([Cells(plane, tint, padding=around, stretched=between, decimals=decimals) for plane in values])
-    size = 0.0
-    for rule in (CLEAR_DIGITS, UNIT_DIGITS):
-        size = size or min(digit_size(every, cell, rule) for every in triples)
-    panels = [cells_panel(every[position], cell, size, UNIT_DIGITS) for every in triples]
-    if framed:
-        wide, tall = panels[0].width, panels[0].height
-        border = outline(-2.2, -2.2, wide + 4.4, tall + 4.4, colour=DARK, line=4.4)  # outside of cells full of digits
-        panels[0] = Panel((*panels[0].items, border), wide, tall)
-    return panels[0], panels[1], panels[2]
+def power_of(values: Array) -> int:
+    """The power of ten of the largest number if decimals of a fixed number do not show it, else 0."""
+    finite = np.abs(values[np.isfinite(values)])
+    return math.floor(math.log10(finite.max())) if short_decimals(values) is None and finite.any() else 0
+
+
+def written_cells(
+    values: Array,
+    tint: Tint,
+    power: int = 0,
+    decimals: int = 2,
+    *,
+    padding: Array | None = None,
+    stretched: Array | None = None,
+) -> list[Cells]:
+    """The cells of each plane of ``values``; with a ``power`` they are written divided by ten to it."""
+    if not power:
+        usual = short_decimals(values)
+        return [Cells(plane, tint, padding=padding, stretched=stretched, decimals=usual) for plane in values]
+    texts = [[[fixed_text(float(value) / 10.0**power, decimals) for value in row] for row in plane] for plane in values]
+    written = np.array(texts, object)
+    return [
+        Cells(plane, tint, text, padding=padding, stretched=stretched)
+        for plane, text in zip(values, written, strict=True)
+    ]
+
+
+def matrices(unit: Unit, side: float) -> tuple[list[tuple[Panel, Panel, Panel]], tuple[int, ...]]:
+    """Window, kernel and products of each channel, and the powers of ten of their numbers.
+
+    All have one scale of colours, the windows of all channels one number of decimals, as have kernels and products.
+    Powers other than 0 are used only if the numbers do not fit without.
+    """
+    cell, tint = side / max(unit.window.shape[1:]), unit_tint(unit)
+    around = {"padding": unit.padding, "stretched": unit.stretched}
+    kinds: list[tuple[Array, dict[str, Array]]] = [(unit.window, around), (unit.kernel, {}), (unit.products, around)]
+    plain, found = (0, 0, 0), tuple(power_of(values) for values, _ in kinds)
+    for powers, decimals in [(plain, 2), *([(found, 2), (found, 1)] if any(found) else [])]:
+        columns = [
+            written_cells(values, tint, power, decimals, **masks)
+            for (values, masks), power in zip(kinds, powers, strict=True)
+        ]
+        size = next(filter(None, (min(digit_size(each, cell, rule) for each in columns) for rule in RULES)), 0.0)
+        if size:
+            break
+    else:
+        powers = plain
+    rows = []
+    for triple in zip(*columns, strict=True):
+        first, second, third = (cells_panel(cells, cell, size, UNIT_DIGITS) for cells in triple)
+        border = outline(
+            -2.2, -2.2, first.width + 4.4, first.height + 4.4, colour=DARK, line=4.4
+        )  # outside of the cells
+        rows.append((Panel((*first.items, border), first.width, first.height), second, third))
+    return rows, powers
 
 
 def tint_key(unit: Unit, height: float, width: float, *, pale: bool = True) -> Panel:
@@ -349,9 +389,12 @@ def single_page(unit: Unit, *, brief: bool = False) -> Panel:
     for position, view in ((0, views[0]), (1, field), (2, made)):
         items += () if view is None or brief else view.at(position * across, 0)
     top = 30.0 if brief else max(view.height for view in (*views, made, *([field] if field else []))) + 64
-    row = matrices(unit, 0, side)
-    for position, (name, panel) in enumerate(zip(("window", "kernel", "products"), row, strict=True)):
-        items.append(Text(position * across + panel.width / 2, top - 16, name, SMALL, INK, bold=True, align="center"))
+    (row,), powers = matrices(unit, side)
+    for position, (name, panel, power) in enumerate(zip(("window", "kernel", "products"), row, powers, strict=True)):
+        middle = position * across + panel.width / 2
+        items.append(Text(middle, top - 16, name, SMALL, INK, bold=True, align="center"))
+        end = middle + text_width(name, SMALL, bold=True) / 2 + 12
+        items += [Text(end, top - 16, exponent_text(power), SMALL, DIM)] if power else []
         items += moved(panel, position * across, top)
     middle = top + row[0].height / 2
     for position, sign in enumerate("×="):
@@ -398,7 +441,7 @@ def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
     fixed = before + beside + 2 * SIGNS + SUM_SIGN + sums_wide + GAP
     count = len(unit.numbers)
     side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3, (tallest - 124) / count - 58)
-    rows = [matrices(unit, position, side) for position in range(len(unit.numbers))]
+    rows, powers = matrices(unit, side)
     tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
     pitch = tall + 58
     x0 = before
@@ -409,10 +452,10 @@ def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
         for x, name in zip(lefts, ("window", "kernel", "products"), strict=True)
     ]
     size = " × ".join(map(str, unit.window.shape))
-    for x, name in zip(lefts, ("window", "kernel"), strict=False):
-        at = x + text_width(name, SMALL, bold=True) + 12
-        if at + text_width(size, SMALL) < x + wide + 18:
-            items.append(Text(at, 22, size, SMALL, DIM))
+    for x, name, power, text in zip(lefts, ("window", "kernel", "products"), powers, (size, size, ""), strict=True):
+        at, beside_name = x + text_width(name, SMALL, bold=True) + 12, exponent_text(power) or text
+        if beside_name and (power or at + text_width(beside_name, SMALL) < x + wide + 18):
+            items.append(Text(at, 22, beside_name, SMALL, DIM))
     top = 76.0
     for position, row in enumerate(rows):
         y = top + position * pitch

@@ -14,7 +14,7 @@ from kernelviz.arithmetic.operations import Convolution
 from kernelviz.arithmetic.uses import Uses, uses_of
 from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.looks import find_look
-from kernelviz.drawing.page import INK, Item, Panel, Text, fitted, moved, text_block, text_width, wrap
+from kernelviz.drawing.page import INK, Item, Panel, Text, balanced, fitted, moved, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
     DIM,
     FORMULA,
@@ -49,6 +49,7 @@ MOST, MOST_PADDED = 64, 128
 WIDTH = WIDEST - 2 * MARGIN
 BETWEEN, BESIDE = 54.0, 196.0  # the two halves; the text beside a matrix
 LARGEST_CELL, LARGEST_BESIDE = 64.0, 8  # pixels; columns of an input with its text beside it
+ALONE_CELL, ALONE_BESIDE = 92.0, 420.0  # of a matrix with none beside it
 DIGITS = DigitRule(largest=28.0, tall=0.6, usual=2.0, bold=False)
 TIMES = ("never", "once", "twice", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -246,19 +247,19 @@ def uses_page(readings: Readings, tallest: float = math.inf) -> Panel:
     shapes = [cells.shape for cells in every]
     low = any(columns > max(12, 2 * rows) for rows, columns in shapes)  # one below the other
     room = WIDTH if low or len(halves) == 1 else (WIDTH - BETWEEN) / 2
-    widest, beside = max(columns for _, columns in shapes), max(readings.operation.input_size) <= LARGEST_BESIDE
+    widest, alone = max(columns for _, columns in shapes), len(halves) == 1
+    beside = (ALONE_BESIDE if alone else BESIDE) if max(readings.operation.input_size) <= LARGEST_BESIDE else 0.0
     down = TALLEST
     if tallest < math.inf:
         down = min(down, (tallest - 40) / len(halves) - BELOW if low else tallest - BELOW)
-    cell = min(
-        LARGEST_CELL, ((room - BESIDE - 30) if beside else room) / widest, down / max(rows for rows, _ in shapes)
-    )
+    across = (room - beside - 30 if beside else room) / widest
+    cell = min(ALONE_CELL if alone else LARGEST_CELL, across, down / max(rows for rows, _ in shapes))
     size = digit_size(every, cell, DIGITS)
     if not size:
         cell = min(cell, (room - 90) / widest)  # the bar is beside the last one
     lift = max(each.uses.inside[0].start for each in halves) * cell  # the inputs begin at one height
     panels = [
-        _half(each, cells, (cell, size, 0.0 if low else lift), room, beside=beside)
+        _half(each, cells, (cell, size, 0.0 if low else lift), room, beside)
         for each, cells in zip(halves, every, strict=True)
     ]
     if not size:
@@ -301,8 +302,8 @@ def _cells(readings: Readings, tint: Tint) -> Cells:
     return Cells(values, tint, texts, padding=padding, unread=(values == 0) & ~padding)
 
 
-def _half(readings: Readings, cells: Cells, look: tuple[float, float, float], room: float, *, beside: bool) -> Panel:
-    """One matrix with its head, its ratio beside it or below it, and its sum, within ``room``.
+def _half(readings: Readings, cells: Cells, look: tuple[float, float, float], room: float, beside: float) -> Panel:
+    """One matrix with its head, its ratio beside it, in this width, or below it if that is 0, and its sum, within ``room``.
 
     ``look`` are the sizes of a cell and of digits, and how far the input has to be below the head.
     """
@@ -324,9 +325,9 @@ def _half(readings: Readings, cells: Cells, look: tuple[float, float, float], ro
     bottom, width = top + panel.height, panel.width
     total, bottom = text_block(wrap(sum_text(readings), SMALL, room), 0, bottom + 13, SMALL, colour=DIM)
     if beside:
-        words, end = text_block(wrap(meaning, SMALL, BESIDE), width + 30, top + 52, SMALL, colour=DIM)
+        words, end = text_block(balanced(meaning, SMALL, beside), width + 30, top + 52, SMALL, colour=DIM)
         items += [Text(width + 30, top + 34, ratio, FORMULA, INK, bold=True), *words, *total]
-        return Panel(tuple(items), max(width + 30 + BESIDE, *_widths(total)), max(bottom, end))
+        return Panel(tuple(items), max(width + 30 + beside, *_widths(total)), max(bottom, end))
     indent = text_width(ratio, HEAD, bold=True) + 16
     words, end = text_block(wrap(meaning, SMALL, room - indent), indent, bottom + 6, SMALL, colour=DIM)
     items += [*total, Text(0, bottom + 6 + SMALL, ratio, HEAD, INK, bold=True), *words]

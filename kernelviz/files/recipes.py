@@ -1,8 +1,8 @@
 """Read and write the recipe inside a file: how the picture was made, as JSON.
 
 It is in PNG as iTXt ``kernelviz``, in SVG as ``Description``, in PDF as ``Keywords``, in GIF as comment, in WebP as XMP,
-in npz as key ``recipe``, and in CSV as the last row. The headers of PNG, GIF, WebP and npz are parsed here, because image
-libraries warn about large pictures, and NumPy's reader evaluates the header of an array.
+in npz as key ``recipe``, in CSV as the last row, and in HTML in the index of a report. The headers of PNG, GIF, WebP and
+npz are parsed here, because image libraries warn about large pictures, and NumPy's reader evaluates the header of an array.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ PNG_KEY = "kernelviz"
 CSV_START = ("kernelviz", "explain")
 CSV_HEAD = b'\xef\xbb\xbf"kernelviz","explain",'  # how a CSV file of ours starts
 _CSV_RECIPE = b'"recipe","'
+HTML_HEAD = b"<!doctype html>\n"  # how a report starts
+_HTML_INDEX = b'<script type="application/json" id="kernelviz">'
 
 _LONGEST = 1 << 22  # bytes of a recipe; a typical one has some hundreds
 _LARGEST_PDF = 1 << 28  # bytes: its parser keeps much of the file in memory
@@ -56,7 +58,7 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def read_recipe(path: Path | str) -> dict[str, Any]:
-    """Read the recipe of a file written by kernelviz: PNG, SVG, PDF, GIF, WebP, npz, CSV or a JSON index.
+    """Read the recipe of a file written by kernelviz: PNG, SVG, PDF, GIF, WebP, npz, CSV, HTML or a JSON index.
 
     Raises:
         RecipeError: the file does not exist, is not a regular file, is damaged, or contains no recipe.
@@ -78,7 +80,7 @@ def read_recipe(path: Path | str) -> dict[str, Any]:
 def is_whole(path: Path | str) -> bool:
     """Whether a file that kernelviz writes is undamaged to its end.
 
-    PNG and npz are checked by their checksums, GIF, WebP, SVG, PDF, CSV and JSON by how they end.
+    PNG and npz are checked by their checksums, GIF, WebP, SVG, PDF, CSV, HTML and JSON by how they end.
     """
     try:
         with open_regular(path) as file:
@@ -94,7 +96,7 @@ def is_whole(path: Path | str) -> bool:
                     return archive.testzip() is None
             if head.startswith(b"RIFF"):
                 return int.from_bytes(head[4:8], "little") + 8 == size
-            ends = {b"GIF8": b";", b"%PDF": b"%%EOF", b"{": b"}", CSV_HEAD[:12]: b'}"'}
+            ends = {b"GIF8": b";", b"%PDF": b"%%EOF", b"{": b"}", CSV_HEAD[:12]: b'}"', HTML_HEAD[:12]: b"</html>"}
             return tail.endswith(next((end for start, end in ends.items() if head.startswith(start)), b"</svg>"))
     except Exception:  # noqa: BLE001  (a parser may raise any exception for a damaged file)
         return False
@@ -289,6 +291,25 @@ def _from_csv(file: IO[bytes]) -> str | None:
     return rows[0][1] if rows and len(rows[0]) == 2 else None
 
 
+def _from_html(file: IO[bytes]) -> str | None:
+    """The recipe in the index of a report."""
+    found = b""
+    while _HTML_INDEX not in found:
+        chunk = file.read(_XML_CHUNK)
+        if not chunk:
+            return None
+        found = found[-len(_HTML_INDEX) :] + chunk
+    text = found.partition(_HTML_INDEX)[2]
+    while b"<" not in text and len(text) < LARGEST_INDEX:  # the index has none
+        chunk = file.read(_LONGEST)
+        if not chunk:
+            _refuse()
+        text += chunk
+    content = json.loads(text.partition(b"<")[0], parse_constant=_refuse)
+    recipe = content.get("recipe") if isinstance(content, dict) else None
+    return recipe_text(recipe) if isinstance(recipe, dict) else None
+
+
 def _from_webp(file: IO[bytes]) -> str | None:
     """The XMP chunk of a RIFF file: each chunk is a name, a size, and that many bytes, padded to an even number."""
     if _exactly(file, 12)[8:] != b"WEBP":
@@ -310,4 +331,5 @@ _READERS: dict[bytes, Callable[[IO[bytes]], str | None]] = {
     b"PK\x03\x04": _from_npz,
     b"{": _from_json,
     CSV_HEAD: _from_csv,
+    HTML_HEAD: _from_html,
 }

@@ -18,7 +18,7 @@ import numpy as np
 
 from kernelviz.errors import DiskFullError, FileInTheWayError, RecipeError, UsageError, WriteError
 from kernelviz.files.encoding import encode_picture, formats_of, frame_pngs, frame_recipe, is_animation, npz_bytes
-from kernelviz.files.recipes import CSV_HEAD, is_whole, read_recipe, recipe_text
+from kernelviz.files.recipes import CSV_HEAD, HTML_HEAD, is_whole, read_recipe, recipe_text
 from kernelviz.reading import open_regular, read_regular
 from kernelviz.version import __version__
 from kernelviz.views.components import COLOURS, Basis
@@ -36,7 +36,17 @@ SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border"
 """The keys of a recipe that identify a picture."""
 
 _HEAD = 64  # bytes of a file that show its format
-_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"%PDF-1.", b"<?xml", b"PK\x03\x04", b"GIF89a", b"RIFF", b'{"layer"', CSV_HEAD)
+_BEGINNINGS = (
+    b"\x89PNG\r\n\x1a\n",
+    b"%PDF-1.",
+    b"<?xml",
+    b"PK\x03\x04",
+    b"GIF89a",
+    b"RIFF",
+    b'{"layer"',
+    CSV_HEAD,
+    HTML_HEAD,
+)
 _TEMPORARY = re.compile(r"\.kernelviz-[0-9a-f]{16}")
 _ABANDONED = 3600  # seconds
 _CHUNK = 1 << 26  # bytes: some systems cannot write 2 GB at once

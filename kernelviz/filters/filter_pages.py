@@ -667,7 +667,18 @@ def _notes(responses: Sequence[Response]) -> list[str]:
 
 
 def prose(text: str, size: float, width: float) -> list[str]:
-    """Lines broken between words, but not before or within a number; a word that is too long is broken anywhere."""
+    """Lines broken between words, but not before or within a number; a word that is too long is broken anywhere.
+
+    If the last line would be a single word, lines are broken earlier where that takes no further line.
+    """
+    lines = found = _broken_lines(text, size, width)
+    while len(lines) == len(found) > 1 and " " not in lines[-1]:
+        width -= 0.5 * size
+        lines = _broken_lines(text, size, width) if width > 0 else []
+    return lines if len(lines) == len(found) else found
+
+
+def _broken_lines(text: str, size: float, width: float) -> list[str]:
     lines = [""]
     for word in re.split(r" (?!\d)", text):
         longer = f"{lines[-1]} {word}" if lines[-1] else word

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ from kernelviz.traces import Box, PooledUnit, Unit
 from kernelviz.wording import inflected, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
@@ -53,7 +54,8 @@ class RecordedCall:
     """One operation as it ran: the name and arguments of the aten operator, its input and its output.
 
     ``added`` is the padding that an operation before it added, in torch's order (the last dimension first), ``filling`` its
-    content: "" for a constant, else ``mirrored``, ``repeated`` or ``wrapped`` rows and columns.
+    content: "" for a constant, else ``mirrored``, ``repeated`` or ``wrapped`` rows and columns. ``versions`` are those of
+    input and output when it ran, if they are no copies.
     """
 
     name: str
@@ -62,6 +64,12 @@ class RecordedCall:
     output: Tensor
     added: tuple[int, ...] = ()
     filling: str = ""
+    versions: tuple[int, int] | None = None
+
+    @property
+    def intact(self) -> bool:
+        """Whether input and output are copies, or nothing has overwritten them since."""
+        return self.versions is None or self.versions == _versions(self.source, self.output)
 
     @property
     def convolves(self) -> bool:
@@ -100,14 +108,15 @@ class RecordedCall:
 
 
 class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records the convolutions and pools in one run of one module, and stops the forward pass after it.
+    """Records the convolutions and pools in one run of one module.
 
-    ``run`` is its number, from 0; ``runs`` counts those that ended.
+    ``run`` is its number, from 0; ``runs`` counts those that ended. Without ``copies`` the tensors themselves are kept, for
+    a caller that reads them before anything overwrites them.
     """
 
-    def __init__(self, run: int = 0) -> None:
+    def __init__(self, run: int = 0, *, copies: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.run, self.runs = run, 0
+        self.run, self.runs, self.copies = run, 0, copies
         self.calls: list[RecordedCall] = []
         self.ran = False
         self.given: Any = None
@@ -115,8 +124,8 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._wrapped: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     @contextlib.contextmanager
-    def within(self, module: nn.Module) -> Iterator[None]:
-        """Record the run of this module."""
+    def within(self, module: nn.Module, ended: Callable[[], None] | None = None) -> Iterator[None]:
+        """Record the run of this module; then call ``ended``, or stop the forward pass if there is none."""
         entered = contextlib.ExitStack()  # closed in any case: a layer that fails is never left
 
         def enter(*_: object) -> None:
@@ -125,12 +134,14 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         def leave(_module: nn.Module, _inputs: Any, output: Any) -> None:
             self.runs += 1
-            if self.runs <= self.run:
+            if self.runs != self.run + 1:
                 return
             entered.close()
             self.given = output
             self.ran = True
-            raise StopPassError
+            if ended is None:
+                raise StopPassError
+            ended()
 
         with contextlib.ExitStack() as hooks:
             hooks.enter_context(entered)
@@ -171,7 +182,9 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif name in _RECORDED:
             first = output[0] if isinstance(output, tuple) else output
             around = self._added_to(name, args[0])
-            self.calls.append(RecordedCall(name, _kept(args[0]), tuple(map(_kept, args[1:])), _kept(first), *around))
+            kept = _copy if self.copies else _detached
+            call = RecordedCall(name, kept(args[0]), tuple(map(kept, args[1:])), kept(first), *around)
+            self.calls.append(call if self.copies else replace(call, versions=_versions(call.source, call.output)))
         return output
 
 
@@ -213,9 +226,18 @@ class WindowRecorder(CallRecorder):  # type: ignore[no-untyped-call]
                 yield
 
 
-def _kept(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     """A copy, since later operations may overwrite the tensor."""
     return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _versions(source: Tensor, output: Tensor) -> tuple[int, int]:
+    """How often the tensors were written."""
+    return source._version, output._version  # noqa: SLF001
 
 
 def trace_unit(
@@ -264,16 +286,12 @@ def trace_units(
     found = find_layer(network, layer, given.size)
     title, module = found.title, found.module
     call = _recorded_call(network, found, given, layer)
-    make_record, make_unit = (_record, _unit) if call.convolves else (_pool_record, _pooled)
-    record = make_record(title, module, call)
-    if len(record.kernel_size) > 2:
-        raise UsageError(
-            f"The layer {shown(title)} convolves over three axes.", hint="Units of maps have a row and a column."
-        )
+    reads = LayerReads(title, module, call)
     for at in positions:
-        _check_unit(call, record, at)
+        _check_unit(call, reads.record, at)
+    make_unit = _unit if call.convolves else _pooled
     seen = _ReceptiveFields(network, given, found)
-    return tuple(replace(make_unit(network, record, given, call, at), **seen.of(*at[1:])) for at in positions)
+    return tuple(replace(make_unit(network, reads, given, at), **seen.of(*at[1:])) for at in positions)
 
 
 def check_runs(layer: NamedLayer, runs: int, pattern: str) -> None:
@@ -295,6 +313,18 @@ def _recorded_call(network: Model | nn.Module, layer: NamedLayer, given: Input, 
     if not recorder.ran:
         why = "The network contains it, but the forward pass does not reach it."
         raise KernelvizError(f"The layer {shown(name)} did not run.", why)
+    call = recorded_call(network, module, recorder, name)
+    if missing_weights(network) and bool(call.output.isnan().any()):
+        raise without_weights(network, name)
+    return call
+
+
+def recorded_call(network: Model | nn.Module, module: nn.Module, recorder: CallRecorder, name: str) -> RecordedCall:
+    """The one convolution, or pool, that a recorder met in a run of a module, which must compute its output.
+
+    Raises:
+        UsageError: there is none, several, or the module does more.
+    """
     calls, given_out = recorder.convolutions, tensors_in(recorder.given)
     pools = [call for call in recorder.calls if not call.convolves and (call.name not in WHOLE or is_global(call))]
     if not calls and len(pools) == 1 and given_out and pools[0].source.ndim < 5:
@@ -307,12 +337,18 @@ def _recorded_call(network: Model | nn.Module, layer: NamedLayer, given: Input, 
         runs = f"runs {len(calls)} convolutions" if calls else f"is a {type(module).__name__} and {none}"
         what = f"The layer {shown(name)} {runs}, so no single window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
-    if not given_out or not _same(given_out[0], calls[0].output):
+    if not given_out or not calls[0].intact or not _is_output(given_out[0], calls[0]):
         what = f"The layer {shown(name)} does more than convolve, so no single window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
-    if missing_weights(network) and bool(calls[0].output.isnan().any()):
-        raise without_weights(network, name)
     return calls[0]
+
+
+def _is_output(given: Tensor, call: RecordedCall) -> bool:
+    """Whether a module's output is that of a call."""
+    itself = (
+        call.versions is not None and given.data_ptr() == call.output.data_ptr() and given.shape == call.output.shape
+    )
+    return (itself and given.stride() == call.output.stride()) or _same(given, call.output)
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
@@ -372,39 +408,133 @@ def _check_unit(call: RecordedCall, record: ConvLayer, at: tuple[int, int, int])
         )
 
 
-def _unit(
-    network: Model | nn.Module, record: ConvLayer, given: Input, call: RecordedCall, at: tuple[int, int, int]
-) -> Unit:
+class LayerReads:
+    """What the values of a convolution or a pool are computed from, prepared once for many of them.
+
+    ``size`` is that of what is read, ``own`` are its rows and columns that are the layer's own input; the others were added
+    before. ``output`` (C, H, W) are the maps. A single axis counts as one row.
+    The maps are copied from the call unless they are given.
+
+    Raises:
+        UsageError: the convolution has three axes.
+    """
+
+    def __init__(self, name: str, module: nn.Module, call: RecordedCall, output: Array | None = None) -> None:
+        self.call = call
+        self.record = (_record if call.convolves else _pool_record)(name, module, call)
+        if len(self.record.kernel_size) > 2:
+            raise UsageError(
+                f"The layer {shown(name)} convolves over three axes.", hint="Units of maps have a row and a column."
+            )
+        self.size = pair_of(call.source.shape[2:] or (1,), 1)
+        self.output = _planar(as_array(call.output[0])) if output is None else output
+        self.own = _own_part(self.size, call.added)
+
+    @cached_property
+    def source(self) -> Array:
+        """(C, H, W): the tensor that is read, with padding that was added before."""
+        return _planar(as_array(self.call.source[0]))
+
+    @cached_property
+    def weight(self) -> Array:
+        """The weight of a convolution with rows and columns, as stored."""
+        weight = as_array(self.call.weight)
+        return weight if weight.ndim == 4 else weight[:, :, None, :]
+
+    @cached_property
+    def bias(self) -> Array | None:
+        """(C,): the bias of a convolution."""
+        return None if self.call.bias is None else as_array(self.call.bias)
+
+    @cached_property
+    def sides(self) -> list[tuple[int, int, int, int]]:
+        """(kernel, stride, padding, dilation) of rows and of columns."""
+        facts = [self.call.sides(2), self.call.sides(3), self.call.sides(4)]
+        if len(facts[0]) == 1:
+            facts = [(least, fact[0]) for least, fact in zip((1, 0, 1), facts, strict=True)]
+        return [(self.weight.shape[axis + 2], facts[0][axis], facts[1][axis], facts[2][axis]) for axis in (0, 1)]
+
+    @property
+    def around(self) -> tuple[int, int, int, int]:
+        """(top, bottom, left, right): the convolution's own padding and that added to its input before."""
+        return _with_added((0, *self.call.sides(3))[-2:], self.size, self.own)
+
+    def is_image(self, given: Input) -> bool:
+        """Whether the layer reads the network's own input."""
+        return _is_image(self.call, given, self.own)
+
+    def numbers(self, channels: Array) -> Array:
+        """(n, inputs): the input channels that n output channels read."""
+        groups = self.call.groups
+        inputs = self.call.source.shape[1] // groups
+        return np.asarray(channels // (self.call.output.shape[1] // groups) * inputs)[:, None] + np.arange(inputs)
+
+    def kernels(self, channels: Array, numbers: Array) -> Array:
+        """(n, t, kh, kw): what n output channels multiply the input channels ``numbers`` (n, t) with, as stored.
+
+        The kernels are aligned with the windows: those of a transposed convolution are rotated by 180°.
+        """
+        if not self.call.transposed:
+            return np.asarray(self.weight[channels[:, None], numbers % self.weight.shape[1]])
+        return np.asarray(self.weight[numbers, (channels % self.weight.shape[1])[:, None], ::-1, ::-1])
+
+    def cells(self, axis: int, positions: Array) -> AxisCells:
+        """What is under the taps (n, k) of a convolution's kernel at these rows (axis 0) or columns (axis 1)."""
+        return axis_cells(
+            self._taps(axis, positions), self.size[axis], stride=self._apart(axis),
+            own=(self.own[axis].start, self.own[axis].stop),
+        )  # fmt: skip
+
+    def span(self, axis: int, position: int) -> tuple[int, int]:
+        """The first and the last row (column) of the layer's own input under a kernel, which may be outside of it."""
+        taps, apart, start = self._taps(axis, np.array([position]))[0], self._apart(axis), self.own[axis].start
+        return -(-int(taps[0]) // apart) - start, int(taps[-1]) // apart - start
+
+    def _apart(self, axis: int) -> int:
+        """A transposed convolution is a convolution over the input with stride - 1 zeros between its rows."""
+        return self.sides[axis][1] if self.call.transposed else 1
+
+    def _taps(self, axis: int, positions: Array) -> Array:
+        kernel, stride, padding, dilation = self.sides[axis]
+        first = (
+            positions - (dilation * (kernel - 1) - padding) if self.call.transposed else positions * stride - padding
+        )
+        return np.asarray(first[:, None] + np.arange(kernel) * dilation)
+
+
+def _unit(network: Model | nn.Module, reads: LayerReads, given: Input, at: tuple[int, int, int]) -> Unit:
     channel, row, column = at
-    source, output = (_planar(as_array(tensor[0])) for tensor in (call.source, call.output))
-    numbers, kernel = _kernel_of(call, channel)
-    own = _own_part(source.shape[1:], call.added)
-    down, across = (
-        _taps(position, size, part, sides, transposed=call.transposed)
-        for position, size, part, sides in zip((row, column), source.shape[1:], own, _sides(call, kernel), strict=True)
-    )
-    window, padding, stretched = read_cells(source[numbers], down.cells, across.cells)
+    call, own = reads.call, reads.own
+    numbers = reads.numbers(np.array([channel]))
+    inputs = reads.source[numbers[0]]
+    down, across = (reads.cells(axis, np.array([place])) for axis, place in enumerate((row, column)))
+    window, padding, stretched = read_cells(inputs, _only(down), _only(across))
     return Unit(
-        layer=record,
+        layer=reads.record,
         at=at,
-        value=float(output[at]),
-        numbers=tuple(map(int, numbers)),
-        inputs=source[numbers][:, own[0], own[1]],
-        around=_around(call, source.shape[1:], own),
-        reads_image=_is_image(call, given, own),
+        value=float(reads.output[at]),
+        numbers=tuple(map(int, numbers[0])),
+        inputs=inputs[:, own[0], own[1]],
+        around=reads.around,
+        reads_image=reads.is_image(given),
         window=window,
-        kernel=kernel,
+        kernel=reads.kernels(np.array([channel]), numbers)[0].astype(np.float64),
         padding=padding,
         stretched=stretched,
-        rows=down.span,
-        columns=across.span,
+        rows=reads.span(0, row),
+        columns=reads.span(1, column),
         bias=None if call.bias is None else float(call.bias[channel]),
-        map=output[channel],
+        map=reads.output[channel],
         source=source_of(network),
         image=given.image,
         seen=given.seen,
         input_size=given.size,
     )
+
+
+def _only(cells: AxisCells) -> AxisCells:
+    """The cells of a single unit."""
+    return AxisCells(cells.index[0], cells.present[0], cells.padding[0], cells.between[0])
 
 
 def _pool_record(name: str, module: nn.Module, call: RecordedCall) -> ConvLayer:
@@ -417,12 +547,9 @@ def _pool_record(name: str, module: nn.Module, call: RecordedCall) -> ConvLayer:
     )  # fmt: skip
 
 
-def _pooled(
-    network: Model | nn.Module, record: ConvLayer, given: Input, call: RecordedCall, at: tuple[int, int, int]
-) -> PooledUnit:  # fmt: skip
+def _pooled(network: Model | nn.Module, reads: LayerReads, given: Input, at: tuple[int, int, int]) -> PooledUnit:
+    call, record, source, output, own = reads.call, reads.record, reads.source, reads.output, reads.own
     (channel, row, column), (pooling, _) = at, pooling_of(call)
-    source, output = (_planar(as_array(tensor[0])) for tensor in (call.source, call.output))
-    own = _own_part(source.shape[1:], call.added)
     spans = pooling.window(row, column)
     down, across = (
         axis_cells(np.array(span), size, own=(part.start, part.stop))
@@ -464,37 +591,9 @@ def _is_image(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
     return _same(own_input, given.batch.detach().cpu().to(own_input.dtype))
 
 
-def _around(call: RecordedCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right): the convolution's own padding and that added to its input before."""
-    return _with_added((0, *call.sides(3))[-2:], sizes, own)
-
-
 def _planar(array: Array) -> Array:
     """(C, H, W) of a map with two axes, one or none."""
     return array if array.ndim == 3 else array.reshape(len(array), 1, -1)
-
-
-def _kernel_of(call: RecordedCall, channel: int) -> tuple[Array, Array]:
-    """The input channels that an output channel reads, and its kernel (n, kh, kw) in float64, aligned with the window."""
-    weight = as_array(call.weight).astype(np.float64)
-    if weight.ndim == 3:
-        weight = weight[:, :, None, :]
-    if not call.transposed:
-        inputs = weight.shape[1]
-        group = channel // (weight.shape[0] // call.groups)
-        return np.arange(group * inputs, (group + 1) * inputs), weight[channel]
-    inputs, outputs = weight.shape[0] // call.groups, weight.shape[1]
-    group = channel // outputs
-    numbers = np.arange(group * inputs, (group + 1) * inputs)
-    return numbers, weight[numbers, channel % outputs, ::-1, ::-1]
-
-
-def _sides(call: RecordedCall, kernel: Array) -> list[tuple[int, int, int, int]]:
-    """(kernel, stride, padding, dilation) of rows and of columns."""
-    facts = [call.sides(2), call.sides(3), call.sides(4)]
-    if len(facts[0]) == 1:
-        facts = [(least, fact[0]) for least, fact in zip((1, 0, 1), facts, strict=True)]
-    return [(kernel.shape[axis + 1], facts[0][axis], facts[1][axis], facts[2][axis]) for axis in (0, 1)]
 
 
 def _own_part(sizes: Sequence[int], added: Sequence[int]) -> tuple[slice, slice]:
@@ -504,29 +603,6 @@ def _own_part(sizes: Sequence[int], added: Sequence[int]) -> tuple[slice, slice]
         slice(max(0, amounts[2]), sizes[0] - max(0, amounts[3])),
         slice(max(0, amounts[0]), sizes[1] - max(0, amounts[1])),
     )
-
-
-@dataclass(frozen=True)
-class _Taps:
-    """The cells under the taps of a kernel along one axis.
-
-    ``span`` holds the first and the last row of the layer's own input under the kernel, which may be outside of it.
-    """
-
-    cells: AxisCells
-    span: tuple[int, int]
-
-
-def _taps(position: int, size: int, own: slice, sides: tuple[int, int, int, int], *, transposed: bool) -> _Taps:
-    kernel, stride, padding, dilation = sides
-    if transposed:  # the same convolution over the input with stride - 1 zeros between its rows
-        first, apart = position - (dilation * (kernel - 1) - padding), stride
-    else:
-        first, apart = position * stride - padding, 1
-    positions = first + np.arange(kernel) * dilation
-    ends = -(-int(positions[0]) // apart), int(positions[-1]) // apart
-    cells = axis_cells(positions, size, stride=apart, own=(own.start, own.stop))
-    return _Taps(cells, (ends[0] - own.start, ends[1] - own.start))
 
 
 def pair_of(sides: Sequence[int], one: int) -> tuple[int, int]:

@@ -123,15 +123,15 @@ def distinct_channels(values: Array, count: int) -> tuple[int, ...]:
     usable = np.flatnonzero(np.isfinite(spread) & (spread > 0))
     ranked = sorted(usable.tolist(), key=lambda number: (-spread[number], number))
     chosen: list[int] = []
-    shapes: list[Array] = []
+    shapes = np.empty((min(count, len(ranked)), flat.shape[1]))
     for number in ranked:
         if len(chosen) == count:
             break
         centred = flat[number] - flat[number].mean()
         shape = centred / np.linalg.norm(centred)
-        if all(abs(float(shape @ other)) < _ALIKE for other in shapes):
+        if (np.abs(shapes[: len(chosen)] @ shape) < _ALIKE).all():
+            shapes[len(chosen)] = shape
             chosen.append(number)
-            shapes.append(shape)
     return tuple(chosen)
 
 

@@ -349,3 +349,17 @@ def test_a_single_value_that_is_not_finite_is_chequered():
     assert colours[..., 0].tolist() == [[64, 212], [212, 64]]
     empty = tints(Cells(values, Tint(2.0), empty=~np.isfinite(values)), digits=False)
     assert pixels_in(PAGE, empty)[0, 1].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("stride", "kernel", "at", "words"),
+    [
+        (2, 2, (0, 0), "1 of 36 stamps: the one on the framed cell"),
+        (1, 2, (1, 1), "4 of 36 stamps: those that meet on the framed cell"),
+        (2, 1, (1, 1), "0 of 36 stamps: none is on the framed cell"),
+    ],
+)
+def test_stamps_are_counted_in_their_number(stride, kernel, at, words):
+    """One stamp is not called "those that meet"."""
+    page = explaining_page(worked(TransposedConvolution(6, kernel, stride=stride)), at=at, view="stamps")
+    assert any(words in item.text for item in page.items if isinstance(item, Text))

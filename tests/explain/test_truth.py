@@ -451,7 +451,7 @@ def test_numbers_read_back_give_the_sums_of_all(seed):
     check_truth(seed)
 
 
-@pytest.mark.parametrize("seed", [*range(3, 500, 60), 217])
+@pytest.mark.parametrize("seed", [5, *range(3, 500, 60), 217])
 def test_pages_of_random_settings_are_legible(seed):
     """No text of a sample meets another, leaves the page, or is below nine pixels at a width of 640."""
     worked, at, channel, _ = random_case(seed)
@@ -462,11 +462,11 @@ def test_pages_of_random_settings_are_legible(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(500))
 def test_all_pages_of_random_settings_are_legible(seed):
-    """The same of all, in every view."""
+    """The same of all, in every view; sheets of steps are laid out as their outputs, which may be narrow."""
     worked, at, channel, _ = random_case(seed)
     views = ["step", "steps", *(["stamps"] if isinstance(worked.operation, TransposedConvolution) else [])]
     for view in views:
-        check_page(draw_page(explaining_page(worked, at=at, channel=channel, view=view)))
+        check_page(draw_page(explaining_page(worked, at=at, channel=channel, view=view)), filled=view != "steps")
 
 
 def test_equal_numbers_have_equal_pixels_when_drawn():

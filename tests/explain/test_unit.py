@@ -81,6 +81,19 @@ def test_the_waterfall_adds_up(name):
     assert sum(found[:-1]) == pytest.approx(found[-1], abs=(len(found) + 1) * step)
 
 
+@pytest.mark.parametrize(("channels", "kernel"), [(1, (3, 3)), (3, (3, 3)), (9, (1, 1))])
+def test_tiny_numbers_are_written_with_a_power_of_ten(channels, kernel):
+    """No cell is left without its number because this has many zeros: the heading has the power of ten."""
+    unit = make_unit(channels, kernel, size=(14, 14), scale=3e-8)
+    page = unit_page(unit)
+    order = unit.strongest(SHOWN)
+    for values in (unit.window, unit.kernel):
+        shown = values[list(order)]
+        power = int(np.floor(np.log10(np.abs(shown).max())))
+        assert texts(page)[f"× 10{str(power).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"] >= 1
+        check_numbers(page, shown / 10.0**power)
+
+
 def test_a_product_is_a_value_times_a_weight():
     """For a pointwise convolution each row has the value, the weight and their product."""
     unit = make_unit(9, (1, 1), size=(14, 14))

@@ -32,11 +32,14 @@ def check_texts(figure):
     return words, boxes, inked
 
 
-def check_page(figure):
-    """No text overlaps another, leaves the page, meets a line or the border of a cell, or is too small at 640 pixels."""
+def check_page(figure, *, filled=True):
+    """No text overlaps another, leaves the page, meets a line or the border of a cell, or is too small at 640 pixels.
+
+    ``filled`` is that of ``check_composition``.
+    """
     words, boxes, inked = check_texts(figure)
     assert 1200 <= figure.bbox.width <= 1485
-    check_composition(figure, words, boxes)
+    check_composition(figure, words, boxes, filled=filled)
     lines = _lines(figure)
     assert not [words[i] for i, box in enumerate(inked) if lines.size and _meets(lines, box).any()]
     for raster in figure.findobj(RasterArtist):
@@ -53,11 +56,14 @@ def check_composition(figure, words, boxes, *, filled=True):
     """No text is as near to another picture as to its own, no caption ends in a lone word, no third of a page is empty.
 
     ``figure`` is drawn already; ``boxes`` (n, 4) are the extents of its texts, the ``words``. Pages that are not ``filled``
-    may be empty, since their sizes were chosen or there is nothing to draw.
+    may be empty, since their sizes were chosen, their shape is that of what they show, or there is nothing to draw.
     """
     boxes = np.reshape(boxes, (-1, 4))
     places = np.array([each.get_window_extent().extents for each in figure.findobj(RasterArtist)]).reshape(-1, 4)
-    between, lone = [words[at] for at in _between(boxes, places)], _lone_words(words, boxes)
+    between = [
+        words[at] for at in _between(boxes, places) if any(map(str.isalnum, words[at]))
+    ]  # a sign belongs to both
+    lone = _lone_words(words, boxes)
     assert not between, f"between two pictures: {between}"
     assert not lone, f"a line of the caption of its own: {lone}"
     if not filled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from patch_maps import many_maps, patches_of
 from traced_units import UNITS, broken_unit, make_unit, pooled_unit
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
@@ -12,6 +13,7 @@ from kernelviz.drawing.growth import growth_page
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.overlay import make_overlay, overlay_page
 from kernelviz.drawing.overview import overview_page
+from kernelviz.drawing.patches_page import patches_page
 from kernelviz.drawing.sheet_page import mosaic_page
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.statistics_page import statistics_page
@@ -154,6 +156,7 @@ KINDS = {
     "overlay": lambda: overlay_page(make_overlay(make_maps(), 3)),
     "overview": overview,
     "contact": contact,
+    "patches": lambda: patches_page(patches_of(many_maps(9)), range(4), as_bank(make_weight((5, 1, 3, 3)))).panel,
     "statistics": statistics,
     "growth": growth,
     "step": lambda: explaining(Convolution(5, 3, stride=2, padding=1, bias=True), view="step"),

@@ -377,6 +377,12 @@ def network_rows(
     )
 
 
+def row_of(observed: ObservedPass, name: str) -> TracedLayer:
+    """The row of a module that has none in a trace, since all that it computes is in modules inside it."""
+    module = dict(observed.network.named_modules())[name]
+    return _row(name or type(module).__name__, module, observed.visits.get(name), 0, None, fields=True)
+
+
 def _own_params(modules: Mapping[str, nn.Module]) -> dict[str, int]:
     """The number of each module's own parameters; shared ones count once, where they come first."""
     met: set[int] = set()

@@ -387,6 +387,12 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     return func(*tree_map_only(torch.Tensor, _to_meta, args), **tree_map_only(torch.Tensor, _to_meta, dict(kwargs)))
 
 
+def run_operation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The output of an operation; on ``meta`` by a short cut if there is one."""
+    short_cut = _SHORT_CUTS.get(func._overloadpacket.__name__)  # noqa: SLF001
+    return short_cut(*args) if short_cut and not kwargs and args[0].is_meta else _run(func, args, kwargs)
+
+
 def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to("meta")
 
@@ -596,8 +602,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._lose(f"{func} is not an operation that fields are followed through", (args, kwargs), output)
             return output
         name = func._overloadpacket.__name__  # noqa: SLF001
-        short = _SHORT_CUTS.get(name)
-        output = short(*args) if short and not kwargs and args[0].is_meta else _run(func, args, kwargs)
+        output = run_operation(func, args, kwargs)
         outputs = tensors_in([output])
         try:
             self._record(Call(name, args, kwargs, output, self._known, func._schema.name), func, outputs)  # noqa: SLF001

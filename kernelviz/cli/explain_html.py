@@ -1,0 +1,114 @@
+"""``kernelviz explain conv --html``: a page to play with the convolution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kernelviz.cli import session
+from kernelviz.cli.explain_view import check
+from kernelviz.cli.options import PICTURES
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kernelviz.arithmetic.operations import Operation
+    from kernelviz.cli.explain_conv_views import ConvViews
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices
+    from kernelviz.cli.session import Report
+
+Html = Annotated[
+    bool,
+    typer.Option(
+        "--html",
+        help="Write a page in which to type numbers, move the window, change stride, padding and dilation, and guess.",
+        rich_help_panel=PICTURES,
+    ),
+]
+
+
+def explain_html(
+    inputs: ExplainInputs,
+    choices: StepChoices,
+    build: Callable[[], Operation],
+    views: ConvViews,
+    *,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+) -> int:
+    """Work out the convolution that ``build`` returns, and write the page to play with it."""
+
+    def work(report: Report) -> None:
+        from kernelviz.explain.plots import explaining_recipe, numbers_hash
+        from kernelviz.explain.texts import explanation_entry, made_up_text
+        from kernelviz.explain.walkthrough import check_cost, work_out
+        from kernelviz.files.names import file_stems
+        from kernelviz.files.writing import save_bytes
+        from kernelviz.report.playground import playground_page
+
+        _check(choices, views)
+        operation = build()
+        check_cost(operation, as_json=as_json)
+        worked = work_out(operation, *inputs.numbers(operation))
+        made_up = inputs.made_up(operation)
+        at = choices.cell or (0, 0)
+        stride, padding, dilation = (
+            _single(name, getattr(operation, name)) for name in ("stride", "padding", "dilation")
+        )
+        if worked.kernel is None or worked.kernel.shape[:2] != (1, 1) or worked.bias is not None:
+            raise UsageError(
+                "A page shows one channel and no bias.", hint="Omit --html, or channels, groups and --bias."
+            )
+        recipe = explaining_recipe(worked, view="playground", at=at, channel=0)
+        page = playground_page(
+            worked.input[0], worked.kernel[0, 0], stride=stride, padding=padding, dilation=dilation, at=at,
+            recipe=recipe,
+        )  # fmt: skip
+        sizes = ("x".join(map(str, sides)) for sides in (operation.input_size, operation.kernel))
+        stem = file_stems([("conv", *sizes, numbers_hash(worked)[:8], "playground", f"{at[0]}-{at[1]}")])[0]
+        if choices.directory is None:
+            raise TypeError(choices)
+        path = save_bytes(page.encode(), choices.directory / f"{stem}.html", recipe=recipe, force=choices.force)
+        facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
+        report.add_output(session.output_row(path, shape=worked.output.shape, **facts))
+        if as_json:
+            report.more |= explanation_entry(operation, worked, []) | {"known_filters": inputs.known}
+        elif made_up:
+            from dataclasses import replace
+
+            report.inform(f"numbers: {made_up_text(replace(worked, made_up=made_up, seed=inputs.seed))}")
+
+    return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
+
+
+def _check(choices: StepChoices, views: ConvViews) -> None:
+    """Reject options of pictures, and a missing directory.
+
+    Raises:
+        UsageError: there are such options.
+    """
+    given = {
+        "--steps": choices.steps, "--animate": choices.animate, "--frames": choices.frames, "--arrays": choices.arrays,
+        "--csv": choices.csv is not None, "--format": choices.file_format is not None, "--look": choices.look != "page",
+        "--no-caption": choices.no_caption, "--maps": views.maps, "--uses": views.uses, "--matrix": views.matrix,
+        "--relu": views.relu, "--pool": views.pool is not None,
+    }  # fmt: skip
+    if wrong := [name for name, value in given.items() if value]:
+        raise UsageError(f"--html and {wrong[0]} exclude each other.", hint="Omit one of them.")
+    if choices.directory is None:
+        raise UsageError("--html needs an output directory.", hint="Add -o kernelviz-out")
+    check(choices)
+
+
+def _single(name: str, sides: tuple[int, ...]) -> int:
+    """The one number of a setting whose sides are equal.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if len(set(sides)) > 1:
+        raise UsageError(f"A page has one {name} for rows and columns, but got {' × '.join(map(str, sides))}.")
+    return sides[0]

@@ -1,0 +1,244 @@
+"""``kernelviz report``: a network to explore, in one HTML file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kernelviz.cli import options, session, terminal
+from kernelviz.cli.features import Recursive, SkipExisting
+from kernelviz.cli.model_choices import ModelChoices
+from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
+from kernelviz.errors import KernelvizError, UsageError
+
+if TYPE_CHECKING:
+    from kernelviz.cli.session import Report
+    from kernelviz.cli.terminal import Progress
+    from kernelviz.files.images import EncodedImage
+    from kernelviz.network.inputs import Input
+    from kernelviz.network.model import Model
+    from kernelviz.records import Recipe
+    from kernelviz.report.contents import Report as Page
+
+
+MAX_SIZE = 8.0
+
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE",
+        help="Files, folders with -r, globs, - for standard input, or sample:grace_hopper; several share one page.",
+    ),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        "-l",
+        metavar="PATTERN",
+        help="A layer, as in `kernelviz features`. Repeatable. Default: all convolutions.",
+        autocompletion=options.complete_layer,
+        show_default=False,
+    ),
+]
+MaxSize = Annotated[
+    float,
+    typer.Option(
+        "--max-size",
+        metavar="MB",
+        help="The largest size of the file, in 10⁶ bytes, at least 1. Maps that do not fit are left out, those of the "
+        "smallest spread; the page states how many.",
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+
+
+def report(
+    model: options.ModelName,
+    images: Images,
+    *,
+    layer: Layers = None,
+    recursive: Recursive = False,
+    weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
+    seed: options.Seed = 0,
+    timeout: options.Timeout = 10.0,
+    input_size: options.InputSize = None,
+    crop: options.Crop = None,
+    value_range: options.Range = None,
+    bands: options.Bands = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolation = None,
+    device: options.Device = options.DeviceName.AUTO,
+    threads: options.Threads = None,
+    max_size: MaxSize = MAX_SIZE,
+    skip_existing: SkipExisting = False,
+    output: options.Output = Path("kernelviz-out"),
+    force: options.Force = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> int:
+    """Write one HTML file in which to explore a model: its layers, their kernels and maps, and what each value is made of.
+
+    The file needs no server and no network. It contains the images.
+
+    For example: kernelviz report tf_efficientnet_lite0 photo.jpg
+    """
+
+    def work(report: Report) -> None:
+        from kernelviz.files.finding import find_images
+
+        report.more["images"] = []
+        if not 1 <= max_size < math.inf:
+            raise UsageError(f"--max-size must be at least 1, but got {max_size:g}.")
+        if skip_existing and force:
+            raise UsageError("--force overwrites what --skip-existing keeps.", hint="Omit one of them.")
+        session.check_directory(output)
+        reading = ImageChoices(value_range, bands, mean, std, interpolation)
+        sides = options.parse_sides(input_size)
+        asked = {
+            "layers": layer or None, "max_size": max_size if max_size != MAX_SIZE else None,
+            "size": list(sides) if sides else None, "crop": crop, **reading.as_recipe(),
+        }  # fmt: skip
+        found = find_images(images, recursive=recursive, output=output)
+        report.warn(*found.notes)
+        for folder, error in found.unreadable.items():
+            session.report_failure(report, folder, error)
+        with terminal.progress(shown=not quiet) as progress:
+            chosen = ModelChoices(
+                model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
+                arguments=model_arg, runs=True, input_size=input_size,
+            )  # fmt: skip
+            network = reading.prepare(session.load(chosen, report, progress), report)
+            run = _Run(
+                network, list(found.images), reading, OutputChoices(output, ".html", arrays=False, force=force), report,
+                {key: value for key, value in asked.items() if value is not None},
+            )  # fmt: skip
+            run.write(layer, sides, crop=crop, max_size=max_size, skip_existing=skip_existing, progress=progress)
+
+    return run_command("report", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run of the command: the network, the paths of the images, and where the page goes.
+
+    ``asked`` are the options that differ from their defaults; ``files`` are the images before they are decoded.
+    """
+
+    network: Model
+    paths: list[str]
+    reading: ImageChoices
+    output: OutputChoices
+    report: Report
+    asked: Recipe
+
+    @cached_property
+    def files(self) -> dict[str, EncodedImage | KernelvizError]:
+        """The bytes of each image, or why they cannot be read."""
+        return {path: _loaded(path) for path in self.paths}
+
+    def write(
+        self,
+        layers: list[str] | None,
+        sides: tuple[int, int] | None,
+        *,
+        crop: bool | None,
+        max_size: float,
+        skip_existing: bool,
+        progress: Progress,
+    ) -> None:
+        """Make the page, and write it unless it exists and is to be kept.
+
+        Raises:
+            KernelvizError: no image can be read, or the page cannot be made or written.
+        """
+        from kernelviz.cli.feature_pictures import has_options
+        from kernelviz.exploring import explore, save_report
+        from kernelviz.network.inputs import as_input
+
+        files = [file for file in self.files.values() if not isinstance(file, KernelvizError)]
+        images = [file.as_recipe() for file in files]
+        path = self._path(images) if images else None
+        if skip_existing and path and len(files) == len(self.paths) and has_options(path, dict(self.asked)):
+            self.report.kept += 1
+            self.report.inform(f"{path}: skipped, it exists")
+            return
+
+        def read(path: str) -> Input:
+            file = self.files[path]
+            if isinstance(file, KernelvizError):
+                raise file
+            return as_input(self.network, file.decode(**self.reading.reading), input_size=sides, crop=crop)
+
+        paths = dict(enumerate(self.paths))
+
+        def failed(number: int, error: KernelvizError) -> None:
+            del paths[number]
+            session.report_failure(self.report, self.paths[number], error)
+
+        page = explore(
+            self.network, self.paths, read, layers, max_size=max_size, on_error=failed, progress=progress,
+            asked=self.asked, expected=len(files),
+        )  # fmt: skip
+        shown = [{"name": image.name, "sha256": image.sha256} for image in page.images]
+        if path is None or shown != images:
+            path = self._path(shown)
+        save_report(page, path, force=self.output.force)
+        self._report_page(page, list(paths.values()), path)
+
+    def _path(self, images: list[dict[str, Any]]) -> Path:
+        """The path of the page of these images."""
+        from kernelviz.cli.feature_pictures import stems_of
+        from kernelviz.files.names import file_stems
+
+        source = self.network.source
+        stem = () if len(self.paths) > 1 else tuple(stems_of(self.paths).values())
+        identity = {
+            "command": "report", "model": source.as_recipe(), "layer": None,
+            "image": images[0] if len(images) == 1 else images,
+        }  # fmt: skip
+        return session.picture_path(file_stems([(*stem, source.stem, "report")])[0], identity, self.output, self.report)
+
+    def _report_page(self, page: Page, paths: list[str], path: Path) -> None:
+        """Report what the page contains, of the images at ``paths``, and what it leaves out."""
+        report, count = self.report, len(page.images)
+        for given, image in zip(paths, page.images, strict=True):
+            top = [{"index": each.index, "label": each.label, "probability": each.probability} for each in image.top]
+            report.more["images"].append({"path": given, "top": top})
+            shares = ", ".join(f"{each.label or f'class {each.index}'} {each.probability:.1%}" for each in image.top)
+            report.inform(f"{image.name}: {shares}" if shares else image.name)
+            report.inform(*(f"  {note}" for note in image.notes))
+            report.warnings += [f"{image.name}: {note}" for note in image.notes]
+        report.more["layers"] = [
+            {"name": layer.name, "shown": len(layer.shown), "total": layer.outputs} for layer in page.layers
+        ]
+        notes = tuple(note for note in page.notes if note not in report.warnings)
+        report.warn(*notes)
+        report.inform(f"{len(page.layers)} layers; the file contains the image{'s' if count > 1 else ''}")
+        shown, total = sum(len(layer.shown) for layer in page.layers), sum(layer.outputs for layer in page.layers)
+        broken = sum(sum(maps.nonfinite.values()) for layer in page.layers for maps in layer.maps)
+        report.add_output(session.output_row(
+            path, image=paths[0] if count == 1 else None, view="report", shown=shown, total=total,
+            nonfinite=broken, notes=notes,
+        ))  # fmt: skip
+
+
+def _loaded(path: str) -> EncodedImage | KernelvizError:
+    """The bytes of an image, or why they cannot be read."""
+    from kernelviz.files.images import load_image
+
+    try:
+        return load_image(path)
+    except KernelvizError as error:
+        return error

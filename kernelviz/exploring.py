@@ -1,0 +1,440 @@
+"""Make a report: walk the forward pass of each image, keep of each layer what the page shows, and write the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelviz.errors import DiskFullError, KernelvizError, UnknownLayerError, UsageError
+from kernelviz.report.budget import MEGABYTE, LayerSizes, fitted, quotas
+from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer
+from kernelviz.report.levels import chosen_channels, report_kernels, report_maps, tile_of
+from kernelviz.report.page import report_page
+from kernelviz.streaming import FailedImage, name_of
+from kernelviz.wording import counted, inflected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from kernelviz.network.capture import CapturePlan
+    from kernelviz.network.inputs import Input
+    from kernelviz.network.model import Model
+    from kernelviz.network.taps import Tap
+    from kernelviz.network.terms import LayerRun
+    from kernelviz.records import Array, ClassScore, ConvLayer, FeatureMaps, Progress, Recipe, Source
+    from kernelviz.report.contents import Conv, ReportMaps
+    from kernelviz.traces import Maker, Trace, UnitTerms
+
+
+TERMS, POINTWISE_TERMS = 3, 8
+"""The input channels of a traced unit that are shown one by one, and those of a 1 × 1 convolution."""
+
+
+def make_report(
+    model: Model | Any,
+    images: object,
+    layers: str | Sequence[str] | None = None,
+    *,
+    max_size: float = 8.0,
+    input_size: int | Sequence[int] | None = None,
+    crop: bool | None = None,
+    on_error: Callable[[FailedImage], object] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """A page on which a reader explores what a network makes of images; ``save_report`` writes it, a notebook shows it.
+
+    Args:
+        model: A ``Model``, or any module that takes one batch of images.
+        images: One image or a list of several: paths or other arguments of ``read_image``, ``Image`` values, tensors
+            (C, H, W), or the inputs of a network that takes several, as ``capture_features`` takes them.
+        layers: As ``capture_features`` takes them; by default all convolutions.
+        max_size: The largest size of the page in megabytes (10⁶ bytes), at least 1. Maps that do not fit are left out,
+            which the page states: those of the smallest spread for the first image, and near-duplicates.
+        input_size: Side, or (H, W), of the input; by default the model's own.
+        crop: As in ``capture_features``.
+        on_error: Called with each image of several that cannot be read or run; the report lists it under ``failed``, and
+            the others continue.
+        progress: Called with a label, the number of images done, and the number of images.
+
+    Raises:
+        UnknownLayerError: there is no such layer.
+        UsageError: a named layer has no map, ``max_size`` is too small for four maps of each layer, or an image is none
+            that the network takes.
+        KernelvizError: no image can be read, the forward pass failed, or no layer has a map.
+    """
+    from kernelviz.files.images import read_image
+    from kernelviz.network.inputs import as_input
+    from kernelviz.records import Image
+
+    def read(item: object) -> Input:
+        ready = isinstance(item, Image | tuple | Mapping) or hasattr(item, "detach")
+        return as_input(model, item if ready else read_image(item), input_size=input_size, crop=crop)
+
+    def fail(number: int, error: KernelvizError) -> None:
+        if on_error:
+            on_error(FailedImage(number, name_of(items[number], number), error))
+
+    items: list[Any] = list(images) if isinstance(images, list) else [images]
+    return explore(
+        model, items, read, [layers] if isinstance(layers, str) else layers, max_size=max_size, on_error=fail,
+        progress=progress,
+    )  # fmt: skip
+
+
+def save_report(report: Report, path: Path | str, *, force: bool = False) -> Path:
+    """Write the page of a report as one HTML file, with the recipe inside; return the path.
+
+    Missing directories are created. The report of an earlier run is replaced, anything else only with ``force``.
+
+    Raises:
+        UsageError: the suffix is not ``.html``.
+        FileInTheWayError: the path is occupied by something else.
+        WriteError: writing failed; nothing was changed.
+    """
+    from kernelviz.files.writing import save_bytes
+
+    path = Path(path)
+    if path.suffix.lower() != ".html":
+        raise UsageError(f"The suffix of {path} must be .html.")
+    return save_bytes(report.html.encode("utf-8"), path, recipe=report.recipe, force=force)
+
+
+def explore(
+    network: Model | Any,
+    items: Iterable[object],
+    read: Callable[[Any], Input],
+    layers: Sequence[str] | None = None,
+    *,
+    max_size: float = 8.0,
+    on_error: Callable[[int, KernelvizError], object] | None = None,
+    progress: Progress | None = None,
+    asked: Recipe | None = None,
+    expected: int | None = None,
+) -> Report:
+    """As ``make_report``, of images that ``read`` makes inputs of.
+
+    ``asked`` are options for the recipe, ``expected`` is the number of images that can be read, as far as it is known.
+    """
+    if not 1 <= max_size < math.inf:
+        raise UsageError(f"The largest size of a report must be at least 1 MB, but got {max_size:g}.")
+    every = list(items)
+    if not every:
+        raise UsageError("There is no image.", hint="Give at least one.")
+    walk = _Walk(network, layers, round(max_size * MEGABYTE), expected or len(every))
+    failed: list[tuple[str, KernelvizError]] = []
+    for number, item in enumerate(every):
+        name = Path(name_of(item, number)).name
+        if progress:
+            progress(name, number, len(every))
+        try:
+            walk.run(read(item), name)
+        except KernelvizError as error:
+            if len(every) == 1 or isinstance(error, DiskFullError | UnknownLayerError) or walk.rejects(error):
+                raise
+            failed.append((name, error))
+            if on_error:
+                on_error(number, error)
+    if not walk.images:
+        first = failed[0][1]
+        raise KernelvizError(f"None of the {len(every)} images can be shown.", first.what, first.hint)
+    return fitted(walk.report([(name, error.what) for name, error in failed], asked or {}), round(max_size * MEGABYTE))
+
+
+@dataclass
+class _Gathered:
+    """What is kept of one layer so far."""
+
+    maps: list[ReportMaps] = field(default_factory=list)
+    units: list[UnitTerms | None] = field(default_factory=list)
+    shown: tuple[int, ...] = ()
+    outputs: int = 0
+    slices: int = 1
+    live: LiveSums | None = None
+    unknown: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is captured of images of one size, and what is known of the network without running it."""
+
+    capture: CapturePlan
+    trace: Trace
+    makers: Mapping[str, tuple[Maker, ...]]
+    convolutions: Mapping[str, ConvLayer]
+    quotas: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+class _Walk:
+    """The forward passes of all images, and what is kept of their layers."""
+
+    def __init__(self, network: Any, layers: Sequence[str] | None, most: int, count: int) -> None:
+        self.network, self.patterns, self.most, self.count = network, layers, most, count
+        self.plan: _Plan | None = None
+        self.layers: dict[str, _Gathered] = {}
+        self.images: list[ReportImage] = []
+
+    def rejects(self, error: KernelvizError) -> bool:
+        """Whether an error is about the choice of layers or the network, not about one image."""
+        return self.plan is None and self.reached and isinstance(error, UsageError)
+
+    reached = False
+
+    def run(self, given: Input, name: str) -> None:
+        """Run one image through the network, and keep what is shown of it.
+
+        Raises:
+            KernelvizError: there are no such layers, the forward pass failed, or the input has another size than the first.
+        """
+        from kernelviz.network.terms import run_layers
+
+        self.reached = True
+        plan = self.plan = self.plan or _plan(self.network, given, self.patterns, self.most, self.count)
+        if given.size != plan.capture.input_size:
+            size, first = (" × ".join(map(str, each)) for each in (given.size, plan.capture.input_size))
+            raise UsageError(f"The input is {size}, that of the first image {first}.")
+        exact, done = _is_exact(given), len(self.images)
+        try:
+            scores = run_layers(
+                plan.capture, given, lambda maps, run: self._keep(maps, run, plan.quotas[str(maps.layer)], exact=exact)
+            )
+        except KernelvizError:
+            for layer in self.layers.values():  # nothing of this image
+                del layer.maps[done:], layer.units[done:]
+            raise
+        self.images.append(_image(given, name, scores, exact=exact))
+
+    def _keep(self, maps: FeatureMaps, run: LayerRun | KernelvizError | None, quota: int, *, exact: bool) -> None:
+        """Keep what is shown of one layer of one image."""
+        name = str(maps.layer)
+        layer = self.layers.setdefault(name, _Gathered())
+        if not layer.maps:
+            layer.shown = chosen_channels(maps, quota)
+            layer.outputs = len(maps.values)
+            layer.slices = maps.values.shape[1] if maps.values.ndim == 4 else 1
+            layer.notes = tuple(note for note in maps.notes if not note.startswith("receptive field not known"))
+        layer.maps.append(report_maps(maps, layer.shown))
+        layer.units.append(None)
+        if isinstance(run, KernelvizError):
+            layer.unknown = run.what
+        elif run is not None:
+            layer.live = layer.live or _live(run, layer.shown)
+            if layer.live is None or not exact:
+                pointwise = max(run.record.kernel_size) == 1
+                layer.units[-1] = run.terms(run.extremes(layer.shown), POINTWISE_TERMS if pointwise else TERMS)
+
+    def report(self, failed: Sequence[tuple[str, str]], asked: Recipe) -> Report:
+        """The report of all images so far."""
+        from kernelviz.network.kernels import source_of
+
+        if self.plan is None:
+            raise ValueError("no image has run")
+        plan, source = self.plan, source_of(self.network)
+        layers = tuple(_layer(self.network, plan, tap, self.layers[tap.name]) for tap in plan.capture.taps.taps)
+        facts = source.preprocessing_entry() or {}
+        seen = any(image.offset is not None for image in self.images)
+        return Report(
+            label=source.short_label, input_size=plan.capture.input_size, images=tuple(self.images), layers=layers,
+            recipe=recipe_of(source, self.images, plan.capture.input_size, asked), source=source,
+            mean=tuple(facts.get("mean", ())) if seen else (), std=tuple(facts.get("std", ())) if seen else (),
+            notes=(*source.notes, *plan.notes), failed=tuple(failed), renderer=report_page,
+        )  # fmt: skip
+
+
+def _layer(network: Any, plan: _Plan, tap: Tap, gathered: _Gathered) -> ReportLayer:
+    """One layer of a report, with its kernels."""
+    from kernelviz.network.kernels import read_kernels
+    from kernelviz.network.tracing.trace import row_of
+    from kernelviz.network.units import ONLY_FIRST_RUN
+
+    convolution = plan.convolutions.get(tap.module)
+    title = tap.module or type(plan.capture.observed.network).__name__
+    rows = [layer for layer in plan.trace.layers if layer.name == title]
+    traced = rows[0] if rows else row_of(plan.capture.observed, tap.module)
+    if tap.run:
+        traced = replace(traced, field=None, lost=ONLY_FIRST_RUN)
+    kernels, notes = None, list(gathered.notes)
+    if convolution is not None and convolution.expert is not None:
+        notes.append("the network mixes its kernels anew for every image")
+    elif convolution is not None:
+        try:
+            kernels = report_kernels(read_kernels(network, title), gathered.shown)
+        except KernelvizError as error:
+            notes.append(f"its kernels cannot be shown: {error.what}")
+    return ReportLayer(
+        name=tap.name, traced=traced, outputs=gathered.outputs, size=gathered.maps[0].levels.shape[1:],
+        shown=gathered.shown, maps=tuple(gathered.maps), conv=_sort_of(convolution), kernels=kernels,
+        inputs=convolution.in_channels if convolution else None, slices=gathered.slices,
+        units=_units(gathered.units), live=gathered.live, unknown=gathered.unknown, notes=tuple(notes),
+        makers=_makers_of(plan, tap),
+    )  # fmt: skip
+
+
+def _makers_of(plan: _Plan, tap: Tap) -> tuple[Maker, ...]:
+    """The makers of a layer's inputs by the names of the report's layers."""
+    if tap.run or tap.part:
+        return ()
+    names = {each.module: each.name for each in plan.capture.taps.taps if not (each.run or each.part)}
+    found = (maker for maker in plan.makers.get(tap.module, ()) if maker.layer in names)
+    return tuple(replace(maker, layer=names[maker.layer]) for maker in found)
+
+
+def _plan(network: Any, given: Input, layers: Sequence[str] | None, most: int, images: int) -> _Plan:
+    """Find what is shown, and how much of it, for images of the size of ``given``.
+
+    Raises:
+        KernelvizError: there is no such layer, or none with a map.
+    """
+    from kernelviz.network.convolutions import list_layers
+    from kernelviz.network.makers import makers_of
+    from kernelviz.network.selection import without_expert
+    from kernelviz.network.tracing.trace import as_trace, with_sure_sizes
+
+    capture = _capture_plan(network, given, layers)
+    trace = as_trace(network, capture.observed, given.size)
+    trace = with_sure_sizes(trace, capture.observed, capture.module, given.further)
+    convolutions = {
+        without_expert(layer.name) if layer.expert is not None else layer.name: layer
+        for layer in list_layers(capture.module)
+    }
+    taps, exact = capture.taps.taps, _is_exact(given)
+    sizes = [_sizes(tap, convolutions.get(tap.module), given.size, exact=exact) for tap in taps]
+    counts = quotas(sizes, most, images=images, pixels=int(np.prod(given.size[1:])))
+    lacking = len(capture.taps.without)
+    return _Plan(
+        capture, trace, makers_of(capture, given), convolutions,
+        {tap.name: count for tap, count in zip(taps, counts, strict=True)},
+        (f"{counted(lacking, 'layer')} {inflected(lacking, 'has', 'have')} no map",) if lacking else (),
+    )  # fmt: skip
+
+
+def _capture_plan(network: Any, given: Input, layers: Sequence[str] | None) -> CapturePlan:
+    """The chosen layers, else the first run of each convolution, else what ``features`` draws."""
+    from kernelviz.network.capture import make_taps
+
+    facts: dict[str, Any] = {"batch": given.batch, "further": given.further}
+    if layers:
+        plan = make_taps(network, given.size, layers, **facts)
+        plan.check_complete()
+        return plan
+    try:
+        plan = make_taps(network, given.size, kind="conv", **facts)
+    except UsageError:  # no convolution has a map
+        plan = make_taps(network, given.size, **facts)
+    plan.check_complete()
+    taps = tuple(tap for tap in plan.taps.taps if tap.run == 0)
+    if not taps:
+        raise KernelvizError("No layer of this network has a map.", hint="`kernelviz layers MODEL` lists its layers.")
+    return replace(plan, taps=replace(plan.taps, taps=taps))
+
+
+def _sizes(tap: Tap, convolution: ConvLayer | None, input_size: Sequence[int], *, exact: bool) -> LayerSizes:
+    """What a shown channel of a layer consists of."""
+    channels, *sides = tap.layout.size
+    values = int(np.prod(sides))
+    if convolution is None:
+        return LayerSizes(channels, values)
+    inputs = convolution.in_channels // convolution.groups
+    shape = (convolution.out_channels, inputs, *convolution.kernel_size)
+    taps = int(np.prod(convolution.kernel_size))
+    terms = min(inputs, POINTWISE_TERMS if taps == 1 else TERMS)
+    reads_image = (
+        exact and convolution.groups == 1 and inputs == input_size[0] and min(sides) * 2 >= min(input_size[1:])
+    )
+    weights = inputs * taps if reads_image else 0
+    return LayerSizes(channels, values, tile_of(shape, convolution.groups), terms, taps, weights)
+
+
+def _live(run: LayerRun, shown: Sequence[int]) -> LiveSums | None:
+    """What the page needs to work out values itself; None if the layer does not read the image, or not plainly."""
+    record = run.record
+    plain = run.reads_image and run.in_float32 and run.zeros and not record.transposed and len(record.kernel_size) == 2
+    if not plain or record.groups > 1:
+        return None
+    weights, bias = run.weights(shown)
+    if not np.isfinite(weights).all():
+        return None
+    return LiveSums(weights, bias, run.stride, run.dilation, run.around)
+
+
+def _units(units: Sequence[UnitTerms | None]) -> tuple[UnitTerms, ...]:
+    """The units of each image, none of them if no image has any."""
+    some = next((each for each in units if each is not None), None)
+    if some is None:
+        return ()
+    none = some.only(np.zeros(len(some.at), bool))
+    return tuple(none if each is None else each for each in units)
+
+
+def _sort_of(convolution: ConvLayer | None) -> Conv | None:
+    if convolution is None:
+        return None
+    if convolution.transposed:
+        return "transposed"
+    if convolution.depthwise:
+        return "depthwise"
+    if convolution.groups > 1:
+        return "grouped"
+    return "pointwise" if set(convolution.kernel_size) == {1} else "dense"
+
+
+def _is_exact(given: Input) -> bool:
+    """Whether the network's input is made of 8-bit pixels alone."""
+    image = given.image
+    return image is not None and given.seen is not None and image.values is None and given.size[0] in (1, 3)
+
+
+def _image(given: Input, name: str, scores: Sequence[ClassScore], *, exact: bool) -> ReportImage:
+    image, seen = given.image, given.seen
+    if image is not None and seen is not None:
+        return ReportImage(
+            image.name, seen.pixels, image.sha256, seen.offset, seen.scale, exact, tuple(scores),
+            (*image.notes, *seen.notes),
+        )  # fmt: skip
+    from hashlib import sha256
+
+    from kernelviz.records import as_array
+
+    values = as_array(given.batch[0])
+    pixels, note = _pixels(values)
+    digest = sha256(np.ascontiguousarray(values, np.float32).tobytes()).hexdigest()
+    return ReportImage(name, pixels, digest, top=tuple(scores), notes=(note,))
+
+
+def _pixels(values: Array) -> tuple[Array, str]:
+    """A picture uint8 (H, W, 3) of a tensor (C, L), (C, H, W) or (C, D, H, W), and how it was made."""
+    note = "the input is a tensor, drawn from its smallest value to its largest"
+    if values.ndim == 2:
+        values = values[:, None]
+    if values.ndim == 4:
+        values, note = values.reshape(len(values), -1, values.shape[3]), f"{note}, its slices below each other"
+    shown = values if len(values) == 3 else values[:3] if len(values) > 3 else values[:1]
+    if len(values) not in (1, 3):
+        note += f", the first {inflected(len(shown), 'channel', f'{len(shown)} channels')} of {len(values)}"
+    finite = shown[np.isfinite(shown)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    share = (np.nan_to_num(shown, nan=low, posinf=high, neginf=low) - low) / (high - low or 1.0)
+    pixels = np.rint(np.moveaxis(share, 0, -1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))), note
+
+
+def recipe_of(
+    source: Source, images: Sequence[ReportImage], input_size: Sequence[int], asked: Recipe
+) -> dict[str, Any]:
+    """The recipe of a report; it contains no path."""
+    from kernelviz.drawing.sheets import image_facts, source_facts
+
+    facts = [{"name": image.name, "sha256": image.sha256} for image in images]
+    return {
+        **source_facts("report", source),
+        "layer": None,
+        **image_facts(facts[0] if len(facts) == 1 else facts, source),  # type: ignore[arg-type]
+        "input_size": list(input_size),
+        **({"asked": dict(asked)} if asked else {}),
+    }

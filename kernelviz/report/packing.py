@@ -1,0 +1,290 @@
+"""A report as one index and deflated blocks of bytes, one per layer and photograph, and back.
+
+The index is JSON::
+
+    {"kernelviz": version, "schema": 1, "command": "report", "label", "model": {…} | null, "random": bool, "recipe": {…},
+     "notes": [text], "failed": [{"name", "reason"}],
+     "input": {"size": [C, H, W], "mean": [C], "std": [C]},                       mean and std [] if not known
+     "images": [{"name", "sha256" | null, "size": [H, W], "seen": {"offset": [2], "scale": [2]} | null, "exact": bool,
+                 "notes": [text], "top": [{"index", "label" | null, "probability"}], "block": "p0"}],
+     "layers": [{"name", "kind", "conv": "dense" | "depthwise" | "pointwise" | "grouped" | "transposed" | null,
+                 "kernel", "stride", "padding", "dilation", "groups", "bias"      as in `kernelviz layers --json`, or null
+                 "in" | null, "out", "map": [H, W], "slices", "params", "macs", "runs", "notes": [text],
+                 "field": {"size": [h, w], "rows": AXIS, "columns": AXIS, "global": bool} | null, "lost": reason | "",
+                 "shown": [channel],
+                 "kernels": {"view": "rgb" | "sum" | "inputs", "tile": [h, w], "limits": [n], "zero": [channel],
+                             "faint": [channel], "nonfinite": {"channel": count}, "notes": [text]} | null,
+                 "maps": [{"signed", "limits": [n], "extent": [low, high], "dead": [channel],
+                           "nonfinite": {"channel": count}}],                      one per image
+                 "live": {"stride": [2], "dilation": [2], "kernel": [kh, kw], "around": [top, bottom, left, right],
+                          "bias": bool} | null,
+                 "units": bool, "unknown": reason | "",
+                 "makers": [[first input channel, count, layer of this list, its first channel, added: 0 | 1]],
+                 "block": "l0", "parts": [[name, bytes]]}]}
+
+``AXIS`` is {"first": [row], "last": [row]}, inclusive, a unit that reads nothing with first > last; or, if they are evenly
+spaced, {"start", "jump", "size"}: unit i reads rows start + i · jump to start + i · jump + size − 1, as far as the image
+goes. ``field.size`` may hold null: that size is not known.
+
+A block is base64(zlib(parts, one after the other)), and a layer's parts are::
+
+    kernels  uint8 (n, h, w) levels, or (n, h, w, 3) red, green, blue in the view rgb; 254 is no cell, 255 not finite
+    maps     uint8 (n, H, W) levels, one part per image; 0 … 200, 100 is zero where signed, 255 not finite
+    units    JSON, of all images, in the order of images and channels:
+             [{"at": [image, channel, row, column], "value", "bias" | null, "of", "rest", "taps": [k²] | null,
+               "terms": [{"n": input channel, "window": [k²], "kernel": [k²], "sum"}]}]
+             value = the sums of the terms + rest (what the other input channels add) + bias; "taps" marks padding (1) and
+             the zeros between the rows of a transposed convolution's input (2); null stands for no such tap.
+             A number that is not finite is null.
+    weights  float32, little-endian, (n, C, kh, kw), if ``live``
+    bias     float32, little-endian, (n,), if ``live.bias``
+
+The block of a photograph is uint8 (H, W, 3). n counts ``shown``. Where ``live`` is, every value for an image with ``exact``
+is bias + Σ weight · (pixel / 255 − mean) / std, with zeros in ``around``; such a layer has units only if not all images are
+``exact``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from zlib_ng import zlib_ng
+
+from kernelviz.records import is_untrained
+from kernelviz.version import SCHEMA, __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from kernelviz.records import Array
+    from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer, ReportMaps
+    from kernelviz.traces import AxisField, Field, UnitTerms
+
+
+_EFFORT = 6  # of deflate: 9 takes twice the time for one percent
+
+
+def index_of(report: Report) -> dict[str, Any]:
+    """The index of a report, as above."""
+    return packed(report)[0]
+
+
+def blocks_of(report: Report) -> dict[str, str]:
+    """The base64 text of each block by its name: the first layer, the photographs, and the other layers."""
+    return packed(report)[1]
+
+
+def packed(report: Report) -> tuple[dict[str, Any], dict[str, str]]:
+    """The index and the blocks, of which each part is made once."""
+    source = report.source
+    numbers = {layer.name: number for number, layer in enumerate(report.layers)}
+    entries, blocks = [], {}
+    for number, layer in enumerate(report.layers):
+        parts = _parts(layer)
+        entry = _layer_entry(layer, report.input_size, numbers)
+        entries.append(entry | {"block": f"l{number}", "parts": [(name, len(data)) for name, data in parts]})
+        blocks[f"l{number}"] = _packed([data for _, data in parts])
+    images = {f"p{at}": _packed([image.pixels.tobytes()]) for at, image in enumerate(report.images)}
+    index = {
+        "kernelviz": __version__,
+        "schema": SCHEMA,
+        "command": "report",
+        "label": report.label,
+        "model": source.as_recipe() if source else None,
+        "random": is_untrained(report.recipe),
+        "recipe": report.recipe,
+        "notes": report.notes,
+        "failed": [{"name": name, "reason": reason} for name, reason in report.failed],
+        "input": {"size": report.input_size, "mean": report.mean, "std": report.std},
+        "images": [_image_entry(image, f"p{at}") for at, image in enumerate(report.images)],
+        "layers": entries,
+    }
+    return index, {"l0": blocks["l0"], **images, **blocks}
+
+
+def json_text(value: object) -> str:
+    """Compact ASCII JSON with sorted keys, which may be inside an HTML element: ``<`` is escaped, nan and inf are null."""
+    return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def unpacked(entry: Mapping[str, Any], text: str, images: int = 1) -> dict[str, Any]:
+    """The parts of a layer's block by their names, given its entry in the index; the maps are one array per image."""
+    data = zlib_ng.decompress(base64.b64decode(text))
+    count, at = len(entry["shown"]), 0
+    found: dict[str, Any] = {"maps": []}
+    for name, size in entry["parts"]:
+        part, at = data[at : at + size], at + size
+        if name == "units":
+            found[name] = json.loads(part)
+        elif name == "maps":
+            found[name].append(np.frombuffer(part, np.uint8).reshape(count, *entry["map"]))
+        elif name == "kernels":
+            colours = (3,) if entry["kernels"]["view"] == "rgb" else ()
+            found[name] = np.frombuffer(part, np.uint8).reshape(count, *entry["kernels"]["tile"], *colours)
+        else:
+            numbers = np.frombuffer(part, "<f4")
+            found[name] = numbers.reshape(count, -1, *entry["live"]["kernel"]) if name == "weights" else numbers
+    if at != len(data) or len(found["maps"]) != images:
+        raise ValueError("the parts of a block do not fit its entry")
+    return found
+
+
+def unpacked_pixels(entry: Mapping[str, Any], text: str) -> Array:
+    """The pixels uint8 (H, W, 3) of a photograph's block, given its entry in the index."""
+    data = zlib_ng.decompress(base64.b64decode(text))
+    return np.frombuffer(data, np.uint8).reshape(*entry["size"], 3)
+
+
+def _packed(parts: Iterable[bytes]) -> str:
+    return base64.b64encode(zlib_ng.compress(b"".join(parts), _EFFORT)).decode("ascii")
+
+
+def _parts(layer: ReportLayer) -> list[tuple[str, bytes]]:
+    """The parts of a layer's block in their order."""
+    parts = [] if layer.kernels is None else [("kernels", layer.kernels.levels.tobytes())]
+    parts += [("maps", maps.levels.tobytes()) for maps in layer.maps]
+    if layer.units:
+        parts.append(("units", units_text(layer.units).encode("ascii")))
+    if layer.live is not None:
+        parts.append(("weights", layer.live.weights.astype("<f4").tobytes()))
+        if layer.live.bias is not None:
+            parts.append(("bias", layer.live.bias.astype("<f4").tobytes()))
+    return parts
+
+
+def _image_entry(image: ReportImage, block: str) -> dict[str, Any]:
+    seen = None if image.offset is None or image.scale is None else {"offset": image.offset, "scale": image.scale}
+    top = [
+        {"index": score.index, "label": score.label, "probability": _shortest(score.probability)[0]}
+        for score in image.top
+    ]
+    return {
+        "name": image.name, "sha256": image.sha256, "size": image.pixels.shape[:2], "seen": seen, "exact": image.exact,
+        "notes": image.notes, "top": top, "block": block,
+    }  # fmt: skip
+
+
+def _layer_entry(layer: ReportLayer, input_size: Sequence[int], numbers: Mapping[str, int]) -> dict[str, Any]:
+    traced, kernels = layer.traced, layer.kernels
+    return {
+        "name": layer.name, "kind": traced.kind, "conv": layer.conv, "kernel": traced.kernel, "stride": traced.stride,
+        "padding": traced.padding, "dilation": traced.dilation, "groups": traced.groups, "bias": traced.bias,
+        "in": layer.inputs, "out": layer.outputs, "map": layer.size, "slices": layer.slices, "params": traced.params,
+        "macs": traced.macs, "runs": traced.runs, "notes": layer.notes,
+        "field": _field_entry(traced.field, input_size[1:]), "lost": traced.lost, "shown": layer.shown,
+        "kernels": None if kernels is None else {
+            "view": kernels.view, "tile": kernels.levels.shape[1:3], "limits": _shortest(kernels.limits),
+            "zero": kernels.zero, "faint": kernels.faint, "nonfinite": _counts(kernels.nonfinite),
+            "notes": kernels.notes,
+        },
+        "maps": [_maps_entry(maps) for maps in layer.maps],
+        "live": None if layer.live is None else _live_entry(layer.live),
+        "units": bool(layer.units), "unknown": layer.unknown,
+        "makers": [
+            [maker.first, maker.count, numbers[maker.layer], maker.channel, int(maker.added)]
+            for maker in layer.makers if maker.layer in numbers
+        ],
+    }  # fmt: skip
+
+
+def _maps_entry(maps: ReportMaps) -> dict[str, Any]:
+    return {
+        "signed": maps.signed, "limits": _shortest(maps.limits), "extent": _shortest(maps.extent),
+        "dead": maps.dead, "nonfinite": _counts(maps.nonfinite),
+    }  # fmt: skip
+
+
+def _live_entry(live: LiveSums) -> dict[str, Any]:
+    return {
+        "stride": live.stride, "dilation": live.dilation, "kernel": live.weights.shape[2:], "around": live.around,
+        "bias": live.bias is not None,
+    }  # fmt: skip
+
+
+def _counts(counts: Mapping[int, int]) -> dict[str, int]:
+    return {str(channel): count for channel, count in counts.items()}
+
+
+def _field_entry(field: Field | None, sides: Sequence[int]) -> dict[str, Any] | None:
+    """The receptive fields along rows and columns; an input of one axis counts as one row."""
+    if field is None or len(field.axes) > 2:
+        return None
+    axes = [_axis_entry(axis, side) for axis, side in zip(field.axes, sides, strict=False)]
+    sizes = [axis.size for axis in field.axes]
+    if len(axes) == 1:
+        axes, sizes = [{"start": 0, "jump": 1, "size": 1}, *axes], [1, *sizes]
+    return {"size": sizes, "rows": axes[0], "columns": axes[1], "global": field.mixes_image}
+
+
+def _axis_entry(axis: AxisField, side: int) -> dict[str, Any]:
+    if axis.offset is not None and axis.jump is not None and axis.size is not None:
+        first = axis.offset + axis.jump * np.arange(len(axis.first))
+        spaced = np.maximum(first, 0), np.minimum(first + axis.size - 1, side - 1)
+        if np.array_equal(spaced[0], axis.first) and np.array_equal(spaced[1], axis.last):
+            return {"start": axis.offset, "jump": axis.jump, "size": axis.size}
+    return {"first": axis.first.tolist(), "last": axis.last.tolist()}
+
+
+def units_text(units: Sequence[UnitTerms]) -> str:
+    """The units of a layer for all images as JSON: values and sums with all digits of float32, factors with five."""
+    return f"[{','.join(text for image, each in enumerate(units) for text in _unit_texts(each, image))}]"
+
+
+def _unit_texts(units: UnitTerms, image: int) -> list[str]:
+    count, terms = units.numbers.shape
+    factors = [_five_digits(each.reshape(count, terms, -1)) for each in (units.windows, units.kernels)]
+    sums = [_all_digits(each) for each in (units.sums.reshape(-1), units.rest, units.values)]
+    biases = ["null"] * count if units.bias is None else _all_digits(units.bias)
+    taps = units.taps.reshape(count, -1)
+    places, numbers = units.at.tolist(), units.numbers.tolist()
+    marked = list(map(bool, taps.sum(axis=1)))
+    texts = []
+    for at, (place, channels) in enumerate(zip(places, numbers, strict=True)):
+        written = ",".join(
+            f'{{"n":{number},"window":[{factors[0][at * terms + term]}],"kernel":[{factors[1][at * terms + term]}],'
+            f'"sum":{sums[0][at * terms + term]}}}'
+            for term, number in enumerate(channels)
+        )
+        tap = f"[{','.join(map(str, taps[at].tolist()))}]" if marked[at] else "null"
+        texts.append(
+            f'{{"at":[{image},{place[0]},{place[1]},{place[2]}],"value":{sums[2][at]},"bias":{biases[at]},'
+            f'"of":{units.of},"rest":{sums[1][at]},"taps":{tap},"terms":[{written}]}}'
+        )
+    return texts
+
+
+def _five_digits(values: Array) -> list[str]:
+    """The numbers (n, t, k) of each of n · t windows, with five significant digits and commas."""
+    rows = values.reshape(-1, values.shape[-1])
+    row_format = ",".join(["%.5g"] * rows.shape[1])
+    texts = [row_format % tuple(row) for row in rows.tolist()]
+    return texts if np.isfinite(rows).all() else [_nulled(text) for text in texts]
+
+
+def _nulled(text: str) -> str:
+    return ",".join("null" if "n" in number else number for number in text.split(","))
+
+
+def _all_digits(values: Array) -> list[str]:
+    return ["null" if value is None else repr(value) for value in _shortest(values)]
+
+
+def _shortest(values: Any) -> list[float | None]:
+    """Numbers as floats whose shortest text is that of their float32; None for what is not finite or is beyond it."""
+    with np.errstate(over="ignore"):
+        narrow = np.asarray(values, np.float64).astype(np.float32)
+    return [float(text) if math.isfinite(float(text)) else None for text in map(str, narrow.reshape(-1))]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,142 @@
+"""``kernelviz report``: one file, what it leaves out is stated, and every fault ends in a line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kernelviz import read_recipe
+from kernelviz.cli.main import main
+
+MODEL = ["report", "test_resnet", "--weights", "random", "--input-size", "64"]
+NAME = "grace_hopper-test_resnet.random-report.html"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A folder with three photographs."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(random.integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(name)
+    return tmp_path
+
+
+def test_one_file_with_its_recipe(here, capsys):
+    """The only file is the page, whose recipe names model, image and options."""
+    assert main([*MODEL, "sample:grace_hopper", "-l", "conv1", "-l", "layer2.*"]) == 0
+    assert [each.name for each in (here / "kernelviz-out").iterdir()] == [NAME]
+    recipe = read_recipe(here / "kernelviz-out" / NAME)
+    assert recipe["command"] == "report"
+    assert recipe["image"]["name"] == "sample:grace_hopper"
+    assert recipe["asked"] == {"layers": ["conv1", "layer2.*"], "size": [64, 64]}
+    out, err = capsys.readouterr()
+    assert out.strip().endswith(NAME)
+    assert "the file contains the image" in err
+    assert "cropped" in err
+
+
+def test_the_document_states_what_is_shown(capsys):
+    """With --json the document counts the maps of each layer, and lists what is left out among the warnings."""
+    assert main([*MODEL, "a.png", "b.png", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (row,) = document["outputs"]
+    assert row["path"].endswith("test_resnet.random-report.html")
+    assert (row["view"], row["image"]) == ("report", None)
+    assert row["shown"] <= row["total"] == sum(layer["total"] for layer in document["layers"])
+    assert row["shown"] == sum(layer["shown"] for layer in document["layers"])
+    assert [image["path"] for image in document["images"]] == ["a.png", "b.png"]
+    assert document["errors"] == []
+
+
+def test_what_does_not_fit_is_stated(capsys):
+    """A small bound leaves maps out: in the document, on stderr and in the page."""
+    command = ["report", "test_efficientnet", "a.png", "--weights", "random", "--max-size", "1"]
+    assert main([*command, "--json"]) == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    (note,) = [note for note in document["warnings"] if "are shown" in note]
+    assert note in err
+    text = Path(document["outputs"][0]["path"]).read_text("utf-8")
+    assert note in text
+    assert len(text.encode()) <= 10**6
+    assert document["outputs"][0]["notes"] == [note]
+
+
+def test_a_bound_that_is_too_small_states_one_that_would_do(capsys):
+    """Four maps a layer that do not fit end with exit code 2 and a size that fits."""
+    images = ["a.png", "b.png", "c.png"]
+    command = ["report", "test_resnet", *images, "--weights", "random", "--input-size", "320", "-l", "conv1.*"]
+    assert main([*command, "--max-size", "1"]) == 2
+    needed = capsys.readouterr().err.split("Give --max-size ")[1].split(",")[0]
+    assert main([*command, "--max-size", needed]) == 0
+    assert main([*MODEL, "a.png", "--max-size", "0.5"]) == 2
+    assert main([*MODEL, "a.png", "--max-size", "inf"]) == 2
+
+
+def test_an_image_that_cannot_be_read_is_named(capsys, here):
+    """One of several: exit code 3, named on stderr, in the document and in the page; of one, or all: exit code 1."""
+    (here / "bad.png").write_bytes((here / "b.png").read_bytes()[:3000])
+    assert main([*MODEL, "a.png", "bad.png", "nosuch.png", "--json"]) == 3
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert [error["input"] for error in document["errors"]] == ["bad.png", "nosuch.png"]
+    assert "bad.png: " in err
+    page = (here / document["outputs"][0]["path"]).read_text("utf-8")
+    assert "bad.png" in page
+    assert main([*MODEL, "bad.png", "nosuch.png"]) == 1
+    assert main([*MODEL, "nosuch.png"]) == 1
+    err = capsys.readouterr().err
+    assert "None of the 2 images" in err
+
+
+def test_layers_that_are_not_there(capsys):
+    """A name that is no layer is wrong usage, with the nearest ones; nothing is written."""
+    assert main([*MODEL, "a.png", "-l", "layer9"]) == 2
+    assert "layer1" in capsys.readouterr().err
+
+
+def test_existing_pages(here, capsys):
+    """A page is replaced by its next run, kept by --skip-existing, and never replaced by that of another model."""
+    command = [*MODEL, "a.png", "-l", "conv1"]
+    assert main(command) == 0
+    page = here / "kernelviz-out" / "a-test_resnet.random-report.html"
+    first = page.read_bytes()
+    assert main(command) == 0
+    assert page.read_bytes() == first
+    page.touch()
+    before = page.stat().st_mtime_ns
+    assert main([*command, "--skip-existing"]) == 0
+    assert page.stat().st_mtime_ns == before
+    assert "skipped" in capsys.readouterr().err
+    assert main([*MODEL, "a.png", "-l", "layer1.*", "--skip-existing"]) == 0
+    assert page.read_bytes() != first
+    shutil.copy(here / "b.png", here / "kernelviz-out" / "a-test_resnet.random-report.html")
+    assert main(command) == 1
+    assert main([*command, "--force"]) == 0
+    assert page.read_bytes() == first
+
+
+def test_two_images_of_one_name_are_two_pages(here, capsys):
+    """Another image of the same name gets a page of its own."""
+    (here / "other").mkdir()
+    shutil.copy(here / "b.png", here / "other" / "a.png")
+    assert main([*MODEL, "a.png", "-l", "conv1"]) == 0
+    assert main([*MODEL, "other/a.png", "-l", "conv1"]) == 0
+    assert len(list((here / "kernelviz-out").iterdir())) == 2
+    assert "another image" in capsys.readouterr().err
+
+
+def test_no_path_is_in_the_page(here, capsys):
+    """The page names the image, not where it was."""
+    assert main([*MODEL, str(here / "a.png"), "-l", "conv1", "-o", str(here / "out")]) == 0
+    page = next((here / "out").iterdir()).read_text("utf-8")
+    assert str(here) not in page
+    assert str(here.parent) not in page
+    assert "a.png" in page
+    capsys.readouterr()

@@ -1,0 +1,223 @@
+// @ts-check
+// The pure modules of the page.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import {
+  isTelling,
+  liveUnit,
+  mistakeBehind,
+  outputShape,
+  outputSize,
+  pairsAt,
+  productsOf,
+  valueAt,
+} from "../../../kernelviz/report/page/arithmetic.js";
+import { splitBlock } from "../../../kernelviz/report/page/data.js";
+import {
+  fieldBox,
+  frameSize,
+  gridOf,
+  tileAfterKey,
+  tileAt,
+  tileUnder,
+  unitUnder,
+} from "../../../kernelviz/report/page/geometry.js";
+import {
+  levelsOnScale,
+  NOT_FINITE,
+  resized,
+  spread,
+  strongest,
+  valueOfLevel,
+} from "../../../kernelviz/report/page/levels.js";
+import { cellText, powerText, sharedPower, shortText, valueText } from "../../../kernelviz/report/page/numbers.js";
+import { readAddress, writeAddress } from "../../../kernelviz/report/page/state.js";
+
+test("a level stands for a share of the limit", () => {
+  assert.equal(valueOfLevel(200, 3, true), 3);
+  assert.equal(valueOfLevel(100, 3, true), 0);
+  assert.equal(valueOfLevel(0, 3, true), -3);
+  assert.equal(valueOfLevel(100, 3, false), 1.5);
+  assert.ok(Number.isNaN(valueOfLevel(NOT_FINITE, 3, true)));
+});
+
+test("on the scale of the layer a tile with half its limit has half its colours", () => {
+  const signed = levelsOnScale(1, 2, true);
+  assert.deepEqual([signed[0], signed[100], signed[200], signed[255]], [50, 100, 150, 255]);
+  const positive = levelsOnScale(1, 2, false);
+  assert.deepEqual([positive[0], positive[200]], [0, 100]);
+});
+
+test("a map is enlarged by its nearest value and reduced by the mean of levels", () => {
+  const map = Uint8Array.of(0, 100, 200, NOT_FINITE);
+  assert.deepEqual([...resized(map, 2, 2, 4, 2)], [0, 100, 0, 100, 200, 255, 200, 255]);
+  assert.deepEqual([...resized(Uint8Array.of(0, 100, 200, 200), 2, 2, 1, 1)], [125]);
+  assert.deepEqual([...resized(map, 2, 2, 1, 1)], [255]);
+  assert.equal(resized(map, 2, 2, 2, 2), map);
+});
+
+test("the widest map has the largest spread, and the strongest value is the farthest from zero", () => {
+  assert.equal(spread(Uint8Array.of(100, 100), 5, true), 0);
+  assert.equal(spread(Uint8Array.of(0, 200), 5, true), 5);
+  assert.equal(spread(Uint8Array.of(255), 5, true), -1);
+  assert.equal(strongest(Uint8Array.of(110, 20, 255), true), 1);
+  assert.equal(strongest(Uint8Array.of(110, 20, 255), false), 0);
+});
+
+test("numbers have a true minus, and a power of ten where they need one", () => {
+  assert.equal(valueText(6.8964), "6.896");
+  assert.equal(valueText(-18.6471), "−18.647");
+  assert.equal(valueText(1.5e-7), "1.50×10⁻⁷");
+  assert.equal(valueText(Number.NaN), "not finite");
+  assert.equal(shortText(0.7484, true), "+0.748");
+  assert.equal(shortText(0.9999), "1.00");
+  assert.equal(cellText(-3.449), "−3.45");
+  assert.equal(cellText(-0.001), "0.00");
+  assert.equal(cellText(-0.012, -2), "−1.20");
+  assert.equal(sharedPower(0.03), -2);
+  assert.equal(sharedPower(3), 0);
+  assert.equal(powerText(-12), "10⁻¹²");
+});
+
+test("an address names layer, channel, unit and image, with any layer name", () => {
+  for (const layer of ["conv_stem", "a/b#c", "100 %", "'\"<b>", "blocks.1#2"]) {
+    assert.deepEqual(readAddress(writeAddress(layer, 3, [4, 5], 1)), { layer, channel: 3, place: [4, 5], image: 1 });
+  }
+  assert.deepEqual(readAddress(""), { layer: null, channel: null, place: null, image: null });
+  assert.deepEqual(readAddress("#stem/x/1,2,3"), { layer: "stem", channel: null, place: null, image: null });
+  assert.equal(readAddress("#%").layer, "%");
+});
+
+test("a box is inside of the image", () => {
+  /** @type {import("../../../kernelviz/report/page/geometry.js").Field} */
+  const field = {
+    size: [5, 3],
+    rows: { start: -2, jump: 4, size: 5 },
+    columns: { first: [0, 9], last: [1, 12] },
+    global: false,
+  };
+  assert.deepEqual(fieldBox(field, 0, 1, 20, 11), { top: 0, bottom: 2, left: 9, right: 10 });
+  const beyond = fieldBox({ ...field, rows: { start: -9, jump: 4, size: 5 } }, 0, 0, 20, 11);
+  assert.ok(beyond.top > beyond.bottom); // it reads padding alone
+});
+
+test("each tile is found under its own middle, and keys stay among the tiles", () => {
+  for (const own of [true, false]) {
+    const grid = gridOf(21, 8, 400, 0.5, own, 64);
+    for (let tile = 0; tile < 21; tile++) {
+      const { x, y } = tileAt(grid, tile);
+      assert.equal(tileUnder(grid, 21, x + grid.width / 2, y + grid.height / 2), tile);
+      assert.ok(x + grid.width <= grid.total.width && y + grid.height <= grid.total.height);
+    }
+  }
+  assert.equal(tileAfterKey("ArrowDown", 3, 21, 8), 11);
+  assert.equal(tileAfterKey("ArrowDown", 15, 21, 8), 15);
+  assert.equal(tileAfterKey("End", 3, 21, 8), 20);
+  assert.equal(tileAfterKey("x", 3, 21, 8), null);
+});
+
+test("a click near a traced unit leads to it", () => {
+  const size = { width: 100, height: 100 };
+  assert.deepEqual(unitUnder(52, 48, size, 10, 10, [[5, 5]], 10), [5, 5]);
+  assert.deepEqual(unitUnder(52, 48, size, 10, 10, [], 10), [4, 5]);
+  assert.deepEqual(unitUnder(100, 100, size, 10, 10, [], 0), [9, 9]);
+});
+
+test("a strip of one row is high enough to be seen, and a column is no wider than the frame", () => {
+  assert.deepEqual(frameSize(1, 100, 336), { width: 336, height: 42 });
+  assert.ok(frameSize(400, 10, 336).height <= 504);
+});
+
+test("a unit is the sum of window × weight and bias, with zeros outside of the image", () => {
+  const image = { pixels: Uint8Array.from({ length: 27 }, (_, at) => at * 9), rows: 3, columns: 3 };
+  /** @type {import("../../../kernelviz/report/page/arithmetic.js").Live} */
+  const live = {
+    weights: Float32Array.from({ length: 12 }, (_, at) => at - 5),
+    bias: Float32Array.of(0.5),
+    inputs: 3,
+    kernel: [2, 2],
+    stride: [2, 2],
+    dilation: [1, 1],
+    around: [1, 0, 1, 0],
+    mean: [0.5, 0.4, 0.3],
+    std: [0.2, 0.3, 0.4],
+  };
+  const unit = liveUnit(live, image, 0, [0, 0, 0, 0]);
+  const corner = [0, 9, 18].map((pixel, at) => (pixel / 255 - (live.mean[at] ?? 0)) / (live.std[at] ?? 1));
+  const expected = corner.reduce((sum, value, at) => sum + value * (4 * at + 3 - 5), 0.5);
+  assert.ok(Math.abs((unit.value ?? 0) - expected) < 1e-12);
+  assert.deepEqual(unit.taps, [1, 1, 1, 0]);
+  assert.equal(unit.terms.flatMap(productsOf).length, 12);
+});
+
+test("the size of an output", () => {
+  assert.equal(outputSize(6, 3, 2, 1, 1), 3);
+  assert.equal(outputSize(3, 5, 1, 0, 1), 0);
+});
+
+test("a block is split into its parts", () => {
+  const text = new TextEncoder().encode("[]");
+  const floats = new Uint8Array(new Float32Array([1.5]).buffer);
+  const bytes = Uint8Array.from([1, 2, 3, ...text, ...floats]);
+  const parts = splitBlock(bytes, [
+    ["kernels", 1],
+    ["maps", 2],
+    ["units", 2],
+    ["weights", 4],
+  ]);
+  assert.deepEqual([...(parts.kernels ?? [])], [1]);
+  assert.deepEqual(
+    parts.maps.map((each) => [...each]),
+    [[2, 3]],
+  );
+  assert.deepEqual(parts.units, []);
+  assert.equal(parts.weights?.[0], 1.5);
+});
+
+const picture = {
+  input: [
+    [1, 2, 0, 1, 3, 0],
+    [0, 1, 2, 2, 1, 1],
+    [3, 0, 1, 0, 2, 2],
+    [1, 2, 2, 1, 0, 1],
+    [0, 1, 3, 2, 1, 0],
+    [2, 0, 1, 1, 2, 3],
+  ],
+  kernel: [
+    [1, 0, -1],
+    [2, 0, -2],
+    [1, 0, -1],
+  ],
+  stride: 2,
+  padding: 1,
+  dilation: 1,
+};
+
+test("the values of a convolution with stride and padding", () => {
+  assert.deepEqual(outputShape(picture), [3, 3]);
+  const values = [0, 1, 2].map((row) => [0, 1, 2].map((column) => valueAt(picture, row, column)));
+  assert.deepEqual(values, [
+    [-5, 1, 3],
+    [-3, 0, -3],
+    [-4, -2, 2],
+  ]);
+  assert.deepEqual(pairsAt(picture, 0, 0)[0], [
+    [0, 1],
+    [0, 0],
+    [0, -1],
+  ]);
+  const decimals = { ...picture, input: [[0.1, 0.2]], kernel: [[1, 1]], stride: 1, padding: 0 };
+  assert.equal(valueAt(decimals, 0, 0), 0.3);
+});
+
+test("a wrong answer has a reason where one usual mistake leads to it", () => {
+  assert.equal(mistakeBehind(picture, 1, 2, 3), "turned");
+  assert.equal(mistakeBehind(picture, 1, 2, 9), "signs");
+  assert.equal(mistakeBehind(picture, 1, 2, 0), "neighbour");
+  assert.equal(mistakeBehind(picture, 1, 2, 77), null);
+  assert.equal(mistakeBehind(picture, 2, 1, 2), null); // the kernel turned, and the window after it
+  assert.ok(isTelling(picture, 1, 2));
+  assert.ok(!isTelling(picture, 1, 1)); // turned it is 0 as well
+});

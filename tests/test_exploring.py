@@ -1,0 +1,298 @@
+"""A report holds what the network computed: maps, the sums of its own arithmetic, and what was left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import kernelviz as kv
+from kernelviz import capture_features, load_model, make_report, make_sheet, read_image, save_report, trace_unit
+from kernelviz.drawing.colour import levels
+from kernelviz.errors import FileInTheWayError, KernelvizError, UnknownLayerError, UsageError
+from kernelviz.report.packing import json_text, packed, unpacked, unpacked_pixels
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small network with random weights."""
+    return load_model("test_resnet", weights="random")
+
+
+@pytest.fixture(scope="module")
+def image():
+    """A photograph."""
+    return read_image("sample:grace_hopper")
+
+
+@pytest.fixture(scope="module")
+def report(model, image):
+    """All its convolutions on the photograph."""
+    return make_report(model, image, input_size=SIDE)
+
+
+def stored(report):
+    """The index as a reader of the page has it, and the parts of each layer by its name."""
+    index, blocks = packed(report)
+    index = json.loads(json_text(index))
+    parts = {entry["name"]: unpacked(entry, blocks[entry["block"]], len(index["images"])) for entry in index["layers"]}
+    pixels = [unpacked_pixels(entry, blocks[entry["block"]]) for entry in index["images"]]
+    return index, parts, pixels
+
+
+def worked_out(index, entry, parts, pixels, at):
+    """A value as the page works it out: from pixels of 8 bits, mean, deviation and weights."""
+    channel, row, column = at
+    live, mean, std = entry["live"], np.array(index["input"]["mean"]), np.array(index["input"]["std"])
+    top, bottom, left, right = live["around"]
+    values = ((pixels / 255 - mean) / std).transpose(2, 0, 1)[: len(mean)]
+    padded = np.pad(values, ((0, 0), (top, bottom), (left, right)))
+    rows = row * live["stride"][0] + live["dilation"][0] * np.arange(live["kernel"][0])
+    columns = column * live["stride"][1] + live["dilation"][1] * np.arange(live["kernel"][1])
+    number = entry["shown"].index(channel)
+    total = (padded[:, rows[:, None], columns] * parts["weights"][number]).sum()
+    return total + (parts["bias"][number] if live["bias"] else 0.0)
+
+
+def test_maps_are_bitwise_those_of_the_network(model, image, report):
+    """What is in the blocks is what ``capture_features`` gives, at the levels of ``make_sheet``."""
+    _, parts, _ = stored(report)
+    layers = {layer.name: layer for layer in report.layers}
+    for maps in capture_features(model, image, list(layers), input_size=SIDE):
+        sheet = make_sheet(maps, channels=list(layers[maps.layer].shown), style="bare")
+        assert np.array_equal(parts[maps.layer]["maps"][0], levels(sheet.tiles.values, sheet.scale))
+
+
+def test_the_page_can_work_out_the_layer_that_reads_the_image(model, image, report):
+    """The stored pixels and weights add up to the network's values, at borders too."""
+    index, parts, pixels = stored(report)
+    (entry,) = [entry for entry in index["layers"] if entry["live"]]
+    height, width = entry["map"]
+    for at in [(0, 0, 0), (1, height - 1, width - 1), (2, height // 2, 0), (3, 5, 7)]:
+        value = trace_unit(model, image, entry["name"], at, input_size=SIDE).value
+        assert worked_out(index, entry, parts[entry["name"]], pixels[0], at) == pytest.approx(value, abs=1e-5)
+
+
+def test_other_values_are_stored_exactly(model, image, report):
+    """Two units of each map are there, with the value that is traced and terms that add up to it."""
+    index, parts, _ = stored(report)
+    entry = index["layers"][3]
+    units = parts[entry["name"]]["units"]
+    assert {unit["at"][1] for unit in units} == set(entry["shown"])
+    for unit in units[:: len(units) // 3]:
+        traced = trace_unit(model, image, entry["name"], tuple(unit["at"][1:]), input_size=SIDE)
+        assert np.float32(unit["value"]) == np.float32(traced.value)
+        total = sum(term["sum"] for term in unit["terms"]) + unit["rest"] + (unit["bias"] or 0)
+        assert total == pytest.approx(traced.value, abs=1e-4)
+
+
+def test_receptive_fields_are_those_of_the_trace(model, report):
+    """The index has the rows and columns that a unit reads."""
+    index, _, _ = stored(report)
+    traced = kv.trace(model, (3, SIDE, SIDE))
+    for entry in index["layers"]:
+        field = traced.layer(entry["name"]).field
+        for name, axis, side in zip(("rows", "columns"), field.axes, index["input"]["size"][1:], strict=True):
+            found = entry["field"][name]
+            if "start" in found:
+                first = found["start"] + found["jump"] * np.arange(len(axis.first))
+                last = np.minimum(first + found["size"] - 1, side - 1)
+                found = {"first": np.maximum(first, 0).tolist(), "last": last.tolist()}
+            assert found == {"first": axis.first.tolist(), "last": axis.last.tolist()}
+
+
+def test_inputs_lead_to_the_layer_that_made_them(report):
+    """Each row of makers names a layer of the index and channels that it has."""
+    index, _, _ = stored(report)
+    makers = [row for entry in index["layers"] for row in entry["makers"]]
+    assert makers
+    for _, count, layer, channel, _ in makers:
+        assert channel + count <= index["layers"][layer]["out"]
+
+
+def test_the_same_inputs_give_the_same_bytes(model, image, report):
+    """The page has no time, no path and no address in it."""
+    again = make_report(model, image, input_size=SIDE)
+    assert hashlib.sha256(again.html.encode()).digest() == hashlib.sha256(report.html.encode()).digest()
+    assert "://" not in report.html.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_page_is_bounded_and_states_what_it_leaves_out(model, image):
+    """The page of a network that does not fit is smaller than its bound, and its notes count what is shown."""
+    report = make_report(load_model("test_efficientnet", weights="random"), image, max_size=1)
+    assert len(report.html.encode()) <= 10**6
+    assert report.images[0].top == ()
+    with pytest.raises(UsageError, match="at least 1 MB"):
+        make_report(model, image, max_size=0.5)
+
+
+def test_several_images_share_kernels_and_channels(model, image):
+    """Each image has its maps; one that cannot be read is named, and the others are shown."""
+    failures = []
+    blank = kv.Image(image.pixels[::2, ::2].copy(), "small.png", "small", None, "0" * 64, None, "RGB")
+    report = make_report(
+        model, [image, "nosuch.png", blank], ["conv1", "layer1.0.conv1"], on_error=failures.append, input_size=SIDE
+    )
+    assert [each.name for each in report.images] == ["sample:grace_hopper", "small.png"]
+    assert report.failed == (("nosuch.png", "There is no file nosuch.png."),)
+    assert [(each.number, each.name) for each in failures] == [(1, "nosuch.png")]
+    _, parts, _ = stored(report)
+    assert {unit["at"][0] for unit in parts["layer1.0.conv1"]["units"]} == {0, 1}
+    single = make_report(model, blank, ["conv1", "layer1.0.conv1"], input_size=SIDE)
+    both = next(layer for layer in report.layers if layer.name == "layer1.0.conv1")
+    alone = next(layer for layer in single.layers if layer.name == "layer1.0.conv1")
+    assert np.array_equal(both.maps[1].levels, alone.maps[0].levels)
+
+
+def test_without_any_image_there_is_no_report(model):
+    """Images that cannot be read are an error, and so is none."""
+    with pytest.raises(KernelvizError, match="None of the 2 images"):
+        make_report(model, ["nosuch.png", "nor.png"])
+    with pytest.raises(KernelvizError, match="no file"):
+        make_report(model, "nosuch.png")
+    with pytest.raises(UsageError, match="no image"):
+        make_report(model, [])
+    with pytest.raises(UnknownLayerError, match="layer9"):
+        make_report(model, ["sample:grace_hopper", "nosuch.png"], "layer9")
+
+
+class Sorts(nn.Module):
+    """Every sort of layer that is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.act = nn.ReLU()
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.grouped = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.pointwise = nn.Conv2d(8, 16, 1)
+        self.twice = nn.Conv2d(16, 16, 1)
+        self.up = nn.ConvTranspose2d(16, 4, 2, stride=2)
+        self.mirrored = nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")
+        with torch.no_grad():
+            self.depthwise.weight[3] = 0
+            self.depthwise.bias[3] = 0.5
+
+    def forward(self, image):
+        """All of them, one after the other, one twice."""
+        x = self.grouped(self.depthwise(self.act(self.stem(image))))
+        x = self.twice(self.twice(self.pointwise(x)))
+        return self.mirrored(self.up(x))
+
+
+def test_every_sort_of_layer_is_shown():
+    """Depthwise, grouped, 1 × 1 and transposed convolutions, further runs, layers without kernels, and dead maps."""
+    torch.manual_seed(0)
+    report = make_report(Sorts(), torch.randn(3, 32, 32), "*")
+    layers = {layer.name: layer for layer in report.layers}
+    sorts = {name: layer.conv for name, layer in layers.items()}
+    assert sorts == {
+        "stem": "dense", "act": None, "depthwise": "depthwise", "grouped": "grouped", "pointwise": "pointwise",
+        "twice": "pointwise", "twice#2": "pointwise", "up": "transposed", "mirrored": "dense",
+    }  # fmt: skip
+    assert layers["depthwise"].maps[0].dead == (3,)
+    assert layers["act"].kernels is None
+    assert not layers["act"].maps[0].signed
+    assert layers["twice"].notes == ("run 1 of 2",)
+    assert layers["twice#2"].units
+    assert layers["twice#2"].traced.field is None
+    assert layers["stem"].live  # the numbers of a tensor are not in the page: its values are traced
+    assert layers["stem"].units
+    assert (report.mean, report.images[0].exact) == ((), False)
+    assert [layer.name for layer in make_report(Sorts(), torch.randn(3, 32, 32)).layers].count("twice#2") == 0
+    stored(report)
+    assert report.html
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "size"),
+    [
+        (nn.Sequential(nn.Conv1d(2, 5, 3), nn.Conv1d(5, 4, 3)), (2, 40), (1, 38)),
+        (nn.Sequential(nn.Conv3d(1, 5, 3), nn.Conv3d(5, 4, 1)), (1, 6, 7, 8), (20, 6)),
+        (nn.Conv2d(3, 4, 3), (3, 9, 9), (7, 7)),
+    ],
+)
+def test_networks_of_other_axes(network, shape, size):
+    """Maps of one axis are strips, slices of three axes are below each other, and a single layer is a network."""
+    report = make_report(network, torch.randn(*shape))
+    layer = report.layers[0]
+    assert layer.size == size
+    assert layer.maps[0].levels.shape == (4 + (len(report.layers) > 1), *size)
+    assert ("three axes" in layer.unknown) == (len(shape) == 4)
+    stored(report)
+    assert report.html
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_other_numbers_than_float32_are_traced(kind):
+    """A page works in float64 on float32 weights: of networks in other numbers it shows traced values alone."""
+    torch.manual_seed(0)
+    network, image = nn.Sequential(nn.Conv2d(3, 4, 3)).to(kind), torch.randn(3, 9, 9)
+    (layer,) = make_report(network, image).layers
+    assert layer.live is None
+    for at, value in zip(layer.units[0].at.tolist(), layer.units[0].values, strict=True):
+        assert trace_unit(network, image, "0", tuple(at)).value == value
+
+
+def test_a_network_without_convolutions_shows_what_it_has():
+    """Without a convolution the layers that have maps are shown; without any, that is an error."""
+    report = make_report(nn.Sequential(nn.AvgPool2d(2), nn.ReLU()), torch.randn(3, 8, 8))
+    assert {layer.conv for layer in report.layers} == {None}
+    with pytest.raises(KernelvizError):
+        make_report(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.randn(3, 2, 2))
+
+
+def test_values_that_are_not_finite_are_counted():
+    """A map with NaN is kept, marked, and its numbers are null in the page."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3))
+    with torch.no_grad():
+        network[0].weight[1] = float("nan")
+    report = make_report(network, torch.randn(3, 8, 8))
+    assert report.layers[0].maps[0].nonfinite == {1: 36}
+    assert report.layers[0].kernels.nonfinite == {1: 27}
+    index, _, _ = stored(report)
+    assert index["layers"][0]["maps"][0]["nonfinite"] == {"1": 36}
+
+
+def test_a_report_is_written_once_and_replaced_by_itself(report, image, tmp_path):
+    """The file holds its recipe; another run replaces it, another model does not."""
+    path = save_report(report, tmp_path / "new" / "page.html")
+    recipe = kv.read_recipe(path)
+    assert (recipe["command"], recipe["image"]["name"]) == ("report", "sample:grace_hopper")
+    assert recipe == json.loads(json.dumps(report.recipe))
+    assert "/" not in json.dumps(recipe["image"])
+    save_report(report, path)
+    other = make_report(load_model("test_vit", weights="random"), image)
+    with pytest.raises(FileInTheWayError):
+        save_report(other, path)
+    assert kv.read_recipe(path) == recipe
+    save_report(other, path, force=True)
+    with pytest.raises(UsageError, match="must be \\.html"):
+        save_report(report, tmp_path / "page.png")
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["page.html"]
+
+
+def test_a_report_shows_itself_in_a_notebook(report):
+    """A sandboxed frame, in which the page's own script runs apart from the notebook."""
+    html = report._repr_html_()
+    assert html.startswith('<iframe srcdoc="')
+    assert 'sandbox="allow-scripts"' in html
+    assert "<script" not in html
+    assert len(repr(report)) < 300
+
+
+def test_a_network_is_unchanged():
+    """Hooks, modes, buffers and the random state are as before."""
+    torch.manual_seed(3)
+    network = Sorts().train()
+    before, state = {name: value.clone() for name, value in network.state_dict().items()}, torch.get_rng_state()
+    make_report(network, torch.ones(3, 32, 32))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(part.training and not part._forward_hooks for part in network.modules())
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
