@@ -92,3 +92,13 @@ def test_a_file_name_has_what_differs_from_the_defaults():
     assert name_parts(other, chosen) == [
         "conv_stem-blocks.1", f"channel{channels}", "by0-20", "down", "edge", "96x96", "no-crop",
     ]  # fmt: skip
+
+
+def test_a_slide_of_two_shifts_has_its_words_beside_the_tiles():
+    """The space beside few tiles is used, and the name of a layer is in one piece."""
+    layers = [layer_of(name, (48, 48), 2) for name in ("features.stage_one.conv_stem", "late")]
+    few = [replace(each, maps=each.maps[:2]) for each in layers]
+    shifted = moved(few, ("mortarboard",) * 2)
+    figure = plot_shift(replace(shifted, by=(0, 16), pictures=shifted.pictures[:2]), look="slide")
+    check_texts(figure)
+    assert "features.stage_one.conv_stem" in [text.get_text() for text in figure.findobj(Text)]
