@@ -16,6 +16,7 @@ from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -481,6 +482,32 @@ class Typed:
         both = (np.broadcast_to(each, (math.prod(shape[: len(shape) - each.ndim + 1]), *each.shape[1:])).reshape(shape)
                 for each in (self.values, self.texts))  # fmt: skip
         return Typed(*both)
+
+
+class TypedNumber(float):
+    """A number that is written as it was typed, such as 3.10, where it is written as text."""
+
+    text: str
+
+    def __new__(cls, value: float, text: str) -> Self:
+        """The number with its text, which has a true minus or none."""
+        number = super().__new__(cls, value)
+        number.text = text.replace("−", "-")
+        return number
+
+    def __str__(self) -> str:
+        """The text."""
+        return self.text
+
+
+def listed(values: Array, texts: Array | None = None) -> Any:
+    """Nested lists of numbers without a sign of zero, of typed ones with their ``texts``; one without a text is a float."""
+    plain = values + 0.0  # −0 + 0 is 0
+    if texts is None:
+        return plain.tolist()
+    pairs = zip(plain.ravel().tolist(), texts.flat, strict=True)
+    found = [TypedNumber(value, text) if text else value for value, text in pairs]
+    return np.array([*found, None], object)[:-1].reshape(values.shape).tolist()
 
 
 def as_array(values: object) -> Array:

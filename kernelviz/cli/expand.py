@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernelviz.cli import options, session, terminal
+from kernelviz.cli.advice import check_order
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
@@ -122,6 +123,7 @@ def expand(
     """
 
     def work(report: Report) -> None:
+        check_order("expand", model, images)
         if not layer:
             what = "A layer is missing."
             raise UsageError(what, hint=f"Name one with --layer. `kernelviz layers {model}` lists them.")

@@ -31,6 +31,8 @@ from kernelviz.explain.uses import uses_page, work_out_uses
 from kernelviz.explain.walkthrough import example_numbers, work_out
 from kernelviz.filters.filter_pages import bank_page, filter_page
 from kernelviz.filters.filtering import apply_filter
+from kernelviz.filters.gradient import apply_gradient, gradient_page
+from kernelviz.filters.likeness import likeness_page, most_alike
 from kernelviz.filters.match_pages import matches_page
 from kernelviz.filters.matching import match_kernels
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_bank
@@ -182,6 +184,8 @@ KINDS = {
     "filter": lambda: filter_page([apply_filter(PHOTO, name) for name in ("sobel-x", "gaussian", "laplacian")]),
     "filters": lambda: bank_page(3),
     "matches": lambda: matches_page(match_kernels(make_weight((24, 3, 3, 3)))),
+    "gradient": lambda: gradient_page(apply_gradient(PHOTO)),
+    "likeness": lambda: likeness_page(most_alike([as_bank(make_weight((24, 3, 3, 3)))], "edge", 5)),
     "kernels, safe": lambda: mosaic(make_weight((12, 3, 3, 3)), palette="safe"),
     "planes, safe": lambda: mosaic(make_weight((40, 3, 3, 3)), palette="safe"),
     "principal components, safe": lambda: mosaic(make_maps((16, 14, 14)), view="pca", palette="safe"),
