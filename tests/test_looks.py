@@ -160,8 +160,8 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
         True,
     ),
     "four maps": (lambda make: kv.plot_maps(work_out(kv.Convolution(12, 3, out_channels=4)), **make.look), True),
-    "sharing": (lambda make: kv.plot_sharing(**make.look), False),
-    "sharing of nine": (lambda make: kv.plot_sharing(9, 5, **make.look), False),
+    "sharing": (lambda make: kv.plot_sharing(**make.look), True),
+    "sharing of nine": (lambda make: kv.plot_sharing(9, 5, **make.look), True),
     "uses": (lambda make: kv.plot_uses(kv.Convolution(5, 3, padding=1), **make.look), False),
     "uses of a large input": (lambda make: kv.plot_uses(kv.Convolution(40, 5, padding=2), **make.look), False),
     "chain": (lambda make: kv.plot_chain(16, ["conv6"] * 3, padding="same", **make.look), False),
@@ -357,6 +357,15 @@ def test_slides_of_sharing_and_of_a_call_state_what_they_leave_out():
     assert "a convolution in Keras" in [text.get_text() for text in words(figure)]
     many = "nn.Conv2d(3, 8, kernel_size=5, stride=2, padding=2, bias=False, groups=1)"
     assert kv.plot_call(many, look="slide").recipe["look"] == "slide"
+
+
+@pytest.mark.parametrize("units", [7, 9])
+def test_a_slide_of_sharing_has_its_matrices_for_every_number_of_units(units):
+    """The lines of many units are shorter, so that the digits of the matrices are legible."""
+    figure = kv.plot_sharing(units, 3, look="slide")
+    drawn = [text.get_text() for text in words(figure)]
+    assert {str(units * units), "matrix"} <= set(drawn)
+    assert "without the weights for an image" in figure.recipe["drawn"][0]
 
 
 def test_the_underlines_of_a_call_end_with_its_words():
