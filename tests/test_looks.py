@@ -127,7 +127,7 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
         lambda make: kv.plot_convolution(
             work_out(kv.TransposedConvolution(2, 2, stride=2, in_channels=3)), view="stamps", **make.look
         ),
-        True,
+        False,
     ),
     "grey image": (lambda make: kv.plot_pixels(kv.read_image(PHOTO), **make.look), True),
     "small image": (lambda make: kv.plot_pixels(kv.read_image(PHOTO[:8, :8]), **make.look), False),
@@ -366,6 +366,17 @@ def test_a_slide_of_sharing_has_its_matrices_for_every_number_of_units(units):
     drawn = [text.get_text() for text in words(figure)]
     assert {str(units * units), "matrix"} <= set(drawn)
     assert "without the weights for an image" in figure.recipe["drawn"][0]
+
+
+def test_a_slide_of_stamps_has_the_numbers_of_all_channels():
+    """Three input channels of 3 × 3 are beside each other, so that each sum of the output can be checked."""
+    worked = work_out(kv.TransposedConvolution(3, 3, in_channels=3, out_channels=2))
+    figure = kv.plot_convolution(worked, view="stamps", look="slide")
+    drawn = [text.get_text() for text in words(figure)]
+    assert {"input 0", "input 1", "input 2", "=", "output 0"} <= set(drawn)
+    assert drawn.count("+") == 2
+    assert f"{int(worked.output[0, 4, 4])}" in drawn
+    assert figure.recipe["drawn"] == ["output channel 0 of 2"]
 
 
 def test_the_underlines_of_a_call_end_with_its_words():

@@ -48,7 +48,7 @@ from kernelviz.drawing.worksheets import (
     worksheet,
 )
 from kernelviz.errors import UsageError
-from kernelviz.explain.stamp_channels import MOST_ROWS, Stamp, StampGrid, stamp_area, stamped_kernel
+from kernelviz.explain.stamp_channels import MOST_ROWS, Stamp, StampColumns, StampGrid, stamp_area, stamped_kernel
 from kernelviz.explain.step_pages import WHITE, number_note, scale_lines, step_page, window_span
 from kernelviz.explain.step_parts import (
     LARGE,
@@ -498,9 +498,7 @@ def _channels_of_stamps(worked: Walkthrough, step: Step, tallest: float = math.i
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
         raise TypeError(operation)
-    grids = (StampGrid(worked, step, tallest, most) for most in range(MOST_ROWS, 0, -1))
-    grid = next((each for each in grids if each.digits or tallest == math.inf), None)
-    grid = grid or StampGrid(worked, step, tallest, 1)
+    grid = StampGrid(worked, step) if tallest == math.inf else _boxed_stamps(worked, step, tallest)
     body = grid.panel()
     room = max(NARROWEST - 2 * MARGIN, body.width)
     words = _sum_panel(worked, step, room)
@@ -509,10 +507,12 @@ def _channels_of_stamps(worked: Walkthrough, step: Step, tallest: float = math.i
     made = [stamp.values for column in grid.stamps for stamp in column]
     note = number_note(worked, step, made, drawn=[body, *(panel for _, panel in foot)])
     outputs = len(grid.outputs)
-    one = f"output channel {step.channel} of {operation.out_channels:,}"
+    one = (
+        f"output channel {step.channel} of {operation.out_channels:,}" if outputs == 1 < operation.out_channels else ""
+    )
     texts = [
         grid.choice,
-        one if outputs == 1 < operation.out_channels else "",
+        one,
         "framed in the input: the values whose stamps meet on the framed cell",
         _apart_text(operation),
         gap_text(operation),
@@ -523,12 +523,23 @@ def _channels_of_stamps(worked: Walkthrough, step: Step, tallest: float = math.i
     ]
     settings = f"{settings_text(operation)}: each channel stamps with its own kernel, and the channels are added up"
     lines = scale_lines(operation, greys=greys_text(worked))
-    notices = [text for text in (grid.choice, *broken_notes(worked)) if text]
+    notices = [text for text in (grid.choice, one, *broken_notes(worked)) if text]
     fewer = [partial(refitted, partial(_channels_of_stamps, worked, step))] if tallest == math.inf else []
     return worksheet(
         name_text(operation), settings, body, foot, texts, lines=lines, notices=notices, fewer=fewer,
         aside=settings_text(operation),
     )  # fmt: skip
+
+
+def _boxed_stamps(worked: Walkthrough, step: Step, tallest: float) -> StampGrid:
+    """As many channels as have legible numbers, below each other or else beside each other, if possible above the sum."""
+    low = tallest - 46 - _sum_panel(worked, step, WIDEST - 2 * MARGIN).height
+    for most in range(MOST_ROWS, 0, -1):
+        for kind, height in ((StampGrid, tallest), (StampColumns, low), (StampColumns, tallest)):
+            grid = kind(worked, step, height, most)
+            if grid.digits:
+                return grid
+    return StampGrid(worked, step, tallest, 1)
 
 
 def make_stamp(worked: Walkthrough, position: tuple[int, int], step: Step) -> Stamp:
