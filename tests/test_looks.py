@@ -339,6 +339,17 @@ def test_large_inputs_have_slides_of_some_steps_with_a_colour_bar(operation, sho
     assert ends
 
 
+def test_a_slide_of_many_steps_has_the_kernel_and_reaches_all_corners_of_the_input():
+    """The steps are those of the first and of the last row, from the first to the last column, or the first to the last."""
+    figure = kv.plot_convolution(work_out(kv.Convolution(60, 3)), view="steps", look="slide")
+    drawn = [text.get_text() for text in words(figure)]
+    assert {f"row {row}, column {column}" for row in (0, 57) for column in (0, 57)} <= set(drawn)
+    assert "kernel" in drawn
+    assert "6 of 3,364 steps, spread over the first and the last row" in drawn
+    column = kv.plot_convolution(work_out(kv.Convolution((200, 3), 3)), view="steps", look="slide")
+    assert {"row 0", "row 197"} <= {text.get_text() for text in words(column)}
+
+
 def test_the_title_of_maps_counts_the_kernels_that_are_drawn():
     """A slide of two of four kernels is not called one of four, and has a colour bar if maps have no numbers."""
     figure = kv.plot_maps(work_out(kv.Convolution(12, 3, out_channels=4)), look="slide")
