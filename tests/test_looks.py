@@ -354,10 +354,37 @@ def test_the_title_of_maps_counts_the_kernels_that_are_drawn():
     """A slide of two of four kernels is not called one of four, and has a colour bar if maps have no numbers."""
     figure = kv.plot_maps(work_out(kv.Convolution(12, 3, out_channels=4)), look="slide")
     drawn = [text.get_text() for text in words(figure)]
-    assert "Two kernels make two maps" in drawn
+    assert "Two of four kernels and their maps" in drawn
     assert any(text.startswith("2 of 4 kernels") for text in drawn)
     assert figure.recipe["shown"] == 2
     assert any(text.startswith("−") and text[1:] in drawn and text not in ("−1", "−2") for text in drawn)
+
+
+def test_a_page_of_maps_states_how_many_kernels_it_leaves_out():
+    """Of five kernels four are drawn: the title counts both, and the list of biases is not complete."""
+    operation = kv.Convolution(4, 1, out_channels=5, bias=True)
+    worked = kv.work_out(operation, np.arange(16).reshape(1, 4, 4), np.ones((5, 1, 1, 1)), [1, 2, 3, 4, 5])
+    drawn = " ".join(text.get_text() for text in words(kv.plot_maps(worked)))
+    assert "Four of five kernels and their maps" in drawn
+    assert "5 biases (1, 2, 3, 4, …)" in drawn
+    one = kv.work_out(kv.Convolution(4, 1), np.ones((1, 4, 4)), np.ones((1, 1, 1, 1)))
+    assert "1 kernel × 1 weight = 1 weight, no bias" in " ".join(text.get_text() for text in words(kv.plot_maps(one)))
+
+
+@pytest.mark.parametrize("at", [(2, 4), (3, 4), (1, 4)])
+def test_letters_of_windows_are_not_on_the_arrows_to_the_kernels(at):
+    """Windows at the right edge have their letters beside the arrows, which begin there."""
+    values = np.zeros((1, 6, 6))
+    values[0, at[0] : at[0] + 2, at[1] : at[1] + 2] = 1
+    worked = kv.work_out(kv.Convolution(6, 2, out_channels=4), values, np.ones((4, 1, 2, 2)))
+    figure = kv.plot_maps(worked)
+    FigureCanvasAgg(figure).draw()
+    renderer = figure.canvas.get_renderer()
+    letters = [text.get_window_extent(renderer) for text in words(figure) if text.get_text() in "abcd"]
+    lines = [line.get_window_extent(renderer) for line in figure.findobj(Line2D)]
+    start = min((line for line in lines if line.height < 5 and 12 < line.width < 60), key=lambda line: line.x0)
+    for box in sorted(letters, key=lambda box: box.x0)[:4]:
+        assert box.x1 + 10 < start.x0 or abs(box.y0 + box.height / 2 - start.y0) > 16
 
 
 def test_slides_of_sharing_and_of_a_call_state_what_they_leave_out():
