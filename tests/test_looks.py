@@ -387,6 +387,20 @@ def test_letters_of_windows_are_not_on_the_arrows_to_the_kernels(at):
         assert box.x1 + 10 < start.x0 or abs(box.y0 + box.height / 2 - start.y0) > 16
 
 
+def test_the_head_of_a_pool_begins_with_its_column_and_the_key_has_no_bold_numbers_if_there_are_none():
+    """Maps of 18 × 18 have no numbers, and the pool of nine small cells is below its own head."""
+    figure = kv.plot_maps(work_out(kv.Convolution(20, 3, out_channels=2)), relu=True, pool=2)
+    FigureCanvasAgg(figure).draw()
+    head, below = (
+        next(text for text in words(figure) if text.get_text() == word) for word in ("max-pool", "18 / 2 = 9")
+    )
+    start = head.get_window_extent().x0
+    assert abs(start - below.get_window_extent().x0) < 3
+    pooled = max(raster.get_window_extent().x0 for raster in figure.findobj(RasterArtist))
+    assert abs(start - pooled) < 4
+    assert "the pool keeps the largest of each 2 × 2 block" in [text.get_text() for text in words(figure)]
+
+
 def test_slides_of_sharing_and_of_a_call_state_what_they_leave_out():
     """The weights for an image, the parameters and the line of the other framework are in the last line."""
     assert "without the weights for an image of 10 × 10 × 3" in kv.plot_sharing(look="slide").recipe["drawn"][0]

@@ -197,10 +197,28 @@ class _Page:
         self.between = BETWEEN if tallest == math.inf else CLOSE
         self.tint = maps_tint(maps)
         self.columns = self._columns()
+        if not self._lay_out(aligned=True):
+            legible = self._legible()
+            self._lay_out(aligned=False)
+            if self._legible() <= legible:
+                self._lay_out(aligned=True)
+        self.lefts, self.width = self._positions(self.cell, self.kernel_cell)
+
+    def _lay_out(self, *, aligned: bool) -> bool:
+        """Choose the cells, and return whether all matrices have their numbers.
+
+        The head of the pool begins with its column if it is ``aligned``, else it ends with it, which takes less width.
+        """
+        self.aligned = aligned
         self.wider: dict[str, float] = {}  # the cells of columns whose numbers need larger ones than the others
         self.cell, self.kernel_cell = self._cells()
         self._widen()
-        self.lefts, self.width = self._positions(self.cell, self.kernel_cell)
+        return self.has_numbers
+
+    def _legible(self) -> int:
+        """The number of matrices with all their numbers."""
+        pairs = [(each, column.key) for column in self.columns for row in column.cells for each in row]
+        return sum(digit_size([each], self.cell_of(key), DIGITS) > 0 for each, key in pairs)
 
     @property
     def current(self) -> tuple[int, int] | None:
@@ -313,10 +331,12 @@ class _Page:
             if number:
                 before = self.columns[number - 1]
                 widths = [*before.heads, *([self._longest_name - 10] if before.key == "kernel" else [])]
-                last = column.key == "pool"  # its head ends with its column
-                x = max(end + GAPS[column.key], x + (0.0 if last else max(widths) + 24))
+                free = column.key == "pool" and not self.aligned
+                x = max(end + GAPS[column.key], x + (0.0 if free else max(widths) + 24))
             lefts.append(x)
             end = x + column.shape[1] * self._side(column.key, cell, kernel_cell)
+        if self.aligned or self.columns[-1].key != "pool":
+            return lefts, max(end, lefts[-1] + max(self.columns[-1].heads))
         heads = zip(self.columns[-2].heads, self.columns[-1].heads, strict=True)
         return lefts, max(end, lefts[-2] + 24 + max(before + own for before, own in heads))
 
@@ -668,7 +688,8 @@ def _legend(page: _Page) -> Panel:
     else:
         what = "the window, and the numbers that it makes"
     lines = [("frame", what)]
-    if maps.relu:
+    last = page.digits["ReLU" if maps.relu else "map"]
+    if maps.relu and page.cell_of("ReLU") >= LEAST_CORNER:
         lines.append(("corner", "cut by ReLU: was negative, is 0"))
     if maps.pool is not None:
         size = size_text((maps.pool.size, maps.pool.size))
@@ -676,6 +697,7 @@ def _legend(page: _Page) -> Panel:
             "in the pool, the block with the framed number" if page.reached is None else "framed in the pool: its block"
         )
         bold = f"bold: the largest of its {size} block, which the pool keeps"
+        bold = bold if last else f"the pool keeps the largest of each {size} block"
         lines.append(("", f"the pool averages each {size} block; {where}" if maps.pool.average else bold))
     for kind, text in lines:
         if kind == "frame":
@@ -683,7 +705,8 @@ def _legend(page: _Page) -> Panel:
         elif kind == "corner":
             items.append(frame(y + 2, 2, side - 4, side - 4, 1.0, colour=BORDER, width=1.6))
             items.append(Shape(((3, y + side - 13), (3, y + side - 3), (13, y + side - 3)), CUT))
-            items.append(Text(side / 2 + 1, y + side / 2, "0", SMALL, DARK, align="center", middle=True))
+            zero = Text(side / 2 + 1, y + side / 2, "0", SMALL, DARK, align="center", middle=True)
+            items += [zero] if last else []
         items.append(Text(indent, y + side / 2, text, SMALL, DIM, middle=True))
         y += 40
     width = max(text_width(text, SMALL) for _, text in lines) + indent
