@@ -171,3 +171,21 @@ def test_operations_that_are_not_followed(name):
 def test_a_convolution_returns_maps_whatever_its_rows_are(name):
     """The output of a convolution is a map by its own contract, also of a size that a hook of the caller made."""
     check_maps(WITH_ANOTHER_MEANING[name])
+
+
+class OwnPool(nn.Module):
+    """A pool with a window and no stride of its own."""
+
+    kernel_size = "two"
+
+    def forward(self, maps):
+        """The largest of two by two."""
+        return functional.max_pool2d(maps, 2)
+
+
+@pytest.mark.parametrize("pool", [nn.FractionalMaxPool2d(2, output_size=5), OwnPool(), nn.LPPool2d(2, 2)])
+def test_a_pool_without_a_usual_window_is_traced(pool):
+    """Facts of a row that cannot be read are left out; the forward pass and every map remain."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), pool, nn.Conv2d(8, 2, 3)).eval()
+    assert [layer.runs for layer in trace(network, (3, 16, 16)).layers] == [1, 1, 1]
+    assert [maps.layer for maps in capture_features(network, torch.rand(3, 16, 16), "*")] == ["0", "1", "2"]
