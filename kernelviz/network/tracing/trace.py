@@ -199,11 +199,13 @@ def receptive_field(carried: TensorReads | None) -> Field | None:
 
 def unsettled(carried: TensorReads) -> str:
     """Why receptive fields cannot be derived; empty if they can."""
+    if carried.several_images:
+        return reads.SEVERAL_IMAGES
     axes = [_by_position(carried, axis) for axis in range(len(carried.axes))]
-    if astray := [reads for reads in axes if _astray(reads)]:
-        known = next((reads.gridless for reads in astray if reads.gridless), "")
+    if astray := [each for each in axes if _astray(each)]:
+        known = next((each.gridless for each in astray if each.gridless), "")
         return known or "which element of its output belongs to which row and column was lost track of"
-    if any(_crossing(reads, other) for reads, other in permutations(axes, 2)):
+    if any(_crossing(one, other) for one, other in permutations(axes, 2)):
         return "what a unit reads along one axis depends on its place along the other one too"
     return ""
 

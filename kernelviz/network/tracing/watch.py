@@ -578,10 +578,11 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.carried[output] = replace(found, lost=self.taken.reason)
 
     def _locate(self, module: nn.Module, output: Any) -> None:
-        """Locate the elements of a map by the contract of the module, if operations before it were not followed."""
-        if isinstance(output, torch.Tensor) and output.ndim - 2 == _axes_of(
-            tuple(parent.__name__ for parent in type(module).__mro__)
-        ):
+        """Record that a module returns maps by its contract, and locate their elements if operations were not followed."""
+        if not isinstance(output, torch.Tensor) or output.is_nested:
+            return
+        if _is_map(tuple(parent.__name__ for parent in type(module).__mro__), output.ndim):
+            self.maps[output] = True
             found = self._known(output)
             if found is not None and found.lost and not found.axes:
                 self.carried[output] = located(output.shape, found.lost)
@@ -725,12 +726,20 @@ def _dispatches(kind: type) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _axes_of(classes: tuple[str, ...]) -> int | None:
-    """The number of axes of the maps that a convolution, a pool or a normalisation returns, by the names of its classes."""
-    if any(re.search(r"RoI(Align|Pool)$", name) for name in classes):
-        return 2
-    found = (re.search(r"(?:Conv|Pool|Norm)\w*([123])d$", name) for name in classes)
-    return next((int(match[1]) for match in found if match), None)
+def _is_map(classes: tuple[str, ...], rank: int) -> bool:
+    """Whether an output of this rank is a map (N, C, *axes) by the names of the classes of its module."""
+    for name in classes:
+        if name in _OF_ANY_MAPS:
+            return 3 <= rank <= 5
+        if name in _OF_IMAGES or re.search(r"RoI(Align|Pool)$", name):
+            return rank == 4
+        if named := re.search(r"(?:Conv|Pool|Norm|LRN|Pad|Dropout|Softmax|Upsampling|Unpool)\w*([123])d$", name):
+            return rank == int(named[1]) + 2
+    return False
+
+
+_OF_ANY_MAPS = frozenset({"LocalResponseNorm", "Upsample", "ChannelShuffle"})
+_OF_IMAGES = frozenset({"PixelShuffle", "PixelUnshuffle", "Fold"})
 
 
 def blank_batch(network: nn.Module, size: Sequence[int]) -> torch.Tensor | None:
