@@ -6,6 +6,7 @@ import contextlib
 import copy
 import re
 import sys
+import threading
 import time
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
@@ -236,6 +237,11 @@ def on_meta(network: nn.Module) -> nn.Module:
     Raises:
         KernelvizError: the network cannot be copied.
     """
+    return _copied(network)[0]
+
+
+def _copied(network: nn.Module) -> tuple[nn.Module, list[torch.Tensor]]:
+    """``on_meta``, and all tensors of the copy, those in objects that are no modules too."""
     memo: dict[int, Any] = {}
     try:
         for module in network.modules():
@@ -253,7 +259,7 @@ def on_meta(network: nn.Module) -> nn.Module:
     for module in meta_copy.modules():
         if isinstance(module, nn.DataParallel):
             module.device_ids = []  # it then runs its module without moving inputs to devices
-    return meta_copy.eval()
+    return meta_copy.eval(), [value for value in memo.values() if isinstance(value, torch.Tensor)]
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
@@ -341,9 +347,9 @@ def observe_pass(
             torch.no_grad(),
         ):
             try:
-                meta_copy = on_meta(module)
+                meta_copy, constants = _copied(module)
                 image = torch.empty(1, *size, dtype=_number_kind(meta_copy), device="meta")
-                return _Observer(meta_copy).observe(image, further or FurtherInputs())
+                return _Observer(meta_copy, constants).observe(image, further or FurtherInputs())
             except KernelvizError:
                 if batch is None:
                     raise
@@ -445,6 +451,7 @@ def _takes_numbers(call: Call) -> bool:
     )
 
 
+_UNOBSERVED = "an operation was not observed, as those in other threads are not"
 _OTHER_AXES = "the network makes inputs of another number of axes for its convolutions"
 
 
@@ -453,7 +460,9 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     supports_higher_order_operators = True
 
-    def __init__(self, network: nn.Module, *, only_modules: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, constants: Sequence[torch.Tensor] = (), *, only_modules: bool = False
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.network, self.only_modules = network, only_modules
         self.visits: dict[str, ModuleVisit] = {}
@@ -463,15 +472,23 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for module in network.modules():
             for tensor in tensors_in([module._parameters, module._buffers, vars(module)]):  # noqa: SLF001
                 self.constants[tensor] = _memory(tensor)
+        for tensor in constants:
+            self.constants[tensor] = _memory(tensor)
         self.taken = _TakenValues(self._reads_image)
         if only_modules:
             self.taken.reason = "the operations of this forward pass cannot be observed"
         self.sharing = Sharing()
-        self.stack: list[ModuleVisit] = []
+        self.stacks: dict[int, list[ModuleVisit]] = {}
+        self.thread, self.in_threads = threading.get_ident(), False
         self.ended: list[str] = []
         self.unhooked = ""
         self.nested = False
         self.handled = sys.exception()
+
+    @property
+    def stack(self) -> list[ModuleVisit]:
+        """The modules that run in this thread, the innermost last."""
+        return self.stacks.setdefault(threading.get_ident(), [])
 
     def observe(self, image: torch.Tensor, further: FurtherInputs) -> ObservedPass:
         """Run a batch of one image, and further inputs, through the network.
@@ -540,6 +557,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _entering(self, name: str) -> Any:
         def enter(_module: nn.Module, inputs: Any, named: Any) -> None:
+            self.in_threads = self.in_threads or threading.get_ident() != self.thread
             visit = self.visits.setdefault(name, ModuleVisit())
             visit.runs += 1
             taken = (*inputs, *(value for value in named.values() if tensors_in(value)))
@@ -610,6 +628,9 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         except Exception:  # noqa: BLE001 - the network's operation did its work; what it means stays unknown
             for tensor in outputs:
                 self.carried[tensor] = TensorReads(lost=f"{name} could not be followed here")
+        for tensor in outputs:
+            if tensor not in self.carried and tensor not in self.constants:
+                self.constants[tensor] = _memory(tensor)
         if self.nested or _is_nested(output):
             self.nested = True
             self._lose("nested tensors are not followed", (args, kwargs), output, only_nested=True)
@@ -645,8 +666,10 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found: Found = self.carried.get(tensor)
         if found is None and not tensor.is_nested and self.constants.get(tensor, 0) != _memory(tensor):
             found = self._known_by_memory(tensor)
-            if found is None and self.taken.reason:
-                found = TensorReads(lost=self.taken.reason)
+            unobserved = (tensor.is_meta or self.in_threads) and tensor not in self.constants
+            reason = self.taken.reason or (_UNOBSERVED if unobserved else "")
+            if found is None and reason:
+                found = TensorReads(lost=reason)
             if found is not None:
                 self.carried[tensor] = found
         return found

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -306,3 +309,39 @@ def test_a_layer_of_maps_returns_maps_by_its_contract(layer):
     (maps,) = capture_features(network, image, "layer")
     np.testing.assert_array_equal(maps.values, seen[0][0].numpy())
     assert any("receptive field not known" in note for note in maps.notes)
+
+
+class InThreads(nn.Module):
+    """Two branches in other threads, then their sum."""
+
+    def __init__(self, *, item=False):
+        super().__init__()
+        self.first, self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.last, self.item = nn.Conv2d(4, 2, 3), item
+
+    def forward(self, image):
+        """The last convolution of both branches."""
+        image = self.first(image)
+        image = image * image.mean().item() if self.item else image
+        both = threading.Barrier(2, timeout=10)
+
+        def branch(layer):
+            both.wait()
+            return torch.relu(layer(image))
+
+        with ThreadPoolExecutor(2) as pool:
+            left, right = pool.map(branch, (self.left, self.right))
+        return self.last(left + right)
+
+
+@pytest.mark.parametrize("item", [False, True])
+def test_operations_in_other_threads(item):
+    """What other threads compute is captured; that its receptive fields are not known is reported with the reason."""
+    network, image = InThreads(item=item).eval(), torch.rand(3, 12, 12)
+    found = {maps.layer: maps for maps in capture_features(network, image, "*")}
+    assert {"first", "left", "right", "last"} <= {*found}
+    with torch.no_grad():
+        np.testing.assert_array_equal(found["last"].values, network(image[None])[0].numpy())
+    assert all("it reads no image" not in note for maps in found.values() for note in maps.notes)
+    if not item:
+        assert "in other threads" in trace(network, (3, 12, 12)).layer("last").lost
