@@ -229,6 +229,8 @@ class CaptureHooks:
             seen=given.seen,
             input_size=given.size,
             centres=tap.centres,
+            field=tap.field,
+            lost=tap.lost,
             notes=(
                 *([f"run {tap.run + 1} of {many}"] if many > 1 else []),
                 *([f"1 of {rows:,} along its first axis: the first is drawn"] if rows > 1 else []),
@@ -370,7 +372,7 @@ def make_taps(
     given = Input(blank(input_size), further=further or FurtherInputs())
     try:
         with naming_next_size(network, input_size):
-            observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module), further)
+            observed = observe_pass(module, input_size, None if batch is None else fitting(batch, module), further)
     except BrokenPassError as error:
         if not isinstance(error.observed, ObservedPass):
             raise
@@ -531,8 +533,8 @@ def run_through(
         check_ready(module)
     with preserved.undisturbed(), hooks or nullcontext():
         try:
-            batch = _fitting(given.batch, module)
-            return given.further.call(module, batch, partial(_fitting, module=module, is_image=False))
+            batch = fitting(given.batch, module)
+            return given.further.call(module, batch, partial(fitting, module=module, is_image=False))
         except StopPassError:
             return None
         except (KernelvizError, KeyboardInterrupt):
@@ -544,7 +546,7 @@ def run_through(
             raise broken_pass(error, module, given.size, hint) from error
 
 
-def _fitting(batch: Tensor, module: nn.Module, *, is_image: bool = True) -> Tensor:
+def fitting(batch: Tensor, module: nn.Module, *, is_image: bool = True) -> Tensor:
     """A copy of an input with the device and dtype of the network; the first module may overwrite it.
 
     Whole numbers keep their type unless it ``is_image``.

@@ -358,6 +358,48 @@ def test_devices_that_are_not_offered(run):
     assert json.loads(out)["environment"]["device"].startswith(DEVICE)
 
 
+def test_a_report(deep, image):
+    """Maps are those of the CPU to one level, kernels and live weights to the bit; twice the very same page."""
+    cpu, cuda = on_both(deep)
+    expected = kernelviz.make_report(cpu, [image], ["conv_stem", "blocks.1.0.conv_dw", "conv_head"])
+    found = kernelviz.make_report(cuda, [image], ["conv_stem", "blocks.1.0.conv_dw", "conv_head"])
+    again = kernelviz.make_report(cuda, [image], ["conv_stem", "blocks.1.0.conv_dw", "conv_head"])
+    assert found.html == again.html
+    assert devices_of(cuda) == {DEVICE}
+    for ours, theirs in zip(found.layers, expected.layers, strict=True):
+        shared = np.intersect1d(ours.shown, theirs.shown)
+        assert len(shared) >= 0.9 * len(theirs.shown)  # near-duplicates may be others
+        at, there = np.searchsorted(ours.shown, shared), np.searchsorted(theirs.shown, shared)
+        levels = ours.maps[0].levels[at].astype(int) - theirs.maps[0].levels[there]
+        assert np.abs(levels).max() <= 1, ours.name
+        assert np.array_equal(ours.kernels.levels[at], theirs.kernels.levels[there])
+    assert np.array_equal(found.layers[0].live.weights, expected.layers[0].live.weights)
+
+
+def test_effective_fields(deep, image):
+    """Gradients are those of the CPU to 1e-3 of the largest, the same from run to run, and 0 outside of the field."""
+    cpu, cuda = on_both(deep)
+    expected = kernelviz.effective_fields(cpu, image, ["blocks.2", "blocks.3"])
+    found = kernelviz.effective_fields(cuda, image, ["blocks.2", "blocks.3"])
+    again = kernelviz.effective_fields(cuda, image, ["blocks.2", "blocks.3"])
+    for ours, theirs, same in zip(found, expected, again, strict=True):
+        assert float(np.abs(ours.values - theirs.values).max()) <= 1e-3 * float(theirs.values.max())
+        assert float(np.abs(ours.values - same.values).max()) <= 1e-6 * float(theirs.values.max())
+        assert np.array_equal(ours.values == 0, theirs.values == 0) or ours.outside == theirs.outside == 0
+        assert [square.side for square in ours.squares] == pytest.approx(
+            [square.side for square in theirs.squares], abs=1
+        )
+
+
+@pytest.mark.parametrize("command", ["report", "field"])
+def test_commands_for_several_layers(run, command):
+    """They run on the device and end in a file."""
+    words = (command, "test_resnet", SAMPLE, "--weights", "random", "-l", "conv1", "-l", "layer2", "--device", DEVICE)
+    code, out, err = run(*words)
+    assert code == 0, err
+    assert Path(out.split()[0]).is_file()
+
+
 @pytest.fixture
 def limited():
     """A function that leaves this process so many bytes of the device beyond those that it uses now."""
