@@ -666,7 +666,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found: Found = self.carried.get(tensor)
         if found is None and not tensor.is_nested and self.constants.get(tensor, 0) != _memory(tensor):
             found = self._known_by_memory(tensor)
-            unobserved = (tensor.is_meta or self.in_threads) and tensor not in self.constants
+            unobserved = (tensor.is_meta or self.in_threads) and _fractions(tensor) and tensor not in self.constants
             reason = self.taken.reason or (_UNOBSERVED if unobserved else "")
             if found is None and reason:
                 found = TensorReads(lost=reason)
