@@ -426,6 +426,26 @@ class _TakenValues(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class _MadeOfNumbers(TorchFunctionMode):
+    """Reports tensors that are made of Python numbers, which no observed operation returns on ``meta``."""
+
+    def __init__(self, made: Callable[[torch.Tensor], None]) -> None:
+        super().__init__()
+        self.made = made
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in {"tensor", "new_tensor", "as_tensor", "asarray"}:
+            self.made(output)
+        return output
+
+
 _NUMBER = "a number"
 _TAKES_VALUES = {
     "item": _NUMBER, "__float__": _NUMBER, "__complex__": _NUMBER, "tolist": "a list", "numpy": "a NumPy array",
@@ -540,8 +560,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with ExitStack() as stack:
             if not self.only_modules:
                 stack.enter_context(self)
-                if values:
-                    stack.enter_context(self.taken)
+                stack.enter_context(self.taken if values else _MadeOfNumbers(self._made))
             yield
 
     def _failure(self, error: Exception, size: Sequence[int]) -> BrokenPassError:
@@ -683,6 +702,10 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sharing.meet(other, [tensor])
         box = _box(tensor, other)
         return TensorReads(lost="it is another view of the memory of a map") if box is None else _cut(found, box)
+
+    def _made(self, tensor: torch.Tensor) -> None:
+        if tensor not in self.carried and tensor not in self.constants and self.sharing.first(tensor) is None:
+            self.constants[tensor] = _memory(tensor)
 
     def _reads_image(self, tensor: Any) -> bool:
         return self._known(tensor) is not None

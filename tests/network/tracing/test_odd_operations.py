@@ -345,3 +345,9 @@ def test_operations_in_other_threads(item):
     assert all("it reads no image" not in note for maps in found.values() for note in maps.notes)
     if not item:
         assert "in other threads" in trace(network, (3, 12, 12)).layer("last").lost
+
+
+def test_tensors_made_of_numbers_are_constants():
+    """A weight that a forward pass makes of numbers, on the device of its input, loses no receptive fields."""
+    network = Between(lambda maps: maps * maps.new_tensor([[[[2.0]]]]) + torch.tensor([0.5], device=maps.device))
+    assert all(layer.field is not None for layer in trace(network, (3, 12, 12)).layers)
