@@ -161,6 +161,13 @@ def test_keys_lead_through_layers_channels_and_units(browser, path):
         page.keyboard.press("ArrowRight")
         ready(page, "up")
         assert page.evaluate("document.activeElement.dataset.layer") == "6"
+        page.evaluate(
+            """() => { for (const key of "[[[[]") document.dispatchEvent(new KeyboardEvent("keydown",
+            {key, ctrlKey: true, altKey: true, modifierAltGraph: true})); }"""
+        )
+        ready(page, "blocks.0.act")  # each of five keys at once counts, also with AltGr, which is Ctrl+Alt on Windows
+        page.evaluate("location.hash = 'up'")
+        ready(page, "up")
         page.keyboard.press("?")
         assert page.locator("#keys").is_visible()
         page.keyboard.press("]")
@@ -206,7 +213,7 @@ def test_an_input_map_of_a_sum_leads_to_the_layer_that_made_it(browser, path):
 
 
 def test_thumbnails_choose_the_image(browser, path):
-    """Another image has its own photograph, classes and values."""
+    """Another image has its own photograph, classes and values; an address without an image is that of the first."""
     with opened(browser, path, "#stem/4/7,9") as page:
         before = page.locator("#is").inner_text()
         page.locator("#thumbnails a").nth(1).click()
@@ -214,6 +221,9 @@ def test_thumbnails_choose_the_image(browser, path):
         assert page.evaluate("location.hash") == "#stem/4/7,9/1"
         assert page.locator("#is").inner_text() != before
         assert page.locator(".classes:visible").count() == 1
+        page.evaluate("location.hash = '#stem/4/7,9'")
+        page.locator("#thumbnails a").nth(0).and_(page.locator("[aria-current]")).wait_for()
+        assert page.locator("#is").inner_text() == before
 
 
 def test_what_is_missing_is_said(browser, path):

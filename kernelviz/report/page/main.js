@@ -5,6 +5,7 @@ import { liveUnit } from "./arithmetic.js";
 import { readPalettes } from "./colour.js";
 import { Blocks, readJson, splitBlock } from "./data.js";
 import { boxMarks, html, paintBar, paintTiles, svg } from "./drawing.js";
+import { isFound } from "./finding.js";
 import {
   areaOf,
   fieldBox,
@@ -51,6 +52,7 @@ class ReportPage {
     this.blocks = new Blocks(this.index.images.length + 3);
     this.numbers = new Map(this.index.layers.map((layer, number) => [layer.name, number]));
     this.layerNumber = -1;
+    this.wanted = 0; // the layer of the latest call of go, which may still be unpacked
     this.image = 0;
     /** @type {View} */
     this.chosen = { channel: 0, place: [0, 0] };
@@ -101,6 +103,7 @@ class ReportPage {
     const number = address.layer === null ? 0 : (this.numbers.get(address.layer) ?? 0);
     const image = Math.min(address.image ?? this.image, this.index.images.length - 1);
     const turn = ++this.loading;
+    this.wanted = number;
     if (number !== this.layerNumber || image !== this.image || !this.pixels) {
       const layer = /** @type {Layer} */ (this.index.layers[number]);
       const facts = this.index.images[image];
@@ -145,7 +148,7 @@ class ReportPage {
    * @param {number} step
    */
   step(step) {
-    const next = this.index.layers[this.layerNumber + step];
+    const next = this.index.layers[this.wanted + step];
     if (next) this.go({ layer: next.name, channel: null, place: null, image: null });
   }
 
@@ -762,7 +765,10 @@ class ReportPage {
         this.setScale(/** @type {HTMLInputElement} */ (option).value === "whole"),
       );
     }
-    addEventListener("hashchange", () => this.go(readAddress(location.hash)));
+    addEventListener("hashchange", () => {
+      const address = readAddress(location.hash);
+      this.go({ ...address, image: address.image ?? 0 }); // as in a page that is opened there
+    });
     setUpTheme(() => this.repaint());
     onPrint((printing) => {
       this.printing = printing;
@@ -904,7 +910,7 @@ class ReportPage {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
       event.preventDefault();
-      const next = Math.max(0, Math.min(this.index.layers.length - 1, this.layerNumber + step));
+      const next = Math.max(0, Math.min(this.index.layers.length - 1, this.wanted + step));
       const link = document.querySelector(`#skyline a[data-layer="${next}"]`);
       if (link instanceof SVGElement) link.focus({ preventScroll: true });
       this.go({ layer: this.index.layers[next]?.name ?? "", channel: null, place: null, image: null });
@@ -914,18 +920,19 @@ class ReportPage {
   listenToFind() {
     const field = /** @type {HTMLInputElement} */ (element("find"));
     const matching = () => {
-      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const query = field.value;
       /** @type {number[]} */
       const found = [];
       for (const row of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#table tbody tr"))) {
-        const text = row.textContent?.toLowerCase() ?? "";
-        row.hidden = !words.every((word) => text.includes(word));
-        if (!row.hidden) found.push(Number(row.dataset.layer));
+        const number = Number(row.dataset.layer);
+        const layer = /** @type {Layer} */ (this.index.layers[number]);
+        row.hidden = !isFound(query, layer, this.texts.sentences[number] ?? "");
+        if (!row.hidden) found.push(number);
       }
       for (const link of /** @type {NodeListOf<SVGElement>} */ (document.querySelectorAll("#skyline a"))) {
         link.classList.toggle("dim", !found.includes(Number(link.dataset.layer)));
       }
-      element("found").textContent = words.length
+      element("found").textContent = query.trim()
         ? `${found.length} of ${counted(this.index.layers.length, "layer")}`
         : "";
       return found;
@@ -950,7 +957,8 @@ class ReportPage {
     document.addEventListener("keydown", (event) => {
       const field =
         event.target instanceof Element && event.target.closest("input:not([type=radio]), textarea, select");
-      if (field || event.ctrlKey || event.altKey || event.metaKey || dialog.open) return;
+      const alternative = event.getModifierState("AltGraph"); // how some keyboards type a bracket; Windows adds Ctrl and Alt
+      if (field || dialog.open || event.metaKey || (!alternative && (event.ctrlKey || event.altKey))) return;
       if (event.key === "[") this.step(-1);
       else if (event.key === "]") this.step(1);
       else if (event.key === "s") this.setScale(!this.whole);

@@ -15,6 +15,7 @@ import {
   valueAt,
 } from "../../../kernelviz/report/page/arithmetic.js";
 import { splitBlock } from "../../../kernelviz/report/page/data.js";
+import { isFound } from "../../../kernelviz/report/page/finding.js";
 import {
   fieldBox,
   frameSize,
@@ -88,6 +89,18 @@ test("an address names layer, channel, unit and image, with any layer name", () 
   assert.deepEqual(readAddress(""), { layer: null, channel: null, place: null, image: null });
   assert.deepEqual(readAddress("#stem/x/1,2,3"), { layer: "stem", channel: null, place: null, image: null });
   assert.equal(readAddress("#%").layer, "%");
+});
+
+test("a search finds a layer by name, kind and whole sizes, however a size is written", () => {
+  const layer = { name: "blocks.1.0.conv_dw", kind: "Conv2d", conv: /** @type {const} */ ("depthwise") };
+  const small = { ...layer, map: /** @type {[number, number]} */ ([15, 15]) };
+  const sentence = "3 × 3 depthwise convolution, stride 2. 5 → 5 channels of 15 × 15. One unit sees 5 × 5 pixels.";
+  for (const query of ["", " conv_dw 3 × 3", "3x3", "3×3", "3 ×", "DEPTHWISE", "stride 2", "15 x 15"]) {
+    assert.ok(isFound(query, small, sentence), query);
+  }
+  for (const query of ["5 × 5", "conv_dw 5x5", "5×", "pixels", "15 × 1"]) {
+    assert.ok(!isFound(query, small, sentence), query);
+  }
 });
 
 test("a box is inside of the image", () => {
