@@ -75,16 +75,6 @@ export function rangeText(noun, first, last) {
 }
 
 /**
- * The first input row of a window.
- * @param {number} at the row of the unit
- * @param {number} stride
- * @param {number} before padding above
- */
-export function windowStart(at, stride, before) {
-  return at * stride - before;
-}
-
-/**
  * The width and height of a map in a frame, whole pixels where it is a strip.
  * @param {number} rows
  * @param {number} columns

@@ -217,13 +217,11 @@ class ReportPage {
     /** @type {[number, number, number, number]} */
     const at = [this.image, view.channel, view.place[0], view.place[1]];
     if (!this.isLive || !live || !weights || !this.pixels) return this.units.get(at.join()) ?? null;
-    const { shown, out } = this.layer;
+    const { shown } = this.layer;
     const inputs = weights.length / (shown.length * live.kernel[0] * live.kernel[1]);
-    const groups = Math.max(1, Math.round((this.index.input.size[0] ?? inputs) / inputs));
-    const first = Math.floor(view.channel / (out / groups)) * inputs;
     const { mean, std } = this.index.input;
     const facts = { ...live, bias, weights, inputs, mean, std };
-    return liveUnit(facts, this.pixels, shown.indexOf(view.channel), at, first);
+    return liveUnit(facts, this.pixels, shown.indexOf(view.channel), at);
   }
 
   /**
@@ -886,7 +884,7 @@ class ReportPage {
     const column = /** @type {HTMLInputElement} */ (element("column"));
     for (const field of [row, column]) {
       field.addEventListener("change", () => {
-        const [down, across] = [Number.parseInt(row.value, 10), Number.parseInt(column.value, 10)];
+        const [down, across] = [Math.trunc(row.valueAsNumber), Math.trunc(column.valueAsNumber)];
         if (Number.isNaN(down) || Number.isNaN(across)) this.show();
         else this.fix(this.bounded([down, across]));
       });

@@ -72,11 +72,21 @@ export function cellText(value, power = 0) {
 }
 
 /**
- * A share of one as a percentage.
- * @param {number} share
+ * A number with its whole part and at most six significant digits, and a true minus.
+ * @param {number} value
  */
-export function percentText(share) {
-  return share >= 0.005 ? `${Math.round(100 * share)} %` : "< 1 %";
+export function exactText(value) {
+  const digits = Math.max(6, Math.trunc(Math.abs(value)).toFixed().length);
+  return String(Number(value.toPrecision(Math.min(digits, 17)))).replace("-", "−");
+}
+
+/**
+ * The number that a text stands for; null if it is none.
+ * @param {string} text
+ */
+export function numberOfText(text) {
+  const plain = text.trim().replace("−", "-");
+  return /^[-+]?(\d+\.?\d*|\.\d+)$/.test(plain) ? Number(plain) : null;
 }
 
 /**

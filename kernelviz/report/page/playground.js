@@ -1,10 +1,11 @@
 // @ts-check
 // The playground: a convolution whose numbers and settings can be changed, with its window, sum and output.
 
-import { isTelling, mistakeBehind, outputShape, outputSize, pairsAt, valueAt } from "./arithmetic.js";
+import { isAnswer, isTelling, mistakeBehind, outputShape, outputSize, pairsAt, valueAt } from "./arithmetic.js";
 import { cssColour, readPalettes } from "./colour.js";
 import { readJson } from "./data.js";
 import { ZERO_LEVEL } from "./levels.js";
+import { exactText, numberOfText } from "./numbers.js";
 import { element, isDark, setUpTheme } from "./theme.js";
 
 /** @import { Settings } from "./arithmetic.js" */
@@ -20,37 +21,28 @@ const REASONS = {
 };
 
 /**
- * A number with at most six significant digits and a true minus.
- * @param {number} value
- */
-export function exactText(value) {
-  return String(Number(value.toPrecision(6))).replace("-", "−");
-}
-
-/**
- * The number that a text stands for; null if it is none, or too large.
+ * What a cell can hold of a text: six significant digits below a million, null for anything else.
  * @param {string} text
  */
-export function numberOfText(text) {
-  const plain = text.trim().replace("−", "-");
-  if (!/^[-+]?(\d+\.?\d*|\.\d+)$/.test(plain)) return null;
-  const value = Number(Number(plain).toPrecision(6));
+function cellOfText(text) {
+  const value = Number((numberOfText(text) ?? Number.NaN).toPrecision(6));
   return Math.abs(value) < LARGEST ? value : null;
 }
 
 /**
- * Numbers in another size: those that are there stay, the others are made up from their place.
+ * Numbers in another size: those that are there or were there stay, the others are made up from their place.
  * @param {number[][]} values
- * @param {number} rows
- * @param {number} columns
+ * @param {number[][]} earlier
+ * @param {number} side
  * @param {number} least
  * @param {number} count of different numbers
  */
-function grown(values, rows, columns, least, count) {
-  return Array.from({ length: rows }, (_, row) =>
+function grown(values, earlier, side, least, count) {
+  return Array.from({ length: side }, (_, row) =>
     Array.from(
-      { length: columns },
-      (_, column) => values[row]?.[column] ?? ((row * 7 + column * 5 + row * column) % count) + least,
+      { length: side },
+      (_, column) =>
+        values[row]?.[column] ?? earlier[row]?.[column] ?? ((row * 7 + column * 5 + row * column) % count) + least,
     ),
   );
 }
@@ -65,6 +57,8 @@ class Playground {
     };
     /** @type {Settings} */
     this.settings = texts.settings;
+    /** @type {{input: number[][], kernel: number[][]}} the numbers in the largest size, which a smaller one only hides */
+    this.boards = { input: [], kernel: [] };
     /** @type {[number, number]} */
     this.at = texts.at;
     this.guessing = false;
@@ -115,7 +109,8 @@ class Playground {
     const most = name === "input" ? 12 : 7;
     const side = (/** @type {number} */ length) => Math.max(1, Math.min(most, length));
     const made = /** @type {[number, number]} */ (name === "input" ? [0, 4] : [-1, 3]);
-    return grown(this.settings[name], side(rows), side(columns), ...made);
+    this.boards[name] = grown(this.settings[name], this.boards[name], most, ...made);
+    return this.boards[name].slice(0, side(rows)).map((line) => line.slice(0, side(columns)));
   }
 
   /**
@@ -212,9 +207,9 @@ class Playground {
     const values = this.settings[name];
     cell.value = exactText(values[row]?.[column] ?? 0);
     cell.addEventListener("input", () => {
-      const number = numberOfText(cell.value);
+      const number = cellOfText(cell.value);
       cell.classList.toggle("bad", number === null);
-      cell.toggleAttribute("aria-invalid", number === null);
+      cell.setAttribute("aria-invalid", String(number === null));
       const line = values[row];
       if (number === null || !line) return;
       line[column] = number;
@@ -505,7 +500,7 @@ class Playground {
       return;
     }
     const right = valueAt(this.settings, ...this.at);
-    if (Math.abs(given - right) < 1e-6 * Math.max(1, Math.abs(right))) {
+    if (isAnswer(given, right)) {
       this.answered = true;
       field.value = "";
       this.refresh();

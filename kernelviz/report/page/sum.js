@@ -160,7 +160,7 @@ function named(name, channel, look) {
  * @param {boolean} digits
  */
 function cellsOf(values, columns, limit, power, taps, palette, digits) {
-  const grid = html("div", `cells${columns > 6 ? " many" : ""}`);
+  const grid = html("div", `cells${columns > DIGITS_UP_TO ? " many" : ""}`);
   grid.setAttribute("role", "img");
   grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
   for (const [at, value] of values.entries()) {

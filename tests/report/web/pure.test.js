@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
+  isAnswer,
   isTelling,
   liveUnit,
   mistakeBehind,
@@ -33,7 +34,15 @@ import {
   strongest,
   valueOfLevel,
 } from "../../../kernelviz/report/page/levels.js";
-import { cellText, powerText, sharedPower, shortText, valueText } from "../../../kernelviz/report/page/numbers.js";
+import {
+  cellText,
+  exactText,
+  numberOfText,
+  powerText,
+  sharedPower,
+  shortText,
+  valueText,
+} from "../../../kernelviz/report/page/numbers.js";
 import { readAddress, writeAddress } from "../../../kernelviz/report/page/state.js";
 
 test("a level stands for a share of the limit", () => {
@@ -233,4 +242,17 @@ test("a wrong answer has a reason where one usual mistake leads to it", () => {
   assert.equal(mistakeBehind(picture, 2, 1, 2), null); // the kernel turned, and the window after it
   assert.ok(isTelling(picture, 1, 2));
   assert.ok(!isTelling(picture, 1, 1)); // turned it is 0 as well
+});
+
+test("an answer is right with all of its digits, or with those that the page shows", () => {
+  const right = valueAt({ ...picture, input: [[11.1111]], kernel: [[11.1111]], stride: 1, padding: 0 }, 0, 0);
+  for (const text of ["123.457", "123.45654", "123.45654321"])
+    assert.ok(isAnswer(numberOfText(text) ?? 0, right), text);
+  for (const text of ["123.456", "123.46", "-123.457"]) assert.ok(!isAnswer(numberOfText(text) ?? 0, right), text);
+  const large = valueAt({ ...picture, input: [[12345]], kernel: [[1234]], stride: 1, padding: 0 }, 0, 0);
+  assert.equal(exactText(large), "15233730");
+  assert.ok(isAnswer(numberOfText("15233730") ?? 0, large) && !isAnswer(15233731, large));
+  assert.equal(exactText(-1234567.25), "−1234567");
+  assert.ok(isAnswer(numberOfText("-0") ?? 1, 0));
+  assert.deepEqual(["two", "", "1e3", "−.5"].map(numberOfText), [null, null, null, -0.5]);
 });
