@@ -228,14 +228,24 @@ def test_thumbnails_choose_the_image(browser, path):
 
 def test_what_is_missing_is_said(browser, path):
     """Unknown layers lead to the first, channels that are not kept to another, and unknown fields have their reason."""
-    with opened(browser, path, "#nothing/1") as page:
+    with opened(browser, path, "#nothing/1//9") as page:
         assert page.locator("#layer-name").inner_text() == "stem"
+        lacking = (
+            "There is no layer nothing in this page; this is the first. There is no image 9 in this page; this is the"
+        )
+        assert page.locator("#not-kept").inner_text() == f"{lacking} first."
+        page.evaluate("location.hash = 'stem/99'")
+        page.locator("#not-kept", has_text="This layer has 6 maps, and none is 99; this is ").wait_for()
         page.evaluate("location.hash = 'blocks.0.pw/3'")
         ready(page, "blocks.0.pw")
-        assert page.locator("#not-kept").inner_text().startswith("Map 3 is not in this page, which has 8 of 12 maps")
+        assert (
+            page.locator("#not-kept")
+            .inner_text()
+            .startswith("Map 3 is not in this page, which has the maps 0–2, 4, 6, 8, 10–11; ")
+        )
         page.evaluate("location.hash = 'attention'")
         ready(page, "attention")
-        assert page.locator("#field-text").inner_text().endswith("an attention mixes all places")
+        assert page.locator("#field-text").inner_text().endswith("an attention mixes all places.")
         assert page.locator("#photo-marks > *").count() == 0
         assert page.locator("#kernels-part").is_hidden()
         page.evaluate("location.hash = 'blocks.1.grouped/2/3,4'")

@@ -10,8 +10,8 @@ import { exactText } from "./numbers.js";
 
 /**
  * A unit worked out. `of` counts the input channels, `rest` is what those contribute that are no terms. `taps` marks
- * cells outside of the input with 1 and the zeros between the rows of a transposed convolution's input with 2. A number
- * that is not finite is null.
+ * cells outside of the input with 1 and the zeros between the rows of a transposed convolution's input with 2. NaN is
+ * null.
  * @typedef {{at: [number, number, number, number], value: number | null, bias: number | null, of: number,
  *   rest: number | null, taps: number[] | null, terms: Term[]}} Unit
  */
@@ -38,7 +38,7 @@ export function productsOf(term) {
 }
 
 /**
- * A number of a unit; what is null in JSON is not finite.
+ * A number of a unit; null in JSON is NaN.
  * @param {number | null | undefined} value
  */
 export function numberOf(value) {

@@ -12,6 +12,7 @@ import {
   frameSize,
   gridOf,
   isWhole,
+  isWithin,
   rangeText,
   tileAfterKey,
   tileAt,
@@ -19,7 +20,7 @@ import {
   unitUnder,
 } from "./geometry.js";
 import { NOT_FINITE, spread, strongest, valueOfLevel } from "./levels.js";
-import { counted, shortText, valueText } from "./numbers.js";
+import { counted, rangesText, shortText, valueText } from "./numbers.js";
 import { readAddress, writeAddress } from "./state.js";
 import { listenForCells, showSum } from "./sum.js";
 import { element, isDark, onPrint, setUpTheme } from "./theme.js";
@@ -43,8 +44,9 @@ class ReportPage {
   constructor() {
     /** @type {Index} */
     this.index = readJson("kernelviz");
-    /** @type {{palettes: Record<string, Record<string, string>>, sentences: string[]}} */
+    /** @type {{palettes: Record<string, Record<string, string>>, sentences: string[], thing: string}} */
     this.texts = readJson("page");
+    this.thing = this.texts.thing;
     this.palettes = {
       light: readPalettes(this.texts.palettes.light ?? {}),
       dark: readPalettes(this.texts.palettes.dark ?? {}),
@@ -101,7 +103,8 @@ class ReportPage {
    */
   async go(address) {
     const number = address.layer === null ? 0 : (this.numbers.get(address.layer) ?? 0);
-    const image = Math.min(address.image ?? this.image, this.index.images.length - 1);
+    const known = (address.image ?? 0) < this.index.images.length;
+    const image = known ? (address.image ?? this.image) : 0;
     const turn = ++this.loading;
     this.wanted = number;
     if (number !== this.layerNumber || image !== this.image || !this.pixels) {
@@ -127,10 +130,12 @@ class ReportPage {
     this.preview = {};
     this.show();
     this.rememberAddress();
-    const missing = address.channel !== null && !kept;
-    element("not-kept").textContent = missing
-      ? `Map ${address.channel} is not in this page, which has ${shown.length} of ${this.layer.out} maps of this layer; this is ${channel}.`
-      : "";
+    const lacking = [];
+    if (address.layer !== null && !this.numbers.has(address.layer))
+      lacking.push(`There is no layer ${address.layer} in this page; this is the first.`);
+    else if (address.channel !== null && !kept) lacking.push(notKept(address.channel, this.layer, channel));
+    if (!known) lacking.push(`There is no image ${address.image} in this page; this is the first.`);
+    element("not-kept").textContent = lacking.join(" ");
     document.documentElement.dataset.ready = this.layer.name;
     performance.mark("alive");
   }
@@ -566,13 +571,14 @@ class ReportPage {
     const text = element("field-text");
     if (!field || field.size.includes(null)) {
       marks.replaceChildren();
-      text.textContent = `What a unit sees of the photograph is not known${lost ? `: ${lost}` : "."}`;
+      text.textContent = `What a unit sees of the ${this.thing} is not known${lost ? `: ${lost}` : ""}.${this.sliceText(view)}`;
       return;
     }
     const box = fieldBox(field, view.place[0], view.place[1], rows, columns);
+    const sure = isWithin(box, field); // else the network's parts together read more than any one unit
     if (box.top > box.bottom || box.left > box.right) {
       marks.replaceChildren();
-      text.textContent = "The unit sees nothing of the photograph.";
+      text.textContent = `The unit sees nothing of the ${this.thing}.`;
       return;
     }
     const picture = element("photograph");
@@ -580,7 +586,7 @@ class ReportPage {
     marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
     if (isWhole(box, rows, columns)) {
       marks.replaceChildren();
-      text.textContent = "The unit sees the whole photograph.";
+      text.textContent = `The unit sees ${sure ? "" : "at most "}the whole ${this.thing}.`;
       return;
     }
     const drawn = {
@@ -595,7 +601,18 @@ class ReportPage {
     const large = areaOf(box) >= VEIL_FROM * rows * columns;
     marks.replaceChildren(...(large ? [veil] : []), ...boxMarks(drawn, 40));
     const seen = `${rangeText("row", box.top, box.bottom)}, ${rangeText("column", box.left, box.right)}`;
-    text.textContent = `The unit sees ${seen}${field.global ? "; a gate, a mean or attention adds the rest" : ""}.`;
+    text.textContent = `The unit sees ${sure ? "" : "at most "}${seen}${field.global ? "; a gate, a mean or attention adds the rest" : ""}.`;
+  }
+
+  /**
+   * The slice that a unit is in, where the slices of a map are below each other.
+   * @param {View} view
+   */
+  sliceText(view) {
+    const { slices, map } = this.layer;
+    const high = map[0] / slices;
+    const [row] = view.place;
+    return slices > 1 ? ` Row ${row} is row ${row % high} of slice ${Math.floor(row / high)}.` : "";
   }
 
   /**
@@ -665,8 +682,9 @@ class ReportPage {
 
   /** @param {number} channel */
   inputName(channel) {
-    if (!this.layer.live) return String(channel);
-    return (this.index.input.size[0] === 3 ? ["red", "green", "blue"][channel] : undefined) ?? `input ${channel}`;
+    if (!this.layer.reads) return String(channel);
+    const colours = this.thing === "photograph" && this.index.input.size[0] === 3 ? ["red", "green", "blue"] : [];
+    return colours[channel] ?? `input ${channel}`;
   }
 
   /**
@@ -1007,6 +1025,18 @@ function mapsNote(facts, layer) {
   const broken = Object.keys(facts.nonfinite).map(Number);
   if (broken.length) notes.push(`With values that are not finite, chequered: ${listed(broken)}.`);
   return notes.join(" ");
+}
+
+/**
+ * Why another channel is shown than the one of an address.
+ * @param {number} wanted
+ * @param {Layer} layer
+ * @param {number} channel
+ */
+function notKept(wanted, layer, channel) {
+  if (wanted >= layer.out)
+    return `This layer has ${counted(layer.out, "map")}, and none is ${wanted}; this is ${channel}.`;
+  return `Map ${wanted} is not in this page, which has the maps ${rangesText(layer.shown)}; this is ${channel}.`;
 }
 
 /** @param {number[]} numbers */

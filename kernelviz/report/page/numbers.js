@@ -90,6 +90,21 @@ export function numberOfText(text) {
 }
 
 /**
+ * Ascending numbers as text, in runs: `0–2, 5, 7–9`.
+ * @param {number[]} numbers
+ */
+export function rangesText(numbers) {
+  /** @type {Array<[number, number]>} */
+  const runs = [];
+  for (const number of numbers) {
+    const last = runs.at(-1);
+    if (last && number === last[1] + 1) last[1] = number;
+    else runs.push([number, number]);
+  }
+  return runs.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`)).join(", ");
+}
+
+/**
  * A count with its noun.
  * @param {number} count
  * @param {string} noun

@@ -21,6 +21,7 @@ import {
   fieldBox,
   frameSize,
   gridOf,
+  isWithin,
   tileAfterKey,
   tileAt,
   tileUnder,
@@ -39,6 +40,7 @@ import {
   exactText,
   numberOfText,
   powerText,
+  rangesText,
   sharedPower,
   shortText,
   valueText,
@@ -123,6 +125,17 @@ test("a box is inside of the image", () => {
   assert.deepEqual(fieldBox(field, 0, 1, 20, 11), { top: 0, bottom: 2, left: 9, right: 10 });
   const beyond = fieldBox({ ...field, rows: { start: -9, jump: 4, size: 5 } }, 0, 0, 20, 11);
   assert.ok(beyond.top > beyond.bottom); // it reads padding alone
+});
+
+test("a box larger than the stated field of a unit is only an upper bound", () => {
+  /** @type {import("../../../kernelviz/report/page/geometry.js").Field} */
+  const field = { size: [5, null], rows: { first: [0], last: [9] }, columns: { first: [0], last: [9] }, global: false };
+  assert.ok(isWithin({ top: 1, bottom: 5, left: 0, right: 9 }, field));
+  assert.ok(!isWithin(fieldBox(field, 0, 0, 20, 20), field));
+});
+
+test("numbers in a row are one range", () => {
+  assert.equal(rangesText([0, 1, 2, 5, 7, 8]), "0–2, 5, 7–8");
 });
 
 test("each tile is found under its own middle, and keys stay among the tiles", () => {
