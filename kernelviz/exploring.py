@@ -225,7 +225,7 @@ class _Walk:
         if isinstance(run, KernelvizError):
             layer.unknown = run.what
         elif run is not None:
-            layer.reads_input = run.reads_image
+            layer.reads_input = run.reads_input
             layer.live = layer.live or _live(run, layer.shown)
             if layer.live is None or not exact:
                 pointwise = max(run.record.kernel_size) == 1

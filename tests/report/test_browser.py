@@ -62,6 +62,7 @@ def test_a_link_leads_to_a_unit_and_its_sum_is_the_value_of_the_network(browser,
         assert page.locator("#map-name").inner_text() == "4"
         assert number(page.locator("#sum .value").inner_text()) == pytest.approx(exact[4, 7, 9], abs=6e-4)
         assert page.locator("#field-text").inner_text() == "The unit sees rows 13–15, columns 17–19."
+        assert page.locator("#sum .part").all_inner_texts()[0].startswith("red")
         for row, column in np.random.default_rng(0).integers(0, 16, (12, 2)):
             page.locator("#row").fill(str(row))
             page.locator("#column").fill(str(column))
@@ -255,13 +256,17 @@ def test_what_is_missing_is_said(browser, path):
 
 
 def test_large_kernels_have_digits_on_demand(browser, path):
-    """Cells of a 7 × 7 kernel have no digits until they are wanted; the pointer reads one."""
+    """Cells of a 7 × 7 kernel have no digits until they are wanted, but a mark if not finite; the pointer reads one."""
     with opened(browser, path, "#blocks.1.conv/0") as page:
         cell = page.locator("#sum .window .cells span").first
         assert cell.inner_text() == ""
         cell.hover()
         assert re.fullmatch(r"\S+ × \S+ = \S+", page.locator(".readout").inner_text())
+        broken = page.locator("#sum .not-finite")
+        assert broken.count() == 2  # an infinite weight and its product
+        assert "conic-gradient" in broken.first.evaluate("each => getComputedStyle(each).backgroundImage")
         page.locator("#digits").click()
+        assert broken.first.inner_text() == "∞"
         assert re.fullmatch(r"−?\d+\.\d+", page.locator("#sum .window .cells span").first.inner_text())
         for width in (1440, 375, 320):
             page.set_viewport_size({"width": width, "height": 1300})
