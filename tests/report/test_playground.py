@@ -170,6 +170,11 @@ def test_a_large_right_guess_is_taken(browser, tmp_path):
         page.locator("#answer").fill("15233730")
         page.locator("#answer").press("Enter")
         assert page.locator("#verdict").inner_text() == "15233730 is right."
+        assert page.locator("#output-board .cell").evaluate("each => each.scrollWidth <= each.clientWidth + 1")
+        page.get_by_label("kernel, row 0, column 0", exact=True).fill("123456")
+        page.locator("#guess").uncheck()
+        assert page.locator("#output-board .cell").inner_text() == "1.52×10⁹"  # as much as fits
+        assert page.locator("#result").inner_text() == "1524064320"
 
 
 def test_python_convolves_as_torch():

@@ -5,7 +5,7 @@ import { isAnswer, isTelling, mistakeBehind, outputShape, outputSize, pairsAt, v
 import { cssColour, readPalettes } from "./colour.js";
 import { readJson } from "./data.js";
 import { ZERO_LEVEL } from "./levels.js";
-import { exactText, numberOfText } from "./numbers.js";
+import { exactText, numberOfText, shortText } from "./numbers.js";
 import { element, isDark, setUpTheme } from "./theme.js";
 
 /** @import { Settings } from "./arithmetic.js" */
@@ -14,6 +14,7 @@ import { element, isDark, setUpTheme } from "./theme.js";
 
 const SETTINGS = /** @type {Setting[]} */ (["stride", "padding", "dilation", "input", "kernel"]);
 const LARGEST = 1e6;
+const FITTING = 8; // characters in a cell
 const REASONS = {
   turned: "is what comes out when the kernel is turned by 180°. Here it is laid on as it stands.",
   signs: "is what comes out when the signs of the kernel are forgotten.",
@@ -243,8 +244,10 @@ class Playground {
     for (const [at, cell] of [...element("output-board").querySelectorAll(".cell")].entries()) {
       const value = shown[at] ?? null;
       const text = value === null ? (at === reached ? "?" : "") : exactText(value);
-      cell.textContent = text;
-      cell.classList.toggle("long", text.length > 4);
+      const brief = text.length > FITTING && value !== null ? shortText(value) : text; // the sum below has all digits
+      cell.textContent = brief;
+      cell.classList.toggle("long", brief.length > 4);
+      cell.classList.toggle("longer", brief.length > 6);
       cell.classList.toggle("framed", at === reached);
       /** @type {HTMLElement} */ (cell).style.backgroundColor = value === null ? "" : this.colour(value, limit);
     }
@@ -324,6 +327,7 @@ class Playground {
       const field = /** @type {HTMLInputElement} */ (cell);
       field.style.backgroundColor = this.colour(value, limit);
       field.classList.toggle("long", field.value.length > 4);
+      field.classList.toggle("longer", field.value.length > 6);
     }
   }
 
