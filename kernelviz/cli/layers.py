@@ -157,7 +157,7 @@ def layers(
         else:
             report.inform(*terminal.fold_message(heading(found)))
         if plot and not broken:
-            draw(found, destination, report)
+            draw(found, destination, report, sized=input_size is not None)
         elif not as_json:
             show(found, listed, layout=layout or verbose, quiet=quiet)
         if broken:
@@ -287,14 +287,15 @@ def _show_styled(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool) -
     return True
 
 
-def draw(found: Trace, output: OutputChoices, report: Report) -> None:
-    """Draw how the network grows, into a file."""
+def draw(found: Trace, output: OutputChoices, report: Report, *, sized: bool = False) -> None:
+    """Draw how the network grows, into a file; its name has the size of the input if that was chosen."""
     from kernelviz.cli.session import output_row, save_page
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.files.names import file_stems
 
     stem = found.source.model if found.source else "network"
-    (name,) = file_stems([(stem, "layers", "growth")])
+    size = ["x".join(map(str, found.input_size))] if sized else []
+    (name,) = file_stems([(stem, "layers", "growth", *size)])
     figure = plot_growth(found, look=output.look.name, caption=output.look.caption)
     path = save_page(figure, output.directory / f"{name}{output.suffix}", report, force=output.force)
     report.add_output(output_row(path))

@@ -27,6 +27,7 @@ COMMANDS = [
     "match MODEL",
     "explain layer MODEL CONV",
     "explain layer MODEL CONV --image sample:grace_hopper --at 1,2",
+    "patches MODEL sample:grace_hopper -l CONV",
     "shift MODEL sample:grace_hopper -l CONV --by 0,2 --input-size 3,32,32",
     "field MODEL sample:grace_hopper -l CONV --input-size 3,32,32",
     "filter sample:grace_hopper --from MODEL:CONV:1",
@@ -47,7 +48,7 @@ def test_every_command_takes_them(run, command, model, conv):
     assert "imported" not in ended.out
     if "--json" in words:
         assert ended.document["model"]["name"] == model
-    elif words[0] in ("kernels", "features", "match", "filter", "shift", "field", "report"):
+    elif words[0] in ("kernels", "features", "patches", "match", "filter", "shift", "field", "report"):
         assert ended.paths
         assert all(path.is_file() for path in ended.paths)
 
