@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -140,6 +141,9 @@ def test_keys_lead_through_layers_channels_and_units(browser, path):
         page.keyboard.press("End")
         assert page.locator("#map-name").inner_text() == "5"
         page.locator("#map").focus()
+        page.locator("#row").fill("1e1")
+        page.locator("#row").press("Enter")
+        assert page.locator("#row").input_value() == "10"
         page.locator("#row").fill("2")
         page.locator("#row").press("Enter")
         page.locator("#map").focus()
@@ -217,6 +221,7 @@ def test_thumbnails_choose_the_image(browser, path):
     """Another image has its own photograph, classes and values; an address without an image is that of the first."""
     with opened(browser, path, "#stem/4/7,9") as page:
         before = page.locator("#is").inner_text()
+        assert page.locator("#thumbnails a").nth(1).get_attribute("href") == "#///1"  # an image, and no layer
         page.locator("#thumbnails a").nth(1).click()
         page.locator("#thumbnails a").nth(1).and_(page.locator("[aria-current]")).wait_for()
         assert page.evaluate("location.hash") == "#stem/4/7,9/1"
@@ -273,6 +278,21 @@ def test_large_kernels_have_digits_on_demand(browser, path):
             assert page.evaluate(OUTSIDE) == []
 
 
+def test_kernels_of_one_row_have_three_input_maps(browser, tmp_path):
+    """The wide but flat digits of a signal's kernels leave space for three of many input maps."""
+    report = reports.make_report()
+    (units,) = report.layers[4].units
+    cut = {name: getattr(units, name)[..., :1, :5] for name in ("windows", "kernels", "taps")}
+    traced = replace(report.layers[4].traced, kernel=(5,))
+    layer = replace(report.layers[4], units=(replace(units, **cut),), traced=traced)
+    file = tmp_path / "flat.html"
+    file.write_text(report_page(replace(report, layers=(layer,))), encoding="utf-8")
+    with opened(browser, file) as page:
+        assert page.locator("#sum .term").count() == 3
+        assert page.locator("#sum .others").inner_text().startswith("9 other input maps")
+        assert page.evaluate(OUTSIDE) == []
+
+
 def test_without_script_the_page_has_its_core(browser, path):
     """Heading, classes, photograph, skyline, table and notes are there when scripts are off, and nothing dead."""
     with browser.new_context(java_script_enabled=False, viewport={"width": 900, "height": 900}) as context:
@@ -285,8 +305,6 @@ def test_without_script_the_page_has_its_core(browser, path):
 
 def test_a_sandboxed_frame_is_alive(browser, report, tmp_path):
     """In ``srcdoc`` without an origin the page works, links stay inside, and the address is left alone."""
-    from dataclasses import replace
-
     file = tmp_path / "notebook.html"
     file.write_text(f"<!doctype html><title>n</title>{replace(report, renderer=report_page)._repr_html_()}", "utf-8")
     context = browser.new_context(viewport={"width": 1100, "height": 950})

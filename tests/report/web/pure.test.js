@@ -100,6 +100,7 @@ test("an address names layer, channel, unit and image, with any layer name", () 
   assert.deepEqual(readAddress(""), { layer: null, channel: null, place: null, image: null });
   assert.deepEqual(readAddress("#stem/x/1,2,3"), { layer: "stem", channel: null, place: null, image: null });
   assert.equal(readAddress("#%").layer, "%");
+  assert.deepEqual(readAddress("#///1"), { layer: null, channel: null, place: null, image: 1 });
 });
 
 test("a search finds a layer by name, kind and whole sizes, however a size is written", () => {
