@@ -214,10 +214,11 @@ def heading(found: Trace) -> list[str]:
     expects = source.preprocessing
     size = " × ".join(map(str, found.input_size))
     sums = f"{found.params:,} parameters, {found.macs:,} multiply-adds at {size}"
-    colours = f"mean {expects['mean']}, std {expects['std']}"
+    colours = ", ".join(f"{key} ({', '.join(f'{value:.4g}' for value in expects[key])})" for key in ("mean", "std"))
+    what = "preprocessing, a guess" if "mean" in expects.get("guessed", ()) else "preprocessing"
     lines = [f"{source.model}: {sums}"]
     if len(found.input_size) != 2:  # a signal has no colours
-        lines.append(f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}")
+        lines.append(f"{what}: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}")
     return [*lines, f"licence of the weights{f' ({source.tag})' if source.tag else ''}: {source.licence or 'unknown'}"]
 
 
@@ -230,6 +231,7 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
         KernelvizError: the model cannot be built, or nothing of it runs.
     """
     from kernelviz.cli import remembered, session
+    from kernelviz.cli.completion import keep_models
     from kernelviz.traces import Trace
 
     known = remembered.recalled_trace(choices) if choices.cache else None
@@ -258,6 +260,8 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
         return replace(error.trace, source=source), error
     if choices.cache and not depends:
         remembered.remember_trace(choices, network, found)
+    if choices.cache:
+        keep_models(choices.name)
     return replace(found, source=source), None
 
 

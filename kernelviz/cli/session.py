@@ -9,6 +9,7 @@ import math
 import os
 import shlex
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from kernelviz.errors import (
     UsageError,
     WriteError,
 )  # fmt: skip
+from kernelviz.files.remembered import doubt_used
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import PART, shown
 
@@ -126,9 +128,18 @@ def run_command(
         debug: print the traceback of an error.
     """
     report = Report(name, as_json, quiet, verbose)
+    began = time.monotonic_ns()
     try:
         with terminal.results_apart():
-            work(report)
+            try:
+                work(report)
+            except (KernelvizError, BrokenPipeError, MemoryError):
+                raise
+            except Exception:
+                if not doubt_used(began):
+                    raise
+                report = Report(name, as_json, quiet, verbose)  # what was remembered may be unfit: without it
+                work(report)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
         return fail(report, error, debug=debug)
     if as_json:
