@@ -155,6 +155,7 @@ class _Gathered:
     outputs: int = 0
     slices: int = 1
     live: LiveSums | None = None
+    reads_input: bool = False
     unknown: str = ""
     notes: tuple[str, ...] = ()
 
@@ -224,6 +225,7 @@ class _Walk:
         if isinstance(run, KernelvizError):
             layer.unknown = run.what
         elif run is not None:
+            layer.reads_input = run.reads_input
             layer.live = layer.live or _live(run, layer.shown)
             if layer.live is None or not exact:
                 pointwise = max(run.record.kernel_size) == 1
@@ -272,7 +274,7 @@ def _layer(network: Any, plan: _Plan, tap: Tap, gathered: _Gathered) -> ReportLa
         shown=gathered.shown, maps=tuple(gathered.maps), conv=_sort_of(convolution), kernels=kernels,
         inputs=convolution.in_channels if convolution else None, slices=gathered.slices,
         units=_units(gathered.units), live=gathered.live, unknown=gathered.unknown, notes=tuple(notes),
-        makers=_makers_of(plan, tap),
+        makers=_makers_of(plan, tap), reads_input=gathered.reads_input,
     )  # fmt: skip
 
 

@@ -204,6 +204,8 @@ def test_every_sort_of_layer_is_shown():
     assert layers["twice#2"].traced.field is None
     assert layers["stem"].live  # the numbers of a tensor are not in the page: its values are traced
     assert layers["stem"].units
+    assert [name for name, layer in layers.items() if layer.reads_input] == ["stem"]
+    assert layers["up"].kernels.notes == ()  # nothing of how its weights are stored
     assert (report.mean, report.images[0].exact) == ((), False)
     assert [layer.name for layer in make_report(Sorts(), torch.randn(3, 32, 32)).layers].count("twice#2") == 0
     stored(report)
@@ -225,7 +227,10 @@ def test_networks_of_other_axes(network, shape, size):
     assert layer.size == size
     assert layer.maps[0].levels.shape == (4 + (len(report.layers) > 1), *size)
     assert ("three axes" in layer.unknown) == (len(shape) == 4)
-    stored(report)
+    index, _, _ = stored(report)
+    reads = [each["reads"] for each in index["layers"]]
+    assert reads == [len(shape) < 4, False][: len(reads)]  # its sums name the channels of the input
+    assert ("three axes" in index["layers"][0]["lost"]) == (len(shape) == 4)
     assert report.html
 
 

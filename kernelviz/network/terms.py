@@ -38,11 +38,13 @@ _AT_ONCE = 2**19
 class LayerRun:
     """A convolution as it ran: what its values are computed from.
 
-    ``reads_image``: its input is the network's own. ``zeros``: what is around its input are zeros, not repeated rows.
+    ``reads_input``: its input is the network's own. ``reads_image``: so it is, with rows and columns, and each value reads
+    all channels. ``zeros``: what is around its input are zeros, not repeated rows.
     """
 
     reads: LayerReads
     reads_image: bool
+    reads_input: bool
 
     @property
     def record(self) -> ConvLayer:
@@ -285,4 +287,4 @@ def _layer_run(
         reads = LayerReads(str(maps.layer), module, call, maps.values if fits else None)
     except KernelvizError as error:
         return error
-    return LayerRun(reads, reads.is_image(given))
+    return LayerRun(reads, reads.is_image(given), reads.is_input(given))

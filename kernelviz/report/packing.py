@@ -18,7 +18,7 @@ The index is JSON::
                            "nonfinite": {"channel": count}}],                      one per image
                  "live": {"stride": [2], "dilation": [2], "kernel": [kh, kw], "around": [top, bottom, left, right],
                           "bias": bool} | null,
-                 "units": bool, "unknown": reason | "",
+                 "units": bool, "unknown": reason | "", "reads": bool,            whether it reads the network's input
                  "makers": [[first input channel, count, layer of this list, its first channel, added: 0 | 1]],
                  "block": "l0", "parts": [[name, bytes]]}]}
 
@@ -35,7 +35,7 @@ A block is base64(zlib(parts, one after the other)), and a layer's parts are::
                "terms": [{"n": input channel, "window": [k²], "kernel": [k²], "sum"}]}]
              value = the sums of the terms + rest (what the other input channels add) + bias; "taps" marks padding (1) and
              the zeros between the rows of a transposed convolution's input (2); null stands for no such tap.
-             A number that is not finite is null.
+             NaN is null, ±∞ are ±1e999, which is beyond every float.
     weights  float32, little-endian, (n, C, kh, kw), if ``live``
     bias     float32, little-endian, (n,), if ``live.bias``
 
@@ -62,9 +62,10 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
     from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer, ReportMaps
-    from kernelviz.traces import AxisField, Field, UnitTerms
+    from kernelviz.traces import AxisField, Field, TracedLayer, UnitTerms
 
 
+_DRAWN_AXES = 2  # of an input, which a page can frame
 _EFFORT = 6  # of deflate: 9 takes twice the time for one percent
 
 
@@ -175,7 +176,7 @@ def _layer_entry(layer: ReportLayer, input_size: Sequence[int], numbers: Mapping
         "padding": traced.padding, "dilation": traced.dilation, "groups": traced.groups, "bias": traced.bias,
         "in": layer.inputs, "out": layer.outputs, "map": layer.size, "slices": layer.slices, "params": traced.params,
         "macs": traced.macs, "runs": traced.runs, "notes": layer.notes,
-        "field": _field_entry(traced.field, input_size[1:]), "lost": traced.lost, "shown": layer.shown,
+        "field": _field_entry(traced.field, input_size[1:]), "lost": _lost(traced), "shown": layer.shown,
         "kernels": None if kernels is None else {
             "view": kernels.view, "tile": kernels.levels.shape[1:3], "limits": _shortest(kernels.limits),
             "zero": kernels.zero, "faint": kernels.faint, "nonfinite": _counts(kernels.nonfinite),
@@ -183,12 +184,17 @@ def _layer_entry(layer: ReportLayer, input_size: Sequence[int], numbers: Mapping
         },
         "maps": [_maps_entry(maps) for maps in layer.maps],
         "live": None if layer.live is None else _live_entry(layer.live),
-        "units": bool(layer.units), "unknown": layer.unknown,
+        "units": bool(layer.units), "unknown": layer.unknown, "reads": layer.reads_input,
         "makers": [
             [maker.first, maker.count, numbers[maker.layer], maker.channel, int(maker.added)]
             for maker in layer.makers if maker.layer in numbers
         ],
     }  # fmt: skip
+
+
+def _lost(traced: TracedLayer) -> str:
+    """Why the index has no receptive field."""
+    return traced.lost or ("the input has three axes" if traced.field and len(traced.field.axes) > _DRAWN_AXES else "")
 
 
 def _maps_entry(maps: ReportMaps) -> dict[str, Any]:
@@ -211,7 +217,7 @@ def _counts(counts: Mapping[int, int]) -> dict[str, int]:
 
 def _field_entry(field: Field | None, sides: Sequence[int]) -> dict[str, Any] | None:
     """The receptive fields along rows and columns; an input of one axis counts as one row."""
-    if field is None or len(field.axes) > 2:
+    if field is None or len(field.axes) > _DRAWN_AXES:
         return None
     axes = [_axis_entry(axis, side) for axis, side in zip(field.axes, sides, strict=False)]
     sizes = [axis.size for axis in field.axes]
@@ -266,11 +272,16 @@ def _five_digits(values: Array) -> list[str]:
 
 
 def _nulled(text: str) -> str:
-    return ",".join("null" if "n" in number else number for number in text.split(","))
+    return ",".join(_NOT_FINITE.get(number, number) for number in text.split(","))
+
+
+_NOT_FINITE = {"nan": "null", "inf": "1e999", "-inf": "-1e999"}
 
 
 def _all_digits(values: Array) -> list[str]:
-    return ["null" if value is None else repr(value) for value in _shortest(values)]
+    with np.errstate(over="ignore"):
+        texts = [str(value) for value in np.asarray(values, np.float64).astype(np.float32).reshape(-1)]
+    return [_NOT_FINITE.get(text) or repr(float(text)) for text in texts]
 
 
 def _shortest(values: Any) -> list[float | None]:
