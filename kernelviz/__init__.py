@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.steps import Step as Step
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
+    from kernelviz.drawing.expanded_page import plot_expanded as plot_expanded
     from kernelviz.drawing.field_page import plot_fields as plot_fields
     from kernelviz.drawing.growth import plot_growth as plot_growth
     from kernelviz.drawing.mosaic import Mosaic as Mosaic
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.number_tiles import plot_kernel_numbers as plot_kernel_numbers
     from kernelviz.drawing.overlay import plot_overlay as plot_overlay
     from kernelviz.drawing.overview import plot_overview as plot_overview
+    from kernelviz.drawing.patches_page import plot_patches as plot_patches
     from kernelviz.drawing.sheet_page import plot_features as plot_features
     from kernelviz.drawing.sheet_page import plot_kernels as plot_kernels
     from kernelviz.drawing.sheets import Sheet as Sheet
@@ -119,6 +121,7 @@ if TYPE_CHECKING:
     from kernelviz.network.effective_field import effective_field as effective_field
     from kernelviz.network.effective_field import effective_fields as effective_fields
     from kernelviz.network.kernels import read_kernels as read_kernels
+    from kernelviz.network.linear_weights import expand_units as expand_units
     from kernelviz.network.model import Model as Model
     from kernelviz.network.model import find_models as find_models
     from kernelviz.network.model import load_model as load_model
@@ -135,6 +138,7 @@ if TYPE_CHECKING:
     from kernelviz.report.playground import playground_page as playground_page
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
+    from kernelviz.streaming import crop_patches as crop_patches
     from kernelviz.traces import PooledUnit as PooledUnit
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
@@ -142,8 +146,12 @@ if TYPE_CHECKING:
     from kernelviz.views.components import CovarianceTally as CovarianceTally
     from kernelviz.views.effective_fields import EffectiveField as EffectiveField
     from kernelviz.views.effective_fields import Square as Square
+    from kernelviz.views.linear_weights import LinearWeights as LinearWeights
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
+    from kernelviz.views.patches import Crop as Crop
+    from kernelviz.views.patches import Patches as Patches
+    from kernelviz.views.patches import PatchTally as PatchTally
     from kernelviz.views.shifts import ShiftedImage as ShiftedImage
     from kernelviz.views.shifts import ShiftedLayer as ShiftedLayer
     from kernelviz.views.statistics import ChannelStatistics as ChannelStatistics
@@ -160,6 +168,7 @@ _HOMES = {
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
     "CovarianceTally": "views.components",
+    "Crop": "views.patches",
     "EffectiveField": "views.effective_fields",
     "FailedImage": "streaming",
     "FeatureMaps": "records",
@@ -174,9 +183,12 @@ _HOMES = {
     "Known": "filters.bank",
     "Likeness": "filters.likeness",
     "Likenesses": "filters.likeness",
+    "LinearWeights": "views.linear_weights",
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
+    "PatchTally": "views.patches",
+    "Patches": "views.patches",
     "PooledUnit": "traces",
     "Pooling": "arithmetic.operations",
     "Report": "report.contents",
@@ -201,8 +213,10 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "crop_patches": "streaming",
     "effective_field": "network.effective_field",
     "effective_fields": "network.effective_field",
+    "expand_units": "network.linear_weights",
     "find_filter": "filters.bank",
     "find_filters": "filters.bank",
     "find_models": "network.model",
@@ -221,6 +235,7 @@ _HOMES = {
     "plot_chain": "explain.chain",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
+    "plot_expanded": "drawing.expanded_page",
     "plot_features": "drawing.sheet_page",
     "plot_fields": "drawing.field_page",
     "plot_filter": "filters.plots",
@@ -236,6 +251,7 @@ _HOMES = {
     "plot_matrix": "explain.matrix",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
+    "plot_patches": "drawing.patches_page",
     "plot_pixels": "explain.image_page",
     "plot_sharing": "explain.sharing",
     "plot_shift": "drawing.shift_page",

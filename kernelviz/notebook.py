@@ -120,7 +120,7 @@ def html_planes(name: str, planes: Any) -> str:
 
 def exact_text(value: float) -> str:
     """A number in at most six significant digits, with a true minus; ``≈`` marks one that has more."""
-    text = f"{value:.6g}"
+    text = f"{value + 0.0:.6g}"  # −0 + 0 is 0
     exact = float(text) == value or value != value  # noqa: PLR0124  (NaN)
     return ("" if exact else "≈ ") + text.replace("-", "−").replace("inf", "∞").replace("nan", "NaN")
 

@@ -16,6 +16,7 @@ from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -320,6 +321,45 @@ class SeenImage:
 
 
 @dataclass(frozen=True)
+class AxisField:
+    """The receptive fields of the units of a map along one axis of the input.
+
+    Unit i reads the rows ``first[i]`` to ``last[i]`` inside the image, none if first > last. ``size`` is the largest
+    extent, as if the image had no border; None if it depends on the size of the image, as for the sum of a map and its
+    mirror image. If the fields are evenly spaced, ``jump`` is their distance in rows and
+    ``offset`` the start of the first one, which may be outside the image; otherwise both are None.
+    """
+
+    first: Array
+    last: Array
+    size: int | None
+    jump: int | None
+    offset: int | None
+
+    __repr__ = record_repr
+
+
+@dataclass(frozen=True)
+class Field:
+    """The receptive fields of a map, an ``AxisField`` for each axis of the input: rows, then columns.
+
+    If ``mixes_image``, an operation that reads the whole image (a gate, a mean, a normalisation over space, attention)
+    took part; the rows and columns are then those read through convolutions and pools.
+    """
+
+    axes: tuple[AxisField, ...]
+    mixes_image: bool = False
+
+    __repr__ = record_repr
+
+    @property
+    def largest(self) -> int | None:
+        """The size along the axis along which it is largest; None if a size is not known."""
+        sizes = [axis.size for axis in self.axes if axis.size is not None]
+        return max(sizes) if len(sizes) == len(self.axes) and sizes else None
+
+
+@dataclass(frozen=True)
 class FeatureMaps:
     """The output (or input) of one layer for one image: ``values`` (C, H, W), one map per channel.
 
@@ -327,7 +367,8 @@ class FeatureMaps:
     ``layer`` is its name, with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
     ``shape`` the shape of the tensor without the batch, ``tap`` the side of the module. ``input_size`` is (C, H, W) of the
     network's input, ``seen`` the part of ``image`` in it. ``centres`` are the rows and the columns of the input on which
-    the receptive fields of the map's units are centred. All fields but the values are None if unknown.
+    the receptive fields of the map's units are centred, ``field`` those receptive fields, and ``lost`` the reason if they
+    are not known. All fields but the values are None if unknown.
     """
 
     values: Array
@@ -341,6 +382,8 @@ class FeatureMaps:
     input_size: tuple[int, ...] | None = None
     centres: tuple[Array, Array] | None = None
     notes: tuple[str, ...] = ()
+    field: Field | None = None
+    lost: str = ""
 
     __repr__ = record_repr
 
@@ -439,6 +482,32 @@ class Typed:
         both = (np.broadcast_to(each, (math.prod(shape[: len(shape) - each.ndim + 1]), *each.shape[1:])).reshape(shape)
                 for each in (self.values, self.texts))  # fmt: skip
         return Typed(*both)
+
+
+class TypedNumber(float):
+    """A number that is written as it was typed, such as 3.10, where it is written as text."""
+
+    text: str
+
+    def __new__(cls, value: float, text: str) -> Self:
+        """The number with its text, which has a true minus or none."""
+        number = super().__new__(cls, value)
+        number.text = text.replace("−", "-")
+        return number
+
+    def __str__(self) -> str:
+        """The text."""
+        return self.text
+
+
+def listed(values: Array, texts: Array | None = None) -> Any:
+    """Nested lists of numbers without a sign of zero, of typed ones with their ``texts``; one without a text is a float."""
+    plain = values + 0.0  # −0 + 0 is 0
+    if texts is None:
+        return plain.tolist()
+    pairs = zip(plain.ravel().tolist(), texts.flat, strict=True)
+    found = [TypedNumber(value, text) if text else value for value, text in pairs]
+    return np.array([*found, None], object)[:-1].reshape(values.shape).tolist()
 
 
 def as_array(values: object) -> Array:

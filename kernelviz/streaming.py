@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from kernelviz.errors import KernelvizError, UsageError
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from kernelviz.network.capture import CapturePlan
     from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
-    from kernelviz.records import ClassScore, FeatureMaps
+    from kernelviz.records import Array, ClassScore, FeatureMaps
+    from kernelviz.views.patches import Crop, Patches, Place
 
     OnMap = Callable[[FeatureMaps], object]
     OnError = Callable[["FailedImage"], object]
@@ -190,6 +191,111 @@ def _check_several(images: object) -> None:
     if one:
         what = f"The images must be several, but got one {type(images).__name__}."
         raise UsageError(what, hint="Give a list of images, or use `capture_features` for one.")
+
+
+def crop_patches(
+    network: Model | Any,
+    patches: Patches,
+    images: Iterable[object] | None = None,
+    channels: str | Sequence[int] | None = None,
+    *,
+    input_size: int | Sequence[int] | None = None,
+    crop: bool | None = None,
+    progress: Callable[[str, int, int], object] | None = None,
+) -> Patches:
+    """Cut out what the units of some channels read of their images; only images that are shown are read again.
+
+    Args:
+        network: The network that the patches are from: it determines how images are resized and cropped.
+        patches: The result of a ``PatchTally``.
+        images: The images that were added, in any order: paths, ``Image`` values, or tensors in the order in which they
+            were added. By default the files that the patches name.
+        channels: Numbers, or a string like ``0-3,7``; by default the most prominent ones.
+        input_size: As for ``capture_many``.
+        crop: As for ``capture_many``.
+        progress: Called with a label, the number of images done, and the number of images.
+
+    Returns:
+        The patches with their ``crops``.
+
+    Raises:
+        UsageError: an image is missing, is read in another size, or there is no such channel.
+        KernelvizError: an image cannot be read, or is no longer that of the tally.
+    """
+    from kernelviz.files.images import read_image
+    from kernelviz.network.inputs import as_input
+    from kernelviz.records import Image
+
+    places = patches.places_of(patches.chosen(channels))
+    found = _images_of(patches, images, {image for image, _, _ in places})
+
+    def read(image: int) -> Input:
+        item = found[image]
+        given = item if isinstance(item, Image) or hasattr(item, "detach") else read_image(item)
+        return as_input(network, given, input_size=input_size, crop=crop)
+
+    return cut_patches(patches, places, read, progress or (lambda *_: None))
+
+
+def cut_patches(
+    patches: Patches, places: Sequence[Place], read: Callable[[int], Input], progress: Callable[[str, int, int], object]
+) -> Patches:
+    """The patches with the crops of some units; ``read`` returns the input of the network for the index of an image.
+
+    Raises:
+        UsageError: an image is read in another size.
+        KernelvizError: an image is no longer that of the tally.
+    """
+    crops: dict[Place, Crop] = dict(patches.crops)
+    images = list(dict.fromkeys(image for image, _, _ in places))
+    for done, image in enumerate(images):
+        progress("patches", done, len(images))
+        given = read(image)
+        if given.image is not None and patches.digests[image] not in (None, given.image.sha256):
+            name = patches.images[image]
+            raise KernelvizError(f"The image {name} has changed since its maps were captured.", hint="Run it again.")
+        if patches.input_size not in (None, given.size):
+            sides, own = (" × ".join(map(str, size)) for size in (given.size, patches.input_size))
+            what = f"The patches are of inputs of {own}, but {patches.images[image]} is read as {sides}."
+            raise UsageError(what, hint="Give the input_size of the tally.")
+        pixels = seen_pixels(given)
+        crops |= {place: patches.cut(place, pixels) for place in places if place[0] == image}
+    progress("patches", len(images), len(images))
+    return replace(patches, crops=crops)
+
+
+def seen_pixels(given: Input) -> Array:
+    """The pixels (H, W, 3) of an input; those of a tensor from its smallest to its largest value."""
+    from kernelviz.network.shift import pixels_of
+
+    return given.seen.pixels if given.seen is not None else pixels_of(given.batch)
+
+
+def _images_of(patches: Patches, images: Iterable[object] | None, wanted: set[int]) -> dict[int, object]:
+    """The image of each index, found by its path, its contents or its position.
+
+    Raises:
+        UsageError: one of those that are ``wanted`` is missing.
+    """
+    from kernelviz.records import Image
+
+    if images is None:
+        found: dict[int, object] = {at: path for at, path in enumerate(patches.paths) if path is not None}
+    else:
+        items = list(images)
+        paths = {path: at for at, path in enumerate(patches.paths) if path is not None}
+        digests = {digest: at for at, digest in enumerate(patches.digests) if digest is not None}
+        found = {}
+        for item in items:
+            at = digests.get(item.sha256) if isinstance(item, Image) else None
+            at = paths.get(os.fsdecode(item)) if isinstance(item, str | os.PathLike) else at
+            found |= {} if at is None else {at: item}
+        if len(items) == len(patches.images):
+            found |= {at: item for at, item in enumerate(items) if hasattr(item, "detach")}
+    if missing := sorted(wanted - found.keys()):
+        what = f"The image {patches.images[missing[0]]} is missing."
+        raise UsageError(what, hint="Give all images that were added to the tally.")
+    return found
 
 
 class _Chosen:

@@ -10,7 +10,9 @@ import numpy as np
 from kernelviz.arithmetic.steps import Step
 from kernelviz.errors import UnknownLayerError, UsageError
 from kernelviz.notebook import html_table, record_repr
-from kernelviz.records import Box as Box  # noqa: PLC0414  (re-exported beside the records that hold boxes)
+from kernelviz.records import AxisField as AxisField  # noqa: PLC0414  (of traces and of maps)
+from kernelviz.records import Box as Box  # noqa: PLC0414  (beside the records that hold boxes)
+from kernelviz.records import Field as Field  # noqa: PLC0414
 from kernelviz.wording import UNKNOWN, inflected, nearest_text, shown, split_name, stage_index, visible
 
 if TYPE_CHECKING:
@@ -21,45 +23,6 @@ if TYPE_CHECKING:
 
 
 Family: TypeAlias = Literal["conv", "norm", "act", "pool", "linear", "other"]
-
-
-@dataclass(frozen=True)
-class AxisField:
-    """The receptive fields of the units of a map along one axis of the input.
-
-    Unit i reads the rows ``first[i]`` to ``last[i]`` inside the image, none if first > last. ``size`` is the largest
-    extent, as if the image had no border; None if it depends on the size of the image, as for the sum of a map and its
-    mirror image. If the fields are evenly spaced, ``jump`` is their distance in rows and
-    ``offset`` the start of the first one, which may be outside the image; otherwise both are None.
-    """
-
-    first: Array
-    last: Array
-    size: int | None
-    jump: int | None
-    offset: int | None
-
-    __repr__ = record_repr
-
-
-@dataclass(frozen=True)
-class Field:
-    """The receptive fields of a map, an ``AxisField`` for each axis of the input: rows, then columns.
-
-    If ``mixes_image``, an operation that reads the whole image (a gate, a mean, a normalisation over space, attention)
-    took part; the rows and columns are then those read through convolutions and pools.
-    """
-
-    axes: tuple[AxisField, ...]
-    mixes_image: bool = False
-
-    __repr__ = record_repr
-
-    @property
-    def largest(self) -> int | None:
-        """The size along the axis along which it is largest; None if a size is not known."""
-        sizes = [axis.size for axis in self.axes if axis.size is not None]
-        return max(sizes) if len(sizes) == len(self.axes) and sizes else None
 
 
 @dataclass(frozen=True)

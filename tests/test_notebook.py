@@ -10,6 +10,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import timm
+import torch
+from patch_maps import many_maps, patches_of
 
 import kernelviz as kv
 from kernelviz.drawing import animations
@@ -37,6 +39,9 @@ def values():
     worked = kv.work_out(kv.Convolution(5, 3, bias=True), *example_numbers(kv.Convolution(5, 3, bias=True)))
     unit = kv.trace_unit(model, image, "conv1.0", (0, 5, 5))
     pooled = kv.trace_unit(kv.load_model("resnet18d", weights="random"), image, "maxpool", (0, 5, 5), input_size=64)
+    patches = patches_of(many_maps(2))
+    field, fields = kv.effective_field(model, image, "conv1.0", input_size=32), kv.FieldTally(model, "conv1.0")
+    expanded = kv.expand_units(torch.nn.Conv2d(3, 2, 3), [torch.rand(3, 8, 8), torch.rand(3, 8, 8)], "Conv2d")
     moved = kv.shift_image(model, image, (0, 2), ["conv1.0"], edge=True)
     report = kv.make_report(model, image, "conv1.0", input_size=32)
     found = [
@@ -85,6 +90,8 @@ def values():
             moved,
             moved.layers[0],
         ),
+        *(patches, patches.highest, *list(patches.crops.values())[:1], kv.PatchTally()),
+        *(field, field.squares[0], fields, expanded),
         *(
             kv.ClassScore(3, LONG[:100], 0.5),
             kv.FailedImage(0, "x.png", UsageError("what", "why", "hint")),

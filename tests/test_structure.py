@@ -43,7 +43,18 @@ NETWORK_FLOORS = [
     ["tracing"],
     ["named"],
     ["kernels"],
-    ["taps", "capture", "units", "layer_operation", "shift", "effective_field", "terms", "makers"],
+    [
+        "taps",
+        "capture",
+        "units",
+        "layer_operation",
+        "shift",
+        "effective_field",
+        "terms",
+        "makers",
+        "affine",
+        "linear_weights",
+    ],
 ]
 """The same inside ``network``. In the last floor neighbours may import each other: a capture is made of taps."""
 

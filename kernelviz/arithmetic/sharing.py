@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 from kernelviz.arithmetic.windows import count, size_text
@@ -27,7 +28,9 @@ class Sharing:
         if not FEWEST_UNITS <= units <= MOST_UNITS:
             raise UsageError(
                 f"The number of units must be {FEWEST_UNITS} to {MOST_UNITS}, but got {units:,}.",
-                "More lines could not be told apart.",
+                "More lines could not be told apart."
+                if units > MOST_UNITS
+                else "Of fewer, none has neighbours on both sides.",
             )
         if kernel % 2 == 0:
             near = f"{kernel - 1} or {kernel + 1}" if kernel > 2 else "3"
@@ -154,4 +157,6 @@ class ImageWeights:
     def doubled(self) -> ImageWeights:
         """The same layers on an image twice as wide and high."""
         height, width, channels = self.image
-        return ImageWeights((2 * height, 2 * width, channels), self.maps, self.kernel, self.hidden)
+        larger = copy(self)  # the limit is on sizes that are given
+        object.__setattr__(larger, "image", (2 * height, 2 * width, channels))
+        return larger

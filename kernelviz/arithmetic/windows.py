@@ -109,8 +109,9 @@ def sides_text(sides: Sequence[int]) -> str:
 
 
 def size_text(size: Sequence[int]) -> str:
-    """``3 × 5``, also for a square."""
-    return " × ".join(f"{side:,}" if side >= 10_000 else str(side) for side in size)
+    """``3 × 5``, also for a square; with separators of thousands in all sides if one has five digits."""
+    long = max(size, default=0) >= 10_000
+    return " × ".join(f"{side:,}" if long else str(side) for side in size)
 
 
 Interpolation: TypeAlias = Literal["nearest", "nearest-exact", "linear", "cubic"]

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 MODEL, IMAGE = "tf_efficientnet_lite0", "sample:grace_hopper"  # of examples; both need no network
+WITH_IMAGE = ("features", "report", "shift", "patches", "field", "expand")
+"""The commands whose arguments are MODEL IMAGE, or MODEL IMAGE…; all others take no image, or no model."""
 _IMAGE_NAME = re.compile(r"(?:png|jpe?g|webp|bmp|gif|tiff?|ppm|npy)", re.IGNORECASE)
-_MISSING = re.compile(r"Missing argument '(MODEL|IMAGE)'")
+_MISSING = re.compile(r"Missing argument '(MODEL|IMAGE)(?:\.\.\.)?'")
 _UNKNOWN = re.compile(r"No such command '(.*?)'\.(?: Did you mean .*)?$", re.DOTALL)
 _EXTRA = re.compile(r"unexpected extra argument(?:\(s\)|s)? \((.*)\)$", re.DOTALL)
 _MODEL_NAME = re.compile(
@@ -147,8 +149,8 @@ def _with_examples(words: Sequence[str], missing: str) -> str:
         if is_image_name(given[0]):
             return f"Type `{with_model(command, given[0])}`; {see}"
         return f"Type `kernelviz {command} {shlex.quote(given[0])} {IMAGE}`; {see}"
-    if missing == "MODEL" and command in ("kernels", "features", "match", "layers"):
-        return f"Type `kernelviz {command} {MODEL}{f' {IMAGE}' if command == 'features' else ''}`; {see}"
+    if missing == "MODEL" and command in ("kernels", "match", "layers", *WITH_IMAGE):
+        return f"Type `{with_model(command, IMAGE)}`; {see}"
     return ""
 
 
@@ -161,8 +163,8 @@ def unknown_image(command: str | None, name: str) -> UsageError | None:
 
 
 def with_model(command: str, image: str) -> str:
-    """The command of features for an image, or of another one without it."""
-    return f"kernelviz {command} {MODEL}" + (f" {shlex.quote(image)}" if command == "features" else "")
+    """A command for an example model and, if it takes one, this image."""
+    return f"kernelviz {command} {MODEL}" + (f" {shlex.quote(image)}" if command in WITH_IMAGE else "")
 
 
 def is_image_name(word: str) -> bool:

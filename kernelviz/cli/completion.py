@@ -73,11 +73,19 @@ def timm_version() -> str:
     return version("timm")
 
 
-def known_models() -> Registry:
-    """All models; the first call takes as long as importing timm."""
+def known_models(*, imports: bool = True) -> Registry:
+    """All models; the first call takes as long as importing timm.
+
+    Without ``imports`` only a cached list is returned.
+
+    Raises:
+        LookupError: none is cached, and ``imports`` is False.
+    """
     from kernelviz.network.weights.names import Registry
 
     def find_out() -> Registry:
+        if not imports:
+            raise LookupError("models")
         from kernelviz.network.model import read_registry
 
         return read_registry()
@@ -85,10 +93,13 @@ def known_models() -> Registry:
     return kept_index(timm_version(), find_out, as_plain=Registry.as_plain, from_plain=Registry.from_plain)
 
 
-def known_torchvision_models() -> Registry:
+def known_torchvision_models(*, imports: bool = True) -> Registry:
     """All models of torchvision; the first call takes as long as importing it.
 
+    Without ``imports`` only a cached list is returned.
+
     Raises:
+        LookupError: none is cached, and ``imports`` is False.
         KernelvizError: it is not installed.
     """
     from importlib.metadata import PackageNotFoundError, version
@@ -96,6 +107,8 @@ def known_torchvision_models() -> Registry:
     from kernelviz.network.weights.names import Registry
 
     def find_out() -> Registry:
+        if not imports:
+            raise LookupError("torchvision")
         from kernelviz.network.torchvision_models import read_torchvision_registry
 
         return read_torchvision_registry()
@@ -109,14 +122,28 @@ def known_torchvision_models() -> Registry:
     )
 
 
-def complete_model(incomplete: str) -> list[str]:
-    """The names that start with this text: architectures or, if it has a dot, those with their tags."""
+def keep_models(name: str) -> None:
+    """Cache the list of models for completion, if the library of this model is imported anyway."""
     from kernelviz.network.weights.names import TORCHVISION
 
+    if name.startswith(TORCHVISION):
+        known_torchvision_models()
+    elif ":" not in name:
+        known_models()
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """The names that start with this text: architectures or, if it has a dot, those with their tags.
+
+    They are those of the cached list; without one, only ``torchvision:`` is known.
+    """
+    from kernelviz.network.weights.names import TORCHVISION, Registry
+
+    known = known_torchvision_models if incomplete.startswith(TORCHVISION) else known_models
     try:
-        registry = known_torchvision_models() if incomplete.startswith(TORCHVISION) else known_models()
+        registry = known(imports=False)
     except Exception:  # noqa: BLE001  (completion must not print errors)
-        return []
+        registry = Registry({}, {})
     if "." not in incomplete:
         others = [TORCHVISION] if TORCHVISION.startswith(incomplete) and incomplete not in ("", TORCHVISION) else []
         return [name for name in registry.architectures if name.startswith(incomplete)] + others

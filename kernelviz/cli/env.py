@@ -45,11 +45,11 @@ def env(*, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) ->
 
 
 def own_cache() -> dict[str, Any]:
-    """Where networks are remembered, None without a home directory, and how many bytes that takes."""
-    from kernelviz.files.remembered import entries_directory, entries_size
+    """Where networks are remembered, None without a home directory, how many bytes that takes, and if it can be written."""
+    from kernelviz.files.remembered import entries_directory, entries_size, may_remember
 
     directory = entries_directory()
-    return {"path": directory and str(directory), "bytes": entries_size()}
+    return {"path": directory and str(directory), "bytes": entries_size(), "writable": may_remember()}
 
 
 def print_table(facts: Mapping[str, Any], hub: Mapping[str, Any], packages: Mapping[str, str | None]) -> None:
@@ -67,11 +67,19 @@ def print_table(facts: Mapping[str, Any], hub: Mapping[str, Any], packages: Mapp
         "hub": hub["endpoint"] + (" (offline)" if hub["offline"] else ""),
         "hub cache": hub["cache"],
         "link cache": hub["links"],
-        "remembered": f"{own['path'] or 'nothing'} ({own['bytes'] / 1e6:.1f} MB)",
+        "remembered": remembered_text(own),
     }
     wide = max(map(len, rows))
     for name, text in rows.items():
         terminal.print_text(f"{name:<{wide}}  {text}")
+
+
+def remembered_text(own: Mapping[str, Any]) -> str:
+    """Where networks are remembered, and how much; or that nothing is, and why."""
+    if own["path"] is None:
+        return "nothing (there is no home directory)"
+    size = f"{own['bytes'] / 1e6:.1f} MB"
+    return f"{own['path']} ({size})" if own["writable"] else f"nothing new ({own['path']} cannot be written; {size})"
 
 
 def _version(package: str) -> str | None:

@@ -194,7 +194,7 @@ At = Annotated[
     typer.Option(
         "--at",
         metavar="ROW,COLUMN",
-        help="Output cell to show. Default: all cells in text, the first in a picture.",
+        help="Output cell to show. Default: all cells in text; in a picture the first, of an image the largest.",
         show_default=False,
         rich_help_panel=NUMBERS,
     ),
@@ -218,10 +218,8 @@ Fps = Annotated[
     float | None,
     typer.Option(
         "--fps",
-        min=0.1,
-        max=50,
         metavar="N",
-        help="Frames per second of --animate. Default: 1.1 (0.9 s per step).",
+        help="Frames per second of --animate, 0.1 to 50. Default: 1.1 (0.9 s per step).",
         show_default=False,
         rich_help_panel=PICTURES,
     ),
@@ -354,7 +352,7 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
     pictures = _pictures(worked, choices, report, look)
     stems = file_stems([_name(command, worked, choices, view) for view in pictures])
     paths = [directory / f"{stem}.{choices.suffix}" for stem in stems]
-    cell = choices.cell or (0, 0)
+    cell = _cell(worked, choices)
     recipes = [
         explaining_recipe(worked, view=view, at=None if view in WHOLE else cell, channel=choices.channel)
         for view in pictures
@@ -376,6 +374,16 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
         report.add_output(_row(save_arrays(known, arrays, recipe=recipe, force=choices.force), worked, recipe))
 
 
+def _cell(worked: Walkthrough, choices: StepChoices) -> tuple[int, int]:
+    """The output cell to draw: the given one; else of an image, whose corners show little, the largest, else the first."""
+    from kernelviz.arithmetic.operations import Convolution
+
+    if choices.cell is not None or worked.greys is None or not isinstance(worked.operation, Convolution):
+        return choices.cell or (0, 0)
+    largest = worked.largest(choices.channel)
+    return largest[0] if largest else (0, 0)
+
+
 def _pictures(worked: Walkthrough, choices: StepChoices, report: Report, look: Look) -> dict[str, Callable[[], Any]]:
     """The functions that draw the pictures, by view: a transposed convolution is drawn in both ways."""
     from kernelviz.arithmetic.operations import TransposedConvolution
@@ -386,7 +394,7 @@ def _pictures(worked: Walkthrough, choices: StepChoices, report: Report, look: L
     views: list[WorkView] = ["steps"] if choices.steps else ["step"]
     if isinstance(worked.operation, TransposedConvolution) and not choices.steps:
         views = ["stamps", "step"]
-    at = choices.cell or (0, 0)
+    at = _cell(worked, choices)
     plot = partial(plot_convolution, worked, at=at, channel=choices.channel, look=look.name, caption=look.caption)
     return {view: partial(plot, view=view) for view in views}
 
@@ -414,7 +422,7 @@ def _name(command: str, worked: Walkthrough, choices: StepChoices, view: str) ->
     operation = worked.operation
     size = "x".join(map(str, operation.input_size))
     kernel = "x".join(map(str, operation.kernel))
-    row, column = choices.cell or (0, 0)
+    row, column = _cell(worked, choices)
     position = () if view in WHOLE else (f"{row}-{column}",)
     channel = (f"channel{choices.channel}",) if operation.out_channels > 1 else ()
     return (command, size, kernel, numbers_hash(worked)[:8], view, *channel, *position)

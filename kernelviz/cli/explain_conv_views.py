@@ -147,7 +147,9 @@ def _uses(command: str, operation: Operation) -> View:
     if not isinstance(operation, Convolution):
         raise TypeError(operation)
     readings = work_out_uses(operation)
-    stride, dilation = (max(each) for each in (operation.stride, operation.dilation))
+    stride, dilation = (
+        "x".join(map(str, each[:1] if len(set(each)) == 1 else each)) for each in (operation.stride, operation.dilation)
+    )
     padding = "_".join(map(str, operation.padding))
     return View(
         name=(command, _size(operation), f"s{stride}p{padding}d{dilation}", "uses"),

@@ -38,11 +38,16 @@ class PrepareTable(Protocol):
 
 
 def check_csv(target: Path | None) -> None:
-    """Reject the name of another kind of file.
+    """Reject the name of another kind of file, and ``-``.
 
     Raises:
-        UsageError: it ends like one.
+        UsageError: it ends like one, or is ``-``.
     """
+    if target is not None and session.is_dash(target):
+        raise UsageError(
+            "--csv writes a file, but - means standard output.",
+            hint="Type `--csv numbers.csv`; --json prints all numbers.",
+        )
     if target is None or target.is_dir() or target.suffix.lower() == SUFFIX:
         return
     if target.suffix.lower() in session.PICTURE_SUFFIXES | {".txt", ".tsv", ".xlsx", ".xls", ".ods", ".json", ".html"}:

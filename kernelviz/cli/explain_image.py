@@ -39,6 +39,17 @@ Size = Annotated[
     ),
 ]
 
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        "--resize",
+        metavar="SIDE|HxW",
+        help="Resize the image first, each pixel the mean of the area that it covers; one number is the longer side. "
+        "For example --resize 16",
+        show_default=False,
+    ),
+]
+
 
 def image(
     image: ImagePath,
@@ -46,6 +57,7 @@ def image(
     at: At = None,
     size: Size = None,
     levels: Levels = None,
+    resize: Resize = None,
     look: options.LookChoice = options.LookName.PAGE,
     no_caption: options.NoCaption = False,
     file_format: Format = None,
@@ -62,16 +74,18 @@ def image(
     """
 
     def work(report: Report) -> None:
-        from kernelviz.cli.explain_inputs import StepChoices, sides
+        from kernelviz.cli.explain_inputs import StepChoices, parse_resize, sides
         from kernelviz.explain.image_page import (
             image_entry,
             image_hash,
             image_lines,
             image_recipe,
+            part_name,
             part_of,
             plot_pixels,
         )
         from kernelviz.files.images import read_image
+        from kernelviz.files.pixels import resized_sides
         from kernelviz.views.pixels import as_pixels
 
         suffix = None if file_format is None else options.AnyFormat(file_format)
@@ -80,17 +94,20 @@ def image(
         position = options.parse_position(at, "pixel")
         lengths = None if size is None else sides("size", size)
         wanted = None if lengths is None else (lengths[0], lengths[-1])
+        target = parse_resize(resize)
         found = read_image(image)
-        part = part_of(as_pixels(found, levels=levels), position, wanted)
+        resized = None if target is None else resized_sides(found, target)
+        part = part_of(as_pixels(found, levels=levels, size=resized), position, wanted)
         report.warnings += part.pixels.notes
-        where = () if part.whole else (f"{part.rows[0]}-{part.columns[0]}", f"{len(part.rows)}x{len(part.columns)}")
+        name = ("image", found.stem, image_hash(part)[:8])
         view = View(
-            name=("image", found.stem, image_hash(part)[:8], *where),
+            name=(*name, *part_name(part)),
             lines=image_lines(part),
             entry=image_entry(part),
             recipe=image_recipe(part),
-            plot=partial(plot_pixels, found, levels=levels, at=position, size=wanted),
+            plot=partial(plot_pixels, found, levels=levels, at=position, size=wanted, resize=resized),
             shape=part.pixels.planes.shape,
+            drawn_name=lambda facts: (*name, *facts.get("part", part_name(part))),
         )
         show(view, choices, report)
 

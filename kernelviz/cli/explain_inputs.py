@@ -126,13 +126,7 @@ class ExplainInputs:
         Raises:
             UsageError: the text is not one or two whole numbers.
         """
-        if self.resize is None:
-            return None
-        found = _RESIZED.fullmatch(self.resize)
-        if found is None:
-            what = f"--resize must be the longer side, or rows and columns, but got '{shown(self.resize)}'."
-            raise UsageError(what, hint="For example --resize 16 or --resize 16x20")
-        return tuple(int(number) for number in found.groups() if number)
+        return parse_resize(self.resize)
 
     @property
     def greys(self) -> tuple[float, float] | None:
@@ -247,6 +241,21 @@ class ExplainInputs:
         weighted = operation.macs > 0
         given = {"input": self.data is not None, "kernel": self.planes is not None or not weighted}
         return tuple(name for name, is_given in given.items() if not is_given)
+
+
+def parse_resize(text: str | None) -> tuple[int, ...] | None:
+    """Rows and columns to which an image is resized, or its longer side; None if it is not.
+
+    Raises:
+        UsageError: the text is not one or two whole numbers.
+    """
+    if text is None:
+        return None
+    found = _RESIZED.fullmatch(text)
+    if found is None:
+        what = f"--resize must be the longer side, or rows and columns, but got '{shown(text)}'."
+        raise UsageError(what, hint="For example --resize 16 or --resize 16x20")
+    return tuple(int(number) for number in found.groups() if number)
 
 
 def sides(name: str, text: str, words: str = "") -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.cli import session, terminal
@@ -51,7 +52,8 @@ class View:
     """One view: the parts of its file's name, its lines of text, its fields of the document, and its picture.
 
     ``plot`` is called with ``look`` and ``caption`` and returns what ``save_picture`` takes; ``arrays`` are those of
-    ``--arrays``. ``note`` is where the numbers come from, for people who see the picture alone.
+    ``--arrays``. ``drawn_name`` returns the name of the picture by the facts of the figure, for views of which a slide may
+    draw another part. ``note`` is where the numbers come from, for people who see the picture alone.
     """
 
     name: tuple[str, ...]
@@ -62,6 +64,7 @@ class View:
     shape: tuple[int, ...] | None = None
     arrays: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    drawn_name: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
 
 
 def show(view: View, choices: StepChoices, report: Report) -> None:
@@ -92,15 +95,19 @@ def _draw(view: View, choices: StepChoices, report: Report) -> None:
     if directory is None:
         raise TypeError(choices)
     look = session.chosen_look(choices.look, choices.no_caption, report)
-    path = directory / f"{file_stems([view.name])[0]}.{choices.suffix}"
+    plot = partial(view.plot, look=look.name, caption=look.caption)
+    name, shown = view.name, view.recipe
+    if view.drawn_name is not None:
+        figure = plot()
+        plot, name, shown = partial(lambda drawn: drawn, figure), view.drawn_name(figure.facts), figure.recipe
+    path = directory / f"{file_stems([name])[0]}.{choices.suffix}"
     numbers, recipe = path.with_suffix(".npz"), {**view.recipe, "view": f"{view.recipe['view']}, numbers"}
     if choices.draws_whole:
-        check_target(path, view.recipe, force=choices.force)
+        check_target(path, shown, force=choices.force)
     if choices.arrays:
         check_target(numbers, recipe, force=choices.force)
     with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
-        picture = view.plot(look=look.name, caption=look.caption)
-        for each, frame in save_drawn(picture, path, choices, report, progress):
+        for each, frame in save_drawn(plot(), path, choices, report, progress):
             report.add_output(_row(view, each, view.recipe if frame is None else frame_recipe(view.recipe, frame)))
     if choices.arrays:
         save_arrays(view.arrays, numbers, recipe=recipe, force=choices.force)

@@ -11,7 +11,7 @@ from kernelviz.cli.feature_pictures import ImageJob, PreparedImage, report_image
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from kernelviz.cli.feature_pictures import FeatureRun
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from kernelviz.views.components import Basis, CovarianceTally
     from kernelviz.views.statistics import ChannelStatistics, ChannelTally
 
+    Receiver = Callable[[int, FeatureMaps], object]
 
-def check_paths(run: FeatureRun, layer: str, view: str, suffixes: Sequence[str]) -> None:
+
+def check_paths(run: FeatureRun, stem: str, identity: dict[str, Any], suffixes: Sequence[str]) -> None:
     """Check before any forward pass that files of these names may be written; their images are not known yet.
 
     Raises:
@@ -31,11 +33,14 @@ def check_paths(run: FeatureRun, layer: str, view: str, suffixes: Sequence[str])
     """
     from kernelviz.files.writing import check_target, is_of_another
 
-    stem, identity = _stem(run, layer, view), _identity(run, layer, view, None)
     for suffix in suffixes:
         path = run.output.directory / f"{stem}{suffix}"
         if run.output.force or not is_of_another(path, identity):
             check_target(path, identity, force=run.output.force)
+
+
+def _check_paths(run: FeatureRun, layer: str, view: str, suffixes: Sequence[str]) -> None:
+    check_paths(run, _stem(run, layer, view), _identity(run, layer, view, None), suffixes)
 
 
 def path_of(run: FeatureRun, layer: str, view: str, images: Recipe | None, suffix: str) -> Path:
@@ -92,25 +97,17 @@ def _fit(
     from kernelviz.views.components import CovarianceTally
 
     for name in layers:
-        check_paths(run, name, "basis", [".npz"])
+        _check_paths(run, name, "basis", [".npz"])
     tallies = {name: CovarianceTally() for name in layers}
     good: list[str] = []
     run.report.inform("fitting principal components to all images, then drawing them")
 
-    counted: dict[str, list[str]] = {}
-
-    def add(each: PreparedImage, maps: FeatureMaps) -> None:
-        if maps.layer in tallies:
-            tallies[maps.layer].add(maps)
-            counted.setdefault(each.path, []).append(maps.layer)
-
-    def after(each: PreparedImage, _classes: Sequence[ClassScore]) -> None:
-        counted.pop(each.path, None)
+    def keep_path(each: PreparedImage, _classes: Sequence[ClassScore]) -> None:
         good.append(each.path)
 
     fit = replace(run, choices=replace(run.choices, classes=False))
-    run_images(fit, map(ImageJob, paths), prepare_input, add, after, progress=progress)
-    warn_of_failures(run, counted)
+    receivers = {name: [partial(_add, tally)] for name, tally in tallies.items()}
+    gather(fit, map(ImageJob, paths), receivers, keep_path, progress)
     bases: dict[str, Basis] = {}
 
     def keep(name: str, tally: CovarianceTally) -> None:
@@ -174,22 +171,11 @@ def draw_summaries(run: FeatureRun, paths: Sequence[str], progress: Progress) ->
     for name, view in wanted:
         session.attempt(run.report, name, len(wanted), partial(_begin, run, name, view, tallies))
 
-    counted: dict[str, list[str]] = {}
-
-    def add(each: PreparedImage, maps: FeatureMaps) -> None:
-        name = maps.layer or ""
-        for view in views:
-            if (tally := tallies.get((name, view))) is not None:
-                tally.add(maps)
-                counted.setdefault(each.path, []).append(name)
-
-    def after(each: PreparedImage, classes: Sequence[ClassScore]) -> None:
-        counted.pop(each.path, None)
-        report_image(run, each, classes)
-
+    receivers: dict[str, list[Receiver]] = {}
+    for (name, _), tally in tallies.items():
+        receivers.setdefault(name, []).append(partial(_add, tally))
     if tallies:
-        run_images(run, map(ImageJob, paths), prepare_input, add, after, progress=progress)
-    warn_of_failures(run, counted)
+        gather(run, map(ImageJob, paths), receivers, partial(report_image, run), progress)
     for (name, _), tally in tallies.items():
         if tally.images:
             session.attempt(run.report, name, len(wanted), partial(_end, run, tally))
@@ -202,7 +188,7 @@ def _begin(run: FeatureRun, name: str, view: str, tallies: dict[tuple[str, str],
 
     statistics = view == "statistics"
     suffixes = [run.output.suffix, ".npz"] if run.output.arrays and statistics else [run.output.suffix]
-    check_paths(run, name, view, suffixes)
+    _check_paths(run, name, view, suffixes)
     picture = run.choices.picture
     tallies[name, view] = ChannelTally(name) if statistics else ContactSheet(picture.channels, picture.top or 8)
 
@@ -216,8 +202,34 @@ def _end(run: FeatureRun, tally: ChannelTally | ContactSheet) -> None:
         _draw_statistics(run, tally)
 
 
-def warn_of_failures(run: FeatureRun, counted: Mapping[str, Sequence[str]]) -> None:
-    """Warn of images that failed after some layers had counted them."""
+def _add(tally: ChannelTally | ContactSheet | CovarianceTally, _image: int, maps: FeatureMaps) -> None:
+    tally.add(maps)
+
+
+def gather(
+    run: FeatureRun,
+    jobs: Iterable[ImageJob],
+    receivers: Mapping[str, Sequence[Receiver]],
+    finished: Callable[[PreparedImage, Sequence[ClassScore]], object],
+    progress: Progress,
+) -> None:
+    """Run all images through the network, and hand the maps of each layer to those that gather them; none is kept.
+
+    A receiver is called with the position of the image and its maps, ``finished`` with an image of which nothing failed.
+    It is a warning if an image fails after some layers have counted it.
+    """
+    counted: dict[str, list[str]] = {}
+
+    def add(each: PreparedImage, maps: FeatureMaps) -> None:
+        for receiver in receivers.get(maps.layer or "", ()):
+            receiver(each.number, maps)
+            counted.setdefault(each.path, []).append(maps.layer or "")
+
+    def after(each: PreparedImage, classes: Sequence[ClassScore]) -> None:
+        counted.pop(each.path, None)
+        finished(each, classes)
+
+    run_images(run, jobs, prepare_input, add, after, progress=progress)
     run.report.warn(
         *(
             f"{path}: it failed later, but counts in {', '.join(dict.fromkeys(names))}"

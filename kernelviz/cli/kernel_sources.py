@@ -97,7 +97,7 @@ def open_kernels(
     known = remembered.recalled_kernels(choices) if choices.cache else None
     with contextlib.suppress(UnknownLayerError):
         layers = known.select(patterns) if known else None
-        if known and layers:
+        if known and layers and known.holds(layers):
             session.announce(known.source, choices, report)
             return RememberedKernels(known, layers, {})
     model = session.load(choices, report, progress)

@@ -157,7 +157,7 @@ def layers(
         else:
             report.inform(*terminal.fold_message(heading(found)))
         if plot and not broken:
-            draw(found, destination, report)
+            draw(found, destination, report, sized=input_size is not None)
         elif not as_json:
             show(found, listed, layout=layout or verbose, quiet=quiet)
         if broken:
@@ -214,10 +214,11 @@ def heading(found: Trace) -> list[str]:
     expects = source.preprocessing
     size = " × ".join(map(str, found.input_size))
     sums = f"{found.params:,} parameters, {found.macs:,} multiply-adds at {size}"
-    colours = f"mean {expects['mean']}, std {expects['std']}"
+    colours = ", ".join(f"{key} ({', '.join(f'{value:.4g}' for value in expects[key])})" for key in ("mean", "std"))
+    what = "preprocessing, a guess" if "mean" in expects.get("guessed", ()) else "preprocessing"
     lines = [f"{source.model}: {sums}"]
     if len(found.input_size) != 2:  # a signal has no colours
-        lines.append(f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}")
+        lines.append(f"{what}: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}")
     return [*lines, f"licence of the weights{f' ({source.tag})' if source.tag else ''}: {source.licence or 'unknown'}"]
 
 
@@ -230,6 +231,7 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
         KernelvizError: the model cannot be built, or nothing of it runs.
     """
     from kernelviz.cli import remembered, session
+    from kernelviz.cli.completion import keep_models
     from kernelviz.traces import Trace
 
     known = remembered.recalled_trace(choices) if choices.cache else None
@@ -258,6 +260,8 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
         return replace(error.trace, source=source), error
     if choices.cache and not depends:
         remembered.remember_trace(choices, network, found)
+    if choices.cache:
+        keep_models(choices.name)
     return replace(found, source=source), None
 
 
@@ -287,14 +291,15 @@ def _show_styled(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool) -
     return True
 
 
-def draw(found: Trace, output: OutputChoices, report: Report) -> None:
-    """Draw how the network grows, into a file."""
+def draw(found: Trace, output: OutputChoices, report: Report, *, sized: bool = False) -> None:
+    """Draw how the network grows, into a file; its name has the size of the input if that was chosen."""
     from kernelviz.cli.session import output_row, save_page
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.files.names import file_stems
 
     stem = found.source.model if found.source else "network"
-    (name,) = file_stems([(stem, "layers", "growth")])
+    size = ["x".join(map(str, found.input_size))] if sized else []
+    (name,) = file_stems([(stem, "layers", "growth", *size)])
     figure = plot_growth(found, look=output.look.name, caption=output.look.caption)
     path = save_page(figure, output.directory / f"{name}{output.suffix}", report, force=output.force)
     report.add_output(output_row(path))

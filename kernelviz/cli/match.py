@@ -129,7 +129,7 @@ def match(
             chosen = comparable_layers(kernels.layers, report)
             if like is not None:
                 banks = banks_of(kernels, chosen, progress)
-                draw_most_alike(banks, kernels.source, (like, top or 12), destination, report)
+                draw_most_alike(banks, kernels.source, (like, top or 12), destination, report, patterns=layer or ())
                 return
             choices = {"planes": planes, "level": level, "gabor": gabor, "kinds": kinds}
             for one in chosen:
@@ -167,9 +167,10 @@ def banks_of(kernels: KernelSource, layers: list[ConvLayer], progress: Progress)
 
 
 def draw_most_alike(
-    banks: Iterator[KernelBank], source: Source, wanted: tuple[str, int], output: OutputChoices, report: Report
-) -> None:
-    """Find the kernels most like a filter over all layers, draw them, and report them."""
+    banks: Iterator[KernelBank], source: Source, wanted: tuple[str, int], output: OutputChoices, report: Report, *,
+    patterns: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Find the kernels most like a filter over the layers of these patterns, draw them, and report them."""
     import numpy as np
 
     from kernelviz.files.names import file_stems
@@ -179,8 +180,11 @@ def draw_most_alike(
     like, top = wanted
     found = most_alike(banks, like, top)
     figure = plot_likenesses(found, look=output.look.name, caption=output.look.caption)
-    (stem,) = file_stems([(source.stem, "like", like, *([f"top{top}"] if top != 12 else []))])
-    paths = [session.picture_path(stem, figure.recipe or {}, output, report)]
+    unusual = [] if "*" in patterns else [*(patterns or found.layers)]  # of one network most compare all layers
+    unusual += [f"top{top}"] if top != 12 else []
+    figure.recipe = {**(figure.recipe or {}), **({"identity": unusual} if unusual else {})}
+    (stem,) = file_stems([(source.stem, "like", like, *unusual)])
+    paths = [session.picture_path(stem, figure.recipe, output, report)]
     session.save_page(figure, paths[0], report, force=output.force)
     if output.arrays:
         held = {

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Restored = TypeVar("Restored")
 
-_NOT_READABLE = (LookupError, ValueError, TypeError, AttributeError)
 _LARGEST_VERSION = 10_000  # bytes of a version.py
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -153,14 +152,21 @@ def _of_bundled(choices: ModelChoices, network: Model, digest: str | None) -> _F
     directory, original = entries_directory(), bundled_path()
     if directory is None or original is None:
         return None
-    copy = directory / f"{digest}.safetensors"
-    if not copy.exists():
-        write_whole(copy, tensors_file(plain_weights(network)), replace=True)
+    copy, content = directory / f"{digest}.safetensors", tensors_file(plain_weights(network))
+    if not _holds(copy, content):
+        write_whole(copy, content, replace=True)
     kernels = find_stored(network, copy)
     cached = {repository_directory(_location(choices).repo): None} if choices.weights == "auto" else {}
     if kernels is None or any(map(os.path.lexists, cached)):
         return None
     return kernels, {original: digest, copy: None, **cached}
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return read_regular(path, len(content)) == content
+    except (OSError, ValueError):
+        return False
 
 
 def _location(choices: ModelChoices) -> WeightsLocation:
@@ -179,9 +185,12 @@ def _restored(restore: Callable[[Any], Restored], plain: Any) -> Restored | None
     if plain is None:
         return None
     try:
-        return restore(plain)
-    except _NOT_READABLE:
+        found: Any = restore(plain)
+        found.source.preprocessing_entry()  # of unfit values, or without a source, it raises
+    except Exception:  # noqa: BLE001  (anything may be in a file)
         return None
+    restored: Restored = found
+    return restored
 
 
 def _key(kind: str, choices: ModelChoices, **more: str) -> dict[str, Any] | None:

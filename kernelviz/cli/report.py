@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, session, terminal
+from kernelviz.cli.advice import check_order
 from kernelviz.cli.features import Recursive, SkipExisting
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
@@ -100,6 +101,7 @@ def report(
         from kernelviz.files.finding import find_images
 
         report.more["images"] = []
+        check_order("report", model, images)
         if not 1 <= max_size < math.inf:
             raise UsageError(f"--max-size must be at least 1, but got {max_size:g}.")
         if skip_existing and force:

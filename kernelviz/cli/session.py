@@ -9,6 +9,7 @@ import math
 import os
 import shlex
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from kernelviz.errors import (
     UsageError,
     WriteError,
 )  # fmt: skip
+from kernelviz.files.remembered import doubt_used
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import PART, shown
 
@@ -126,9 +128,18 @@ def run_command(
         debug: print the traceback of an error.
     """
     report = Report(name, as_json, quiet, verbose)
+    began = time.monotonic_ns()
     try:
         with terminal.results_apart():
-            work(report)
+            try:
+                work(report)
+            except (KernelvizError, BrokenPipeError, MemoryError):
+                raise
+            except Exception:
+                if not doubt_used(began):
+                    raise
+                report = Report(name, as_json, quiet, verbose)  # what was remembered may be unfit: without it
+                work(report)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
         return fail(report, error, debug=debug)
     if as_json:
@@ -430,12 +441,22 @@ def check_choices(output: OutputChoices, picture: PictureChoices) -> None:
         ramp(picture.cmap, signed=True)
 
 
+def is_dash(path: Path) -> bool:
+    """Whether a path is ``-``, which means standard output to other programs, and no directory of this name exists."""
+    return str(path) == "-" and not path.is_dir()
+
+
 def check_directory(directory: Path) -> None:
     """Reject the name of a file where a directory is expected; delete what a killed run left in the directory.
 
     Raises:
-        UsageError: it ends like a picture.
+        UsageError: it ends like a picture, or is ``-``.
     """
+    if is_dash(directory):
+        what = "--output takes a directory, but - means standard output."
+        raise UsageError(
+            what, hint="Type `-o kernelviz-out`; stdout has the paths of the files, or a document with --json."
+        )
     if directory.suffix.lower() in PICTURE_SUFFIXES and not os.path.isdir(directory):  # noqa: PTH112  (takes every path)
         what = f"--output takes a directory, but {directory} is the name of a file."
         more = CHOICE_FOR.get(directory.suffix.lower(), "")
@@ -531,7 +552,7 @@ def picture_path(
     suffixes = [output.suffix, ".npz"] if output.arrays else [output.suffix]
     if not output.force and any(is_of_another(output.directory / f"{stem}{end}", identity) for end in suffixes):
         other = "another image" if identity.get("image") else "other weights"
-        if identity.get("view") in ("statistics", "contact", "basis"):
+        if identity.get("view") in ("statistics", "contact", "basis", "patches"):
             other = "other images or weights"
         taken, stem = stem, f"{stem}-{short_hash(recipe_text({key: identity.get(key) for key in ('model', 'image')}))}"
         report.warn(f"{taken} is taken by a picture of {other}: this one is named {stem}")
@@ -600,7 +621,7 @@ def inform_left_out(picture: PageFigure | Animation, report: Report, known: Sequ
     """
     printed = {line.casefold() for line in known}
     drawn = PART.join(line for line in (picture.recipe or {}).get("drawn", ()) if line.casefold() not in printed)
-    report.inform(*([f"drawn: {drawn}"] if drawn and not report.as_json else []))
+    report.inform(*([f"in the picture: {drawn}"] if drawn and not report.as_json else []))
     lines = [
         PART.join(part for part in line.split(PART) if part.casefold() not in printed)
         for line in (picture.recipe or {}).get("left_out", ())

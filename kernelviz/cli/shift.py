@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, session, terminal
+from kernelviz.cli.advice import check_order
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from kernelviz.cli.session import Report
     from kernelviz.views.shifts import ShiftedImage
 
@@ -105,6 +108,7 @@ def shift(
         shifts = None if by is None else check_shifts(whole_numbers(by, "--by"))
         numbers = None if channels is None else whole_numbers(channels, "--channels")
         check_along(along)
+        check_order("shift", model, [image])
         session.check_directory(output)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
@@ -126,7 +130,11 @@ def shift(
                 edge=edge, input_size=sides, crop=crop,
             )  # fmt: skip
             report.warn(*(f"{photograph.name}: {note}" for note in shifted.notes))
-            draw(shifted, destination, report)
+            options_typed = {
+                "layers": bool(layer), "channels": channels is not None, "edge": edge, "input_size": sides is not None,
+                "crop": crop is True, "no-crop": crop is False,
+            }  # fmt: skip
+            draw(shifted, destination, report, {name for name, given in options_typed.items() if given})
 
     return run_command("shift", work, as_json=as_json, quiet=quiet, debug=debug)
 
@@ -145,22 +153,25 @@ def whole_numbers(text: str, option: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def draw(shifted: ShiftedImage, output: OutputChoices, report: Report) -> None:
-    """Write the picture and, if requested, the numbers, and report both."""
+def draw(shifted: ShiftedImage, output: OutputChoices, report: Report, chosen: Collection[str] = ()) -> None:
+    """Write the picture and, if requested, the numbers, and report both; ``chosen`` names options that were typed."""
     from kernelviz.drawing.shift_page import plot_shift, shift_recipe
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays
     from kernelviz.views.shifts import shift_entry
 
-    recipe = shift_recipe(shifted)
+    recipe, unusual = shift_recipe(shifted), name_parts(shifted, chosen)
+    identity = {"identity": unusual} if unusual else {}
     image = shifted.image
     source = shifted.source.stem if shifted.source else "network"
-    (stem,) = file_stems([(image.stem if image else "input", source, "shift", *_differing(shifted))])
+    (stem,) = file_stems([(image.stem if image else "input", source, "shift", *unusual)])
+    recipe |= identity
     path = session.picture_path(stem, recipe, output, report)
     report.more |= shift_entry(shifted)
     report.inform(*lines(shifted))
     look = output.look
     figure = plot_shift(shifted, look=look.name, caption=look.caption)
+    figure.recipe = {**(figure.recipe or {}), **identity}
     written = [session.save_page(figure, path, report, force=output.force)]
     if output.arrays:
         written.append(save_arrays(numbers(shifted), path.with_suffix(".npz"), recipe=recipe, force=output.force))
@@ -172,12 +183,21 @@ def draw(shifted: ShiftedImage, output: OutputChoices, report: Report) -> None:
         ))  # fmt: skip
 
 
-def _differing(shifted: ShiftedImage) -> tuple[str, ...]:
-    """What a picture's name has besides the defaults."""
+def name_parts(shifted: ShiftedImage, chosen: Collection[str]) -> list[str]:
+    """What distinguishes the picture from that of the defaults, as in its name: layers, channels, shifts, and the input."""
     from kernelviz.views.shifts import USUAL
 
-    by = () if shifted.by == USUAL else ("by" + "-".join(map(str, shifted.by)),)
-    return (*by, *(("down",) if shifted.along == "down" else ()))
+    parts = {
+        "-".join(layer.name for layer in shifted.layers): "layers" in chosen,
+        f"channel{'-'.join(str(layer.channel) for layer in shifted.layers)}": "channels" in chosen,
+        f"by{'-'.join(map(str, shifted.by))}": shifted.by != USUAL,
+        "down": shifted.along == "down",
+        "edge": "edge" in chosen and shifted.repeated > 0,
+        "x".join(map(str, (shifted.input_size or ())[1:])): "input_size" in chosen,
+        "crop": "crop" in chosen,
+        "no-crop": "no-crop" in chosen,
+    }
+    return [text for text, differs in parts.items() if differs]
 
 
 def lines(shifted: ShiftedImage) -> list[str]:

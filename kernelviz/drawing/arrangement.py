@@ -156,7 +156,7 @@ class _Slide:
                     for page, body in zip(pages, bodies, strict=True)
                 ]
         size = f"{self.width:,} × {self.height:,} pixels"
-        raise UsageError(f"The picture does not fit {size} with letters of {self.smallest:g}.", hint=first.hint)
+        raise UsageError(f"The picture does not fit {size} with text of {self.smallest:g} pixels.", hint=first.hint)
 
     def _body(self, parts: PageParts, version: int, box: Box) -> Body:
         return parts.versions[version](box) if parts.versions else Body(parts.body)

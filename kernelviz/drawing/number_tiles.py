@@ -34,7 +34,7 @@ from kernelviz.drawing.sheets import kernel_facts, make_sheet
 from kernelviz.drawing.worksheets import Cells, DigitRule, cells_panel, digit_size, page_tint
 from kernelviz.errors import UsageError
 from kernelviz.records import as_bank
-from kernelviz.wording import PART
+from kernelviz.wording import PART, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,12 +73,14 @@ def exponent_text(exponent: int) -> str:
 
 
 def short_text(value: float) -> str:
-    """Two decimals below 1, two digits above: ``−.12``, ``1.5``, ``12``; ``.00`` and ``−.00`` for what is not quite 0."""
+    """Two decimals below 1, two digits above: ``−.12``, ``1.5``, ``12``; ``0.00`` for what is not quite 0."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
     if value == 0:
         return "0"
     size = abs(value)
+    if size < 0.005:
+        return "0.00"
     decimals = 2 if size < 0.995 else 1 if size < 9.95 else 0
     text = f"{size:.{decimals}f}".removeprefix("0") if size < 0.995 else f"{size:.{decimals}f}"
     return f"−{text}" if value < 0 else text
@@ -246,16 +248,18 @@ def _kernel(planes: Array, number: int, cell: float, scale: tuple[Tint, int], *,
 
 
 def _caption(bank: KernelBank, sheet: Sheet, planes: Array, shown: int, exponent: int) -> list[str]:
-    what = "each kernel"
+    what = "each tile is a kernel"
     if bank.weight.shape[1] > MOST_PLANES:
-        what = f"each kernel summed over its {bank.weight.shape[1]:,} input channels"
+        what = f"each tile is a kernel, summed over its {bank.weight.shape[1]:,} input channels"
     elif len(planes) and planes.shape[1] == 3:
-        what = "each kernel’s planes, red, green and blue"
+        what = "the three tiles of a kernel are its planes, red, green and blue"
     elif planes.shape[1] > 1:
-        what = f"each kernel’s {planes.shape[1]} planes, one per input channel"
-    lines = [f"{what}; colour: one logarithmic scale for all, red positive, blue negative"]
-    power = f"the numbers are {exponent_text(exponent)}, " if exponent else ""
-    lines.append(f"{power}rounded to two decimals, from 1 on to two digits; --json and --arrays have all digits")
+        what = f"the {planes.shape[1]} tiles of a kernel are its planes, one for each input channel"
+    lines = [f"{sentence(what)}; colour: one logarithmic scale for all, red positive, blue negative"]
+    power = f"{exponent_text(exponent)}, " if exponent else ""
+    lines.append(
+        f"The numbers are {power}rounded to two decimals, from 1 on to two digits; --json and --arrays have all digits"
+    )
     if shown < sheet.tiles.total:
         lines.append(f"{shown:,} of {sheet.tiles.total:,} kernels are drawn")
     return lines
@@ -265,7 +269,9 @@ def number_lines(numbers: Sequence[int], planes: Array) -> list[str]:
     """The numbers for a terminal, a block for each kernel, in four significant digits; planes beside each other."""
     lines: list[str] = []
     for number, kernel in zip(numbers, planes, strict=True):
-        texts = [[[f"{float(value):.4g}".replace("-", "−") for value in row] for row in plane] for plane in kernel]
+        texts = [
+            [[f"{float(value) + 0.0:.4g}".replace("-", "−") for value in row] for row in plane] for plane in kernel
+        ]
         width = max(len(text) for plane in texts for row in plane for text in row)
         rows = zip(*([" ".join(text.rjust(width) for text in row) for row in plane] for plane in texts), strict=True)
         lines += [f"kernel {number}", *(f"  {'  |  '.join(row)}" for row in rows)]

@@ -61,6 +61,7 @@ RING, CURVE = 8.0, 4.0
 HALO = "paper"
 NEAREST_FRAME = 9.0  # pixels from the middle of a frame to its sides, at least
 CLASS_LINES = 3
+MOVED_ALONG = "with the map moved along"
 
 
 def plot_shift(shifted: ShiftedImage, *, look: LookName = "page", caption: bool = True) -> PageFigure:
@@ -98,7 +99,10 @@ def shift_page(shifted: ShiftedImage) -> Panel:
     title = "Shift the image, and see"
     items, y = heading(title, _identity(shifted), (MARGIN, 0.75 * MARGIN), inner, 1.0)
     start, before = y, len(items)
-    more, y = _rows(shifted, Columns(_tile(shifted)), y + 26)
+    wide = _tile(shifted)
+    words = max((_row_words(layer)[1] for layer in shifted.layers), default=0.0)
+    charts = min(LEFT, MARGIN + max(len(shifted.by) * (wide + TILE_GAP) + 3.4 * TYPE, words + 3 * TYPE))
+    more, y = _rows(shifted, Columns(wide, round(charts)), y + 26)
     items += more
     body = items[before:], (MARGIN, start, PAGE_WIDTH - MARGIN, y)
     items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
@@ -110,12 +114,16 @@ def shift_page(shifted: ShiftedImage) -> Panel:
 
 @dataclass(frozen=True)
 class Columns:
-    """The width of the tiles, where the charts begin, their least height, and whether each row has a colour bar."""
+    """The width of the tiles, where the charts begin, their least height, and whether each row has a colour bar.
+
+    ``words`` is where the words about a layer begin if they are beside its tiles; 0 if they are above.
+    """
 
     tile: float
     charts: float = LEFT
     least: float = 130.0
     bars: bool = False
+    words: float = 0.0
 
 
 def _rows(shifted: ShiftedImage, columns: Columns, y: float) -> tuple[list[Item], float]:
@@ -133,13 +141,16 @@ def _rows(shifted: ShiftedImage, columns: Columns, y: float) -> tuple[list[Item]
     y = max(y + tall, beside + 176.0) + 22
     low = _lowest(shifted)
     for number, layer in enumerate(shifted.layers):
-        more, base = _row_heading(layer, y, columns)
-        items += more
-        top = round(base + 0.5 * TYPE)
+        if columns.words:
+            top, (head, low_end) = round(y), _words_beside(layer, y, columns)
+        else:
+            (head, base), low_end = _row_heading(layer, y, columns), 0.0
+            top = round(base + 0.5 * TYPE)
+        items += head
         more, tall = _maps(layer, shifted, top, wide)
-        chart = max(tall, columns.least)
+        chart = max(tall, columns.least, low_end - top)
         items += [*more, *_chart(layer, shifted, (columns.charts, top), chart, low)]
-        y = top + chart + 18
+        y = top + chart + (26 if columns.words else 18)
         if number == len(shifted.layers) - 1:
             items += _shift_axis(shifted, top + chart, columns)
     y += 1.2 * TYPE
@@ -171,11 +182,17 @@ def _boxed(shifted: ShiftedImage, box: Box, *, count: int, classes: bool) -> Bod
     height = box.height / max(factor, 1.005 * box.smallest / SMALL)
     rows, columns = shifted.pictures.shape[1:3]
     wide = _tile(few)
+    most = max(LEFT, math.floor(RIGHT - 24 - text_width(MOVED_ALONG, SMALL, bold=True)))  # the legend ends at the right
     while True:
         tiles = len(few.by) * (wide + TILE_GAP)
         words = max(_row_words(layer)[1] for layer in few.layers) + 2 * TYPE + BAR + 3 * TYPE
-        charts = min(LEFT, round(MARGIN + max(tiles + 3.4 * TYPE, words)))
-        items, y = _rows(few, Columns(wide, charts, min(130.0, wide * rows / columns), bars=True), 0.0)
+        charts = min(most, round(MARGIN + max(tiles + 3.4 * TYPE, words)))
+        beside = max(BESIDE, *(text_width(drawable(layer.name, bold=True), TYPE, bold=True) for layer in few.layers))
+        after = 0.0
+        if MARGIN + tiles + 4 * TYPE + beside <= LEFT:  # few shifts leave space beside their tiles
+            after = MARGIN + tiles + TYPE
+            charts = round(after + beside + 3 * TYPE)
+        items, y = _rows(few, Columns(wide, charts, min(130.0, wide * rows / columns), bars=True, words=after), 0.0)
         if y <= height or wide <= LEAST_TILE:
             break
         wide = max(LEAST_TILE, min(wide - 2, float(math.floor(wide - (y - height) / (1 + count) * columns / rows))))
@@ -234,6 +251,7 @@ def _images(shifted: ShiftedImage, y: float, wide: float) -> tuple[list[Item], f
     return items, tall
 
 
+BESIDE = 345.0  # the least width of words beside tiles
 BAR = 320.0  # of a colour bar beside the name of a layer, with its ends
 
 
@@ -256,6 +274,17 @@ def _row_heading(layer: ShiftedLayer, y: float, columns: Columns) -> tuple[list[
     end = MARGIN + text_width(lines[-1], TYPE, bold=True) + TYPE * bool(lines[-1])
     bar = _row_bar(layer, columns.charts - 3 * TYPE, last) if columns.bars else []
     return [*items, Text(end, last, words, TYPE), *bar], last
+
+
+def _words_beside(layer: ShiftedLayer, y: float, columns: Columns) -> tuple[list[Item], float]:
+    """The name of a layer, what is drawn of it, and its colour bar, below each other beside its tiles; the y below."""
+    name = drawable(layer.name, bold=True)
+    items: list[Item] = [Text(columns.words, y + TYPE, name, TYPE, INK, bold=True)]
+    room = columns.charts - 3 * TYPE - columns.words
+    lines = [line for part in _row_words(layer)[0].split(", ") for line in wrap(part, TYPE, room)]
+    more, below = text_block(lines, columns.words, y + LINE_HEIGHT * TYPE, TYPE)
+    right = columns.words - 2 * TYPE + BAR
+    return [*items, *more, *_row_bar(layer, right, below + TYPE)], below + 1.1 * TYPE
 
 
 def _row_bar(layer: ShiftedLayer, right: float, y: float) -> list[Item]:
@@ -322,7 +351,7 @@ def _legend(y: float, shifted: ShiftedImage, columns: Columns) -> list[Item]:
     if moves:
         items += [
             *_ring(left + 22, y + 100, RING),
-            Text(left + 60, y + 100 + 0.36 * SMALL, "with the map moved along", SMALL, INK, bold=True),
+            Text(left + 60, y + 100 + 0.36 * SMALL, MOVED_ALONG, SMALL, INK, bold=True),
             Text(left + 60, y + 100 + 1.6 * SMALL, "1: the map moves with it", SMALL),
         ]
     return items

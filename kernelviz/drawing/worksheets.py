@@ -73,6 +73,11 @@ class Tint:
     pale: bool = True
     negative: bool = True
 
+    @property
+    def limits(self) -> list[float]:
+        """The values at both ends of the bar."""
+        return [-self.limit if self.negative else 0.0, self.limit]
+
     def shares(self, values: Array) -> Array:
         """From −1 to 1, in ``STEPS`` steps on each side; 0 for what is not finite."""
         with np.errstate(all="ignore"):

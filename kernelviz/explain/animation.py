@@ -437,6 +437,7 @@ def _addition(old: Decimal, more: Decimal, x: float, y: float, scene: Scene) -> 
 
 
 MOST_FRAMES = 400
+SLOWEST, FASTEST = 0.1, 50  # steps per second
 STEP, LAYING, ADDING, LAST = 900, 1100, 1500, 3000  # milliseconds
 
 MotionView = Literal["window", "stamps"]
@@ -458,7 +459,7 @@ def animate_convolution(
     Args:
         worked: The result of ``work_out``.
         channel: The output channel.
-        fps: Steps per second, at most 50. None takes 0.9 seconds per step; for stamps 1.1, and 1.5 for additions. The last
+        fps: Steps per second, 0.1 to 50. None takes 0.9 seconds per step; for stamps 1.1, and 1.5 for additions. The last
             frame is shown for at least 3 seconds.
         view: ``window`` (a transposed convolution is drawn as a convolution over the stretched and padded input), or
             ``stamps``, added one after the other, for a transposed convolution of up to four input channels.
@@ -469,14 +470,13 @@ def animate_convolution(
         UsageError: There are more than 400 frames, or the channel, view or speed is not valid; or for stamps it is not
             a transposed convolution, has more than four input channels, or its numbers would not be legible.
     """
-    if fps is not None and not 0.01 <= fps <= 50:
-        raise UsageError(f"The steps a second must be between 0.01 and 50, but got {fps:g}.")
+    each = step_time(fps, STEP)
     if view not in ("window", "stamps"):
         raise UsageError(f"The view must be window or stamps, but got {view!r}.")
     chosen = find_look(look, caption=caption)
     pages, durations = (_window if view == "window" else _stamps)(worked, channel)
     if fps is not None:
-        durations = [max(20, round(100 / fps) * 10)] * len(pages)
+        durations = [each] * len(pages)
     durations[-1] = max(LAST, durations[-1])
     name = "animation" if view == "window" else "stamps-animation"
     recipe = explaining_recipe(worked, view=name, at=None, channel=channel)
@@ -485,22 +485,45 @@ def animate_convolution(
 
 def _window(worked: Walkthrough, channel: int) -> tuple[list[Panel], list[int]]:
     rows, columns = worked.operation.output_size
-    _check_count(rows * columns, "one for each cell of the output", "Choose a smaller input, or a larger stride")
+    check_frames(
+        rows * columns, "one for each cell of the output", f"Choose a smaller input, or a larger stride; {OF_ONE_STEP}."
+    )
     pages = [step_page(worked, step, at) for at, step in enumerate(worked.steps(channel))]
     return pages, [STEP] * len(pages)
 
 
 def _stamps(worked: Walkthrough, channel: int) -> tuple[list[Panel], list[int]]:
     rows, columns = worked.operation.input_size
-    _check_count(2 * rows * columns, "two for each value of the input", "Choose a smaller input")
+    check_frames(2 * rows * columns, "two for each value of the input", f"Choose a smaller input; {OF_ONE_STEP}.")
     pages = stamp_pages(worked, channel)
     return [page for page, _ in pages], [ADDING if adding else LAYING for _, adding in pages]
 
 
-def _check_count(count: int, what: str, hint: str) -> None:
+OF_ONE_STEP = "a picture of one step has no such limit"
+
+
+def step_time(fps: float | None, usual: int) -> int:
+    """How long a step is shown, in milliseconds; ``usual`` without a speed.
+
+    Raises:
+        UsageError: the speed is not valid.
+    """
+    if fps is None:
+        return usual
+    if not SLOWEST <= fps <= FASTEST:
+        raise UsageError(f"The steps per second must be between {SLOWEST:g} and {FASTEST:g}, but got {fps:g}.")
+    return max(20, round(100 / fps) * 10)
+
+
+def check_frames(count: int, what: str, hint: str) -> None:
+    """Check that an animation has not too many frames; ``what`` is what they are, ``hint`` how there are fewer.
+
+    Raises:
+        UsageError: it has.
+    """
     if count > MOST_FRAMES:
         raise UsageError(
             f"The animation would have {count:,} frames, {what}.",
             f"At most {MOST_FRAMES} are drawn.",
-            f"{hint}; a picture of one step has no such limit.",
+            hint,
         )

@@ -37,7 +37,7 @@ from kernelviz.drawing.worksheets import (
 from kernelviz.errors import UsageError
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.views.pixels import Pixels, as_pixels
-from kernelviz.wording import shown, value_text
+from kernelviz.wording import counted, shown, value_text
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
@@ -101,6 +101,7 @@ def plot_pixels(
     levels: int | None = None,
     at: tuple[int, int] | None = None,
     size: tuple[int, int] | None = None,
+    resize: tuple[int, int] | None = None,
     look: LookName = "page",
     caption: bool = True,
 ) -> PageFigure:
@@ -114,6 +115,7 @@ def plot_pixels(
         levels: The number of levels from black to white, 2 to 256; None for 0 to 255.
         at: The row and column of the part's upper left pixel; by default the part is in the middle.
         size: The rows and columns of the part; by default 12 × 12 of a larger image.
+        resize: Rows and columns to which the image is resized first; each pixel is the mean of the area that it covers.
         look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
         caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
@@ -122,7 +124,7 @@ def plot_pixels(
     """
     from kernelviz.drawing.figures import draw_page
 
-    part = part_of(as_pixels(image, levels=levels), at, size)
+    part = part_of(as_pixels(image, levels=levels, size=resize), at, size)
     return draw_page(image_page(part), image_recipe(part), find_look(look, caption=caption))
 
 
@@ -148,7 +150,7 @@ def part_of(pixels: Pixels, at: tuple[int, int] | None = None, size: tuple[int, 
         if not 0 <= first < side:
             raise UsageError(
                 f"The image has no pixel at row {at[0]}, column {at[1]}." if at else "",
-                f"It has {size_text(pixels.size)} pixels.",
+                f"It has {pixels.dimensions} pixels.",
                 f"Its {noun} go from 0 to {side - 1}.",
             )
         spans.append(range(first, min(side, first + length)))
@@ -230,7 +232,7 @@ def image_recipe(part: ImagePart) -> dict[str, Any]:
         "command": "explain",
         "model": None,
         "layer": f"image, {size_text(part.pixels.size)}, white {part.pixels.white}",
-        "view": f"image {part.rows[0]},{part.columns[0]} {len(part.rows)} × {len(part.columns)}",
+        "view": _view(part),
         "image": image_hash(part),
         "settings": {"white": part.pixels.white, "name": part.pixels.name},
         "shown": len(part.rows) * len(part.columns),
@@ -239,6 +241,17 @@ def image_recipe(part: ImagePart) -> dict[str, Any]:
         "nonfinite": 0,
         "notes": list(part.pixels.notes),
     }
+
+
+def _view(part: ImagePart) -> str:
+    return f"image {part.rows[0]},{part.columns[0]} {len(part.rows)} × {len(part.columns)}"
+
+
+def part_name(part: ImagePart) -> list[str]:
+    """The first pixel and the rows and columns of a part, as in the name of a file; empty for a whole image."""
+    if part.whole:
+        return []
+    return [f"{part.rows[0]}-{part.columns[0]}", f"{len(part.rows)}x{len(part.columns)}"]
 
 
 def image_hash(part: ImagePart) -> str:
@@ -270,11 +283,11 @@ def image_page(part: ImagePart, tallest: float = math.inf) -> Panel:
     title = "An image is a grid of pixels"
     lines = [size_line(part.pixels), scale_text(part)]
     notes = [part_line(part), "rows and columns are counted from 0", *part.pixels.notes]
-    settings = f"{shown(part.pixels.name)}: {size_text(part.pixels.size)} pixels"
+    settings = f"{shown(part.pixels.name)}: {part.pixels.dimensions} pixels"
     body = Panel(tuple(items), lefts[-1] + columns[-1], bottom)
     notices = [text for text in (scale_text(part), part_line(part)) if text]
     fewer = [partial(refitted, partial(image_page, part))] if tallest == math.inf else []
-    facts = {"shown": len(part.rows) * len(part.columns)}
+    facts = {"shown": len(part.rows) * len(part.columns), "view": _view(part), "part": part_name(part)}
     return worksheet(title, settings, body, [], notes, lines=lines, notices=notices, fewer=fewer, facts=facts)
 
 
@@ -308,10 +321,12 @@ def _pictures(part: ImagePart, tallest: float) -> list[LabelledPicture]:
         whole = [_whole(part, min(photo, WIDTH / 2 - BETWEEN))]
     elif planes == 3 or 2 * (columns * cell + per_plane) <= WIDTH + BETWEEN:
         whole = [_aligned(_whole(part, cell * max(rows, columns)), numbers)]
+    numbers_of = size_text((rows, columns))  # of an image that is not square rows and columns are stated
+    numbers_of = numbers_of if rows == columns else f"{counted(rows, 'row')}, {counted(columns, 'column')}"
     name = part.pixels.names if planes == 3 else ("its numbers" if whole else "the numbers",)
     return [
         *whole,
-        *(_shifted(titled(each, size_text((rows, columns)), _plane(part, plane, cell), foot=0), numbers)
+        *(_shifted(titled(each, numbers_of, _plane(part, plane, cell), foot=0), numbers)
           for plane, each in enumerate(name)),
     ]  # fmt: skip
 
@@ -369,7 +384,7 @@ def _whole(part: ImagePart, side: float = PHOTO) -> LabelledPicture:
     if not part.whole:
         box = (part.rows[0], part.columns[0], len(part.rows), len(part.columns), factor)
         items += [frame(*box, colour=HALO, width=9), frame(*box, colour=DARK, width=4)]
-    return titled("the image", size_text(pixels.size), Panel(tuple(items), shape[1], shape[0]), foot=0)
+    return titled("the image", pixels.dimensions, Panel(tuple(items), shape[1], shape[0]), foot=0)
 
 
 def _resized(pixels: Array, shape: tuple[int, int]) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,7 @@ from kernelviz.drawing.worksheets import (
     with_tint_bar,
     worksheet,
 )
-from kernelviz.errors import UsageError
+from kernelviz.explain.animation import check_frames, step_time
 from kernelviz.explain.maps import MapRow, Maps, answer_text, as_maps_of, formula_text, more_text, pool_formula
 from kernelviz.explain.plots import explaining_recipe
 from kernelviz.explain.step_parts import grey_colours
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 WIDTH = WIDEST - 2 * MARGIN
 DIGITS = DigitRule(largest=26.0, tall=0.58, usual=2.2)
 SMALLEST_CELL, USUAL_CELL, LARGEST_CELL, KERNEL_CELL = 3.5, 40.0, 60.0, 38.0
+LARGEST_OF_ALL = 110.0  # of a column whose numbers are long
 GAPS = {"kernel": 102.0, "map": 88.0, "ReLU": 64.0, "pool": 56.0}  # before each column
 HEADS, NAME, ANSWER = 84.0, 46.0, 40.0  # above the rows; above a kernel; below a map
 BETWEEN, CLOSE = 34.0, 16.0  # two rows, also in a box
@@ -71,7 +73,8 @@ LEAST_CORNER = 12.0  # the smallest cell with a corner
 LETTERS = "abcd"
 WORDS = ("", "One kernel makes one map", "Two kernels make two maps", "Three kernels make three maps",
          "Four kernels make four maps")  # fmt: skip
-MOST_FRAMES, STEP, LAST = 400, 500, 3000  # milliseconds
+STEP, LAST = 500, 3000  # milliseconds
+GAPS_NOTE = "some numbers are too long for their cells and left out"
 
 
 def plot_maps(
@@ -122,25 +125,18 @@ def animate_maps(
         relu: As for ``plot_maps``.
         pool: As for ``plot_maps``.
         names: As for ``plot_maps``.
-        fps: Steps per second, at most 50. None takes half a second per step. The last frame is shown for 3 seconds.
+        fps: Steps per second, 0.1 to 50. None takes half a second per step. The last frame is shown for 3 seconds.
         look: As for ``plot_maps``.
         caption: As for ``plot_maps``.
 
     Raises:
         UsageError: As for ``plot_maps``; or a map has more than 400 numbers, or the speed is not valid.
     """
-    if fps is not None and not 0.01 <= fps <= 50:
-        raise UsageError(f"The steps a second must be between 0.01 and 50, but got {fps:g}.")
+    each = step_time(fps, STEP)
     maps = as_maps_of(worked, relu=relu, pool=pool, names=names)
     rows, columns = worked.operation.output_size
-    if rows * columns >= MOST_FRAMES:
-        raise UsageError(
-            f"The animation would have {rows * columns + 1:,} frames, one for each cell of a map.",
-            f"At most {MOST_FRAMES} are drawn.",
-            "Choose a smaller input, or a larger stride.",
-        )
+    check_frames(rows * columns, "one for each cell of a map", "Choose a smaller input, or a larger stride.")
     pages = [maps_page(maps, reached) for reached in range(rows * columns)] + [maps_page(maps)]
-    each = STEP if fps is None else max(20, round(100 / fps) * 10)
     durations = [each] * (len(pages) - 1) + [LAST]
     return make_animation(pages, durations, maps_recipe(maps, "maps-animation"), find_look(look, caption=caption))
 
@@ -154,12 +150,18 @@ def maps_recipe(maps: Maps, view: str = "maps") -> dict[str, Any]:
         "pool": None if pool is None else f"{'avg' if pool.average else 'max'}{pool.size}",
         "names": [row.name for row in maps.rows],
     }  # fmt: skip
-    limit = max([0.0, *(float(abs(value)) for row in maps.rows for value in row.values.flat)]) or 1.0
-    negative = any(row.cut.any() for row in maps.rows)
     return {
         **recipe, "view": view, "settings": settings, "shown": len(maps.rows), "total": len(maps.worked.output),
-        "limits": [-limit if negative else 0.0, limit], "notes": maps.notes,
+        "limits": maps_tint(maps).limits, "notes": maps.notes,
     }  # fmt: skip
+
+
+def maps_tint(maps: Maps) -> Tint:
+    """The colour scale of all matrices of the picture: input, kernels, and the maps of the drawn rows."""
+    pooled = [row.pooled.astype(np.float64) for row in maps.rows if row.pooled is not None]
+    shown = [maps.worked.output[row.channel] for row in maps.rows]
+    kernel = None if maps.worked.kernel is None else maps.worked.kernel[: len(shown)]
+    return page_tint(maps.worked.input, kernel, *shown, *pooled)
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,11 @@ class _Page:
     def __init__(self, maps: Maps, reached: int | None, tallest: float = math.inf, widest: float = WIDTH) -> None:
         self.maps, self.worked, self.reached, self.tallest, self.widest = maps, maps.worked, reached, tallest, widest
         self.between = BETWEEN if tallest == math.inf else CLOSE
-        self.tint = self._tint()
+        self.tint = maps_tint(maps)
         self.columns = self._columns()
+        self.wider: dict[str, float] = {}  # the cells of columns whose numbers need larger ones than the others
         self.cell, self.kernel_cell = self._cells()
+        self._widen()
         self.lefts, self.width = self._positions(self.cell, self.kernel_cell)
 
     @property
@@ -204,12 +208,6 @@ class _Page:
         """The output cell that an animation has reached."""
         columns = self.worked.operation.output_size[1]
         return None if self.reached is None else (self.reached // columns, self.reached % columns)
-
-    def _tint(self) -> Tint:
-        pooled = [row.pooled.astype(np.float64) for row in self.maps.rows if row.pooled is not None]
-        shown = [self.worked.output[row.channel] for row in self.maps.rows]
-        kernel = None if self.worked.kernel is None else self.worked.kernel[: len(shown)]
-        return page_tint(self.worked.input, kernel, *shown, *pooled)
 
     def _columns(self) -> list[Column]:
         maps, worked, operation = self.maps, self.worked, self.worked.operation
@@ -319,7 +317,7 @@ class _Page:
                 last = column.key == "pool"  # its head ends with its column
                 x = max(end + GAPS[column.key], x + (0.0 if last else max(widths) + 24))
             lefts.append(x)
-            end = x + column.shape[1] * (kernel_cell if column.key == "kernel" else cell)
+            end = x + column.shape[1] * self._side(column.key, cell, kernel_cell)
         heads = zip(self.columns[-2].heads, self.columns[-1].heads, strict=True)
         return lefts, max(end, lefts[-2] + 24 + max(before + own for before, own in heads))
 
@@ -345,12 +343,49 @@ class _Page:
                 most, found = legible, (cell, kernel)
         return found
 
+    def _side(self, key: str, cell: float, kernel_cell: float) -> float:
+        """The cell of a column, of those of the kernels and of the others."""
+        return kernel_cell if key == "kernel" else max(cell, self.wider.get(key, 0.0))
+
+    def cell_of(self, key: str) -> float:
+        """The cell of a column."""
+        return self._side(key, self.cell, self.kernel_cell)
+
+    def _widen(self) -> None:
+        """Choose larger cells for maps and pools whose numbers are not legible, and smaller ones for the other columns."""
+        usual = self.cell, self.kernel_cell
+        legible = [column for column in self.columns if self._is_legible(column)]
+        if self.columns[0] not in legible:
+            return
+        rest = [column for column in self.columns[2:] if column not in legible]
+        needed = {column.key: math.ceil(max(map(_least_cell, chain(*column.cells)))) + 1.0 for column in rest}
+        for most in range(len(needed), 0, -1):  # of several the ones that need least
+            chosen = sorted(needed, key=lambda key: needed[key])[:most]
+            self.wider = {key: needed[key] for key in chosen if needed[key] <= LARGEST_OF_ALL}
+            while self.wider and self.cell > SMALLEST_CELL and all(map(self._is_legible, legible)):
+                wide, high = self._positions(self.cell, self.kernel_cell)[1], self._height(self.cell, self.kernel_cell)
+                if wide <= self.widest and high <= self.tallest:
+                    return
+                self.cell -= 0.5
+                self.kernel_cell = max(self.cell, min(KERNEL_CELL, self.kernel_cell))
+            self.cell, self.kernel_cell = usual
+        self.wider = {}
+
+    def _is_legible(self, column: Column) -> bool:
+        """Whether all matrices of a column have their numbers."""
+        return all(digit_size([each], self.cell_of(column.key), DIGITS) > 0 for row in column.cells for each in row)
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a matrix has no numbers though others of its column have theirs."""
+        return any(self.digits[column.key] and not self._is_legible(column) for column in self.columns)
+
     @cached_property
     def digits(self) -> dict[str, float]:
         """The size of the digits of each column: that of the matrices whose digits are legible."""
         found = {}
         for column in self.columns:
-            cell = self.kernel_cell if column.key == "kernel" else self.cell
+            cell = self.cell_of(column.key)
             sizes = [digit_size([each], cell, DIGITS) for row in column.cells for each in row]
             found[column.key] = min(filter(None, sizes), default=0.0)
         return found
@@ -358,16 +393,14 @@ class _Page:
     @property
     def has_numbers(self) -> bool:
         """Whether every matrix has its numbers."""
-        return all(
-            digit_size([each], self.kernel_cell if column.key == "kernel" else self.cell, DIGITS) > 0
-            for column in self.columns
-            for row in column.cells
-            for each in row
-        )
+        return all(map(self._is_legible, self.columns))
 
     def _reach(self, cell: float, kernel_cell: float) -> tuple[float, float]:
         """What a row takes above and below its middle."""
-        kernel, others = self.columns[1].tall(kernel_cell), [each.tall(cell) for each in self.columns[2:]]
+        kernel, others = (
+            self.columns[1].tall(kernel_cell),
+            [each.tall(self._side(each.key, cell, kernel_cell)) for each in self.columns[2:]],
+        )
         return max(kernel / 2 + NAME, *(each / 2 for each in others)), max(kernel / 2, max(others) / 2 + ANSWER)
 
     def _height(self, cell: float, kernel_cell: float) -> float:
@@ -413,7 +446,7 @@ class _Page:
         return Panel(tuple(items), width, self._height(self.cell, self.kernel_cell))
 
     def _matrix(self, key: str, cells: Cells) -> Panel:
-        cell = self.kernel_cell if key == "kernel" else self.cell
+        cell = self.cell_of(key)
         digits = self.digits[key] if digit_size([cells], cell, DIGITS) else 0.0
         return cells_panel(cells, cell, digits, DIGITS)
 
@@ -491,7 +524,7 @@ class _Page:
         items: list[Item] = []
         before = self.lefts[1]
         for left, column in zip(self.lefts[1:], self.columns[1:], strict=True):
-            cell = self.kernel_cell if column.key == "kernel" else self.cell
+            cell = self.cell_of(column.key)
             tall = column.tall(cell)
             y = middle - tall / 2
             for plane, cells in enumerate(column.cells[number]):
@@ -518,6 +551,8 @@ class _Page:
         """The framed number as a sum, if it fits."""
         if (at := self.at(row)) is None:
             return []
+        if self.tallest < math.inf and not (self.digits["input"] and self.digits["kernel"]):
+            return []  # a sum of numbers that are not in the picture
         text = answer_text(self.worked, row, at)
         more = more_text(row) if self.reached is None else ""
         room = min(self.widest, max(self.width, NARROWEST - 2 * MARGIN)) - left
@@ -529,7 +564,7 @@ class _Page:
 
     def _marks(self, row: MapRow, key: str) -> list[Item]:
         """The corners of cut cells, the blocks of the pool, and the frame."""
-        cell, items = self.cell, list[Item]()
+        cell, items = self.cell_of(key), list[Item]()
         pending = self._pending(row.values.shape)
         if key == "ReLU" and cell >= LEAST_CORNER:
             side = 0.28 * cell
@@ -568,10 +603,19 @@ def maps_page(maps: Maps, reached: int | None = None, tallest: float = math.inf)
     if tallest < math.inf and not page.has_numbers:
         body = with_tint_bar(body, page.tint, top=HEADS, height=BOXED_BAR, gap=BAR_GAP)
     foot = foot if tallest == math.inf else foot[:1]
+    key = _short_key(page) if tallest < body.height + 46 + legend.height else []
     title, count = WORDS[len(page.maps.rows)], len(page.maps.rows)
     fewer = [partial(refitted, partial(maps_page, maps, reached))] if tallest == math.inf else []
-    facts = {"shown": count, "notes": page.maps.notes}
-    return worksheet(title, maps.stages, body, foot, _notes(page), notices=page.maps.notes, fewer=fewer, facts=facts)
+    facts = {"shown": count, "notes": page.maps.notes, "limits": page.tint.limits}
+    notices = [*page.maps.notes, *([GAPS_NOTE] if page.has_gaps else []), *key]
+    return worksheet(title, maps.stages, body, foot, _notes(page), notices=notices, fewer=fewer, facts=facts)
+
+
+def _short_key(page: _Page) -> list[str]:
+    """What the marks mean, if there is no space for their samples."""
+    frame_key = "frames: the largest number of each map and its window" if page.reached is None else ""
+    corner_key = "blue corners: cut by ReLU" if page.maps.relu and page.cell >= LEAST_CORNER else ""
+    return [each for each in (frame_key, corner_key, "" if page.has_numbers else "logarithmic colours") if each]
 
 
 BOXED_BAR, BAR_GAP, LEAST_MAP = 300.0, 46.0, 150.0  # of a box: the colour bar, and the side of a map without numbers
@@ -580,10 +624,10 @@ BOXED_BAR, BAR_GAP, LEAST_MAP = 300.0, 46.0, 150.0  # of a box: the colour bar, 
 def _boxed(maps: Maps, reached: int | None, tallest: float) -> _Page:
     """The layout for a box: as many kernels as leave all numbers legible, else as many as leave the maps large enough.
 
-    Without all numbers there is a colour bar.
+    One kernel with its numbers can be checked, several without them cannot. Without all numbers there is a colour bar.
     """
     shown = [replace(maps, most=count) for count in range(len(maps.rows), 0, -1)]
-    for each in shown[: max(1, len(shown) - 1)]:  # two kernels without all numbers show more than one with them
+    for each in shown:
         page = _Page(each, None, tallest)
         if page.panel().height <= tallest and page.has_numbers:
             return _Page(each, reached, tallest)
@@ -649,5 +693,6 @@ def _notes(page: _Page) -> list[str]:
     return [
         f"{kernels} × {counted(per, 'weight')} = {operation.weights:,} weights, {bias}", settings,
         *([] if answers else ["below each map: the products that are not 0"]), *maps.notes,
+        *([GAPS_NOTE] if page.has_gaps else []),
         f"{greys}; {SCALE_BESIDE}" if greys else "one colour scale for the whole page, logarithmic", origin,
     ]  # fmt: skip

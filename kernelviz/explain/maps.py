@@ -26,6 +26,7 @@ from kernelviz.explain.texts import (
     size_lines,
     sum_numbers,
 )
+from kernelviz.records import listed
 from kernelviz.wording import counted, factor_text, inflected, value_text
 
 if TYPE_CHECKING:
@@ -304,7 +305,7 @@ def maps_entry(maps: Maps) -> dict[str, Any]:
     """The fields of the JSON document."""
 
     def numbers(values: Array | None) -> list[list[float]] | None:
-        return None if values is None else values.astype(np.float64).tolist()
+        return None if values is None else listed(values.astype(np.float64))
 
     pool = maps.pool
     return {
@@ -315,7 +316,7 @@ def maps_entry(maps: Maps) -> dict[str, Any]:
                 "kernel": row.channel, "name": row.name, "map": numbers(row.values), "relu": numbers(row.relu),
                 "pooled": numbers(row.pooled), "cut": int(row.cut.sum()) if maps.relu else None,
                 "largest": None if row.at is None else {
-                    "value": float(row.values[row.at]), "at": list(row.at), "more": row.more,
+                    "value": float(row.values[row.at]) + 0.0, "at": list(row.at), "more": row.more,
                     "text": answer_text(maps.worked, row, row.at),
                 },
             }

@@ -53,6 +53,7 @@ from kernelviz.explain.texts import (
     product_text,
     settings_text,
 )
+from kernelviz.records import listed
 from kernelviz.wording import counted, factor_text, value_text
 
 if TYPE_CHECKING:
@@ -217,8 +218,9 @@ TRANSPOSED = (
 
 def matrix_entry(found: MatrixForm) -> dict[str, Any]:
     """The fields of the JSON document."""
+    typed = found.worked.typed.get("kernel")
     return {
-        "matrix": found.worked.matrix.tolist(),
+        "matrix": listed(found.worked.matrix, None if typed is None else np.append(typed, "")[found.index]),
         "matrix_weights": found.index.tolist(),
         "matrix_row": {"at": list(found.at), "channel": found.channel, "row": found.row, "text": found.sum_text},
     }

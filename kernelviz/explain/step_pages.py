@@ -580,7 +580,9 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     foot = sum_and_formula(words, operation.formulas, 0.0, room)
     body = Panel((*body.items, *zoom), body.width, body.height)
     note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
-    texts = [*notes(worked, step, reached, cells=False), *cut_notes(worked, step, part), note]
+    is_whole = tuple(map(len, output_part(operation.output_size, step.at))) == operation.output_size
+    thin = box_cell(worked, step, step_tint(worked, step), float(share * usual[2])) if is_whole else 0.0
+    texts = [*notes(worked, step, reached, cells=False, thin=thin), *cut_notes(worked, step, part), note]
     if isinstance(operation, TransposedConvolution):
         texts.insert(0, f"the input is drawn {', '.join(canvas_name(worked))}")
     lines = scale_lines(operation, "× Σ", greys=greys_text(worked))
@@ -670,17 +672,24 @@ def output_size(worked: Walkthrough, step: Step, tint: Tint, box: float) -> floa
     return digit_size([shortened_cells(cells, cell)], cell)
 
 
+def box_cell(worked: Walkthrough, step: Step, tint: Tint, box: float) -> float:
+    """The cell of the output in a box of this side."""
+    shape = [len(part) for part in output_part(worked.operation.output_size, step.at)]
+    return min(MIDDLE_CELL if output_size(worked, step, tint, box) else box, box / max(shape))
+
+
 def output_box(worked: Walkthrough, step: Step, tint: Tint, reached: int | None, box: float) -> LabelledPicture:
     """The output as numbers if they fit, else as colours, the framed cell in a frame."""
     cells = output_cells(worked, step, tint, reached)
     whole, part = cells.shape, output_part(cells.shape, step.at)
     at = step.at[0] - part[0].start, step.at[1] - part[1].start
     cells = cut_cells(cells, *part)
-    size = output_size(worked, step, tint, box)
-    cell = min(MIDDLE_CELL if size else box, box / max(cells.shape))
+    size, cell = output_size(worked, step, tint, box), box_cell(worked, step, tint, box)
     panel = cells_panel(shortened_cells(cells, cell), cell, size)
+    most = largest_frame(worked, step, cell) if reached is None and cells.shape == whole else []
+    halos = [replace(each, colour=WHITE, width=6.0) for each in most if isinstance(each, Shape)]
     halo = frame(*at, 1, 1, cell, colour=WHITE, width=9 if cell > 12 else 7)
-    items: list[Item] = [*panel.items, halo, frame(*at, 1, 1, cell, width=4.5 if cell > 12 else 3.5)]
+    items: list[Item] = [*panel.items, *halos, *most, halo, frame(*at, 1, 1, cell, width=4.5 if cell > 12 else 3.5)]
     return headed(Panel(tuple(items), panel.width, panel.height), "output", size_text(whole))
 
 

@@ -64,7 +64,8 @@ LARGE = 16  # with at least this many rows or columns the window is enlarged bes
 MOST_PRODUCTS = 64  # that are added up in one line
 WIDEST_CELL = 140.0  # of cells that are larger than usual so that long numbers fit
 BAR_GAP = 36.0
-THIN_INSET, LEAST_THIN = 6.0, 36.0  # of the frame within a cell; a smaller cell has none
+THIN_INSET, LEAST_THIN = 6.0, 36.0  # of the frame within a cell; the frame of a smaller cell is around it
+SMALLEST_FRAME = 10.0
 
 
 def legible_at(width: float) -> float:
@@ -184,13 +185,16 @@ def output_matrix(worked: Walkthrough, step: Step, look: Look, reached: int | No
 
 
 def largest_frame(worked: Walkthrough, step: Step, cell: float) -> list[Item]:
-    """A thin frame within the cell in which a convolution answers most.
+    """A thin frame within the cell in which a convolution answers most, or around it if it is small.
 
     None if that is the framed cell, or its number leaves no room.
     """
     found = worked.largest(step.channel) if isinstance(worked.operation, Convolution) else None
-    if found is None or found[0] == step.at or cell < LEAST_THIN:
+    if found is None or found[0] == step.at or not cell:
         return []
+    if cell < LEAST_THIN:  # such cells have no numbers
+        beyond, (row, column) = max(0.0, SMALLEST_FRAME / cell - 1) / 2, found[0]
+        return [frame(row - beyond, column - beyond, 1 + 2 * beyond, 1 + 2 * beyond, cell, width=2.0)]
     inset, (row, column) = THIN_INSET / cell, found[0]
     size = min(WORKSHEET_DIGITS.largest, WORKSHEET_DIGITS.tall * cell)
     number = text_width(value_text(worked.results(step.channel)[row, column]), size)

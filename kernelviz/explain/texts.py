@@ -10,6 +10,7 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.windows import sides_text, size_text
+from kernelviz.records import TypedNumber, listed
 from kernelviz.wording import MOST_DIGITS, counted, factor_text, inflected, is_written_exactly, value_text
 
 if TYPE_CHECKING:
@@ -577,6 +578,7 @@ def explanation_entry(operation: Operation, worked: Walkthrough | None, steps: S
     """The fields of the JSON document."""
     rows, columns = operation.formulas
     weighted = not isinstance(operation, Pooling)
+    typed = {} if worked is None else worked.typed
     return {
         "operation": name_text(operation),
         "settings": settings_text(operation),
@@ -586,15 +588,17 @@ def explanation_entry(operation: Operation, worked: Walkthrough | None, steps: S
         "out_channels": operation.out_channels,
         "output_size": list(operation.output_size),
         "formula": rows.text if rows == columns else f"rows: {rows.text}; columns: {columns.text}",
-        "formulas": [_formula_entry(formula) for formula in operation.formulas],
+        "formulas": [_formula_entry("rows", rows), _formula_entry("columns", columns)],
         "parameters": operation.parameters,
         "dense_parameters": operation.dense_parameters if weighted else None,
         "macs": operation.macs,
         "unread": list(operation.unread),
-        "input": None if worked is None else worked.input.tolist(),
-        "kernel_values": None if worked is None or worked.kernel is None else worked.kernel.tolist(),
-        "bias": None if worked is None or worked.bias is None else worked.bias.tolist(),
-        "output": None if worked is None else worked.output.tolist(),
+        "input": None if worked is None else listed(worked.input, typed.get("input")),
+        "kernel_values": None
+        if worked is None or worked.kernel is None
+        else listed(worked.kernel, typed.get("kernel")),
+        "bias": None if worked is None or worked.bias is None else listed(worked.bias, typed.get("bias")),
+        "output": None if worked is None else listed(worked.output),
         "made_up": None if worked is None else list(worked.made_up),
         "seed": None if worked is None or not worked.made_up else worked.seed,
         "largest": None if worked is None else [_largest_entry(worked, each) for each in range(len(worked.output))],
@@ -609,11 +613,12 @@ def _largest_entry(worked: Walkthrough, channel: int) -> dict[str, Any] | None:
     if found is None:
         return None
     at, more = found
-    return {"at": list(at), "value": float(worked.output[channel][at]), "more": more}
+    return {"at": list(at), "value": float(worked.output[channel][at]) + 0.0, "more": more}
 
 
-def _formula_entry(formula: Formula) -> dict[str, Any]:
+def _formula_entry(axis: str, formula: Formula) -> dict[str, Any]:
     return {
+        "axis": axis,
         "letters": formula.letters,
         "numbers": formula.numbers,
         "result": formula.result,
@@ -627,11 +632,11 @@ def _step_entry(operation: Operation, step: Step) -> dict[str, Any]:
         "at": list(step.at),
         "channel": step.channel,
         "channels": list(step.channels),
-        "window": step.window.tolist(),
+        "window": listed(step.window, step.window_texts),
         "padding": step.padding.tolist(),
-        "products": None if step.products is None else step.products.tolist(),
-        "bias": step.bias,
-        "sum": step.value,
+        "products": None if step.products is None else listed(step.products),
+        "bias": None if step.bias is None else TypedNumber(step.bias, step.bias_text) if step.bias_text else step.bias,
+        "sum": step.value + 0.0,
         "text": step_text(operation, step),
     }
 

@@ -1,21 +1,23 @@
 """What is known of a network, as JSON and back: its source, its layers, its convolutions.
 
-Restoring raises ``LookupError``, ``ValueError``, ``TypeError`` or ``AttributeError`` for what was not written here.
+Restoring checks every field against its annotation, and raises any error for what was not written here.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields, is_dataclass, replace
+from functools import cache
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from kernelviz.arithmetic.operations import Operation
 from kernelviz.network.selection import NetworkNames
 from kernelviz.network.stored_kernels import StoredKernels
-from kernelviz.records import ConvLayer, Source, Weights
+from kernelviz.records import ConvLayer, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from kernelviz.arithmetic.operations import Operation
     from kernelviz.traces import Field, LayerOperation, Trace, TracedLayer
 
 Record = TypeVar("Record")
@@ -23,21 +25,7 @@ Record = TypeVar("Record")
 
 def stored_kernels_from_plain(plain: Any) -> StoredKernels:
     """Restore stored kernels from their ``asdict``."""
-    return StoredKernels(
-        source=source_from_plain(plain["source"]),
-        names=_record(NetworkNames, plain["names"], first_names=dict(plain["names"]["first_names"])),
-        first=str(plain["first"]),
-        layers=tuple(_record(ConvLayer, layer) for layer in plain["layers"]),
-        tensors=dict(plain["tensors"]),
-        file=str(plain["file"]),
-    )
-
-
-def source_from_plain(plain: Any) -> Source:
-    """Restore a source from its ``asdict``."""
-    weights = plain["weights"] and _record(Weights, plain["weights"])
-    maps = {name: _tuples(dict(plain[name])) for name in ("preprocessing", "versions", "arguments")}
-    return _record(Source, plain, weights=weights, **maps)
+    return _record(StoredKernels, plain)
 
 
 _BESIDE = ("own", "windows", "operations")  # what the JSON of a trace has besides its fields
@@ -66,25 +54,24 @@ def trace_from_plain(plain: Any) -> Trace:
     from kernelviz.traces import Trace
 
     rows = {key: value for key, value in plain.items() if key not in _BESIDE}
-    return _record(
-        Trace, rows, layers=tuple(map(_layer_from_plain, plain["layers"])), first_names=dict(plain["first_names"]),
-        source=plain["source"] and source_from_plain(plain["source"]),
-    )  # fmt: skip
+    if not plain["layers"]:
+        raise ValueError("no layers")
+    return _record(Trace, rows, layers=tuple(map(_layer_from_plain, plain["layers"])))
 
 
 def operation_in_trace(plain: Any, name: str) -> LayerOperation | None:
     """Restore the operation of a convolution or pool, or of the only one in a module; None if it is not known."""
-    from kernelviz.traces import LayerOperation
-
     windows = [window for window in plain["windows"] if window == name or window.startswith(f"{name}.")]
     if len(windows) != 1 or windows[0] not in plain["operations"]:
         return None
     kind, sizes, notes = plain["operations"][windows[0]]
     (layer,) = (layer for layer in plain["layers"] if layer["name"] == windows[0])
     tag, licence = plain["own"]
-    source = replace(source_from_plain(plain["source"]), tag=tag, licence=licence)
-    operation = _operation_from_plain(kind, sizes)
-    return LayerOperation(_layer_from_plain(layer), operation, tuple(plain["input_size"]), source, tuple(notes))
+    source = asdict(replace(_record(Source, plain["source"]), tag=tag, licence=licence))
+    return operation_from_plain({
+        "layer": layer, "kind": kind, "operation": sizes, "input_size": plain["input_size"], "source": source,
+        "notes": notes,
+    })  # fmt: skip
 
 
 def operation_as_plain(found: LayerOperation) -> dict[str, Any]:
@@ -100,9 +87,7 @@ def operation_from_plain(plain: Any) -> LayerOperation:
 
     made = _operation_from_plain(plain["kind"], plain["operation"])
     rest = {key: value for key, value in plain.items() if key != "kind"}
-    source = plain["source"] and source_from_plain(plain["source"])
-    layer = _layer_from_plain(plain["layer"])
-    return _record(LayerOperation, rest, layer=layer, operation=made, source=source)
+    return _record(LayerOperation, rest, layer=_layer_from_plain(plain["layer"]), operation=made)
 
 
 def _operation_as_plain(operation: Operation) -> tuple[str, dict[str, Any]]:
@@ -114,11 +99,10 @@ def _operation_from_plain(kind: str, sizes: Any) -> Any:
     from kernelviz.arithmetic import operations
 
     name = {"Convolution", "TransposedConvolution", "Pooling"} & {kind}
-    made = object.__new__(getattr(operations, name.pop()))  # its sizes were checked when it was made
-    if set(sizes) != {each.name for each in fields(made)}:
-        raise TypeError(kind)
-    for each, value in sizes.items():
-        object.__setattr__(made, each, _tuples(value))
+    made = object.__new__(getattr(operations, name.pop()))
+    for each, value in _checked_fields(type(made), sizes, {}).items():
+        object.__setattr__(made, each, value)
+    _ = made.output_size  # of impossible sizes it raises
     return made
 
 
@@ -145,19 +129,71 @@ def _field_from_plain(plain: Any) -> Field | None:
 
     if plain is None:
         return None
-    return Field(tuple(AxisField((), (), *axis) for axis in plain["axes"]), bool(plain["mixes_image"]))  # type: ignore[arg-type]
+    numbers = [_restored(tuple[int | None, int | None, int | None], axis) for axis in plain["axes"]]
+    return Field(tuple(AxisField((), (), *axis) for axis in numbers), _restored(bool, plain["mixes_image"]))  # type: ignore[arg-type]
 
 
 def _record(kind: type[Record], plain: Any, **restored: Any) -> Record:
-    """A frozen record of plain values; every list becomes a tuple.
+    """A frozen record of plain values, each restored as its annotation states.
 
     Raises:
-        TypeError, KeyError: the fields are not those of the record.
+        TypeError: the fields are not those of the record, or a value is not of the type of its field.
     """
-    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    return kind(**_checked_fields(kind, plain, restored))
+
+
+def _checked_fields(kind: type, plain: Any, restored: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record of plain values; those in ``restored`` are taken from there."""
+    names = {each.name for each in fields(kind)}
     if set(plain) != names:
         raise TypeError(kind)
-    return kind(**{name: restored[name] if name in restored else _tuples(plain[name]) for name in names})
+    hints = _annotations(kind)
+    return {name: restored[name] if name in restored else _restored(hints[name], plain[name]) for name in names}
+
+
+@cache
+def _annotations(kind: type) -> dict[str, Any]:
+    """The annotations of a record, also of names that its module imports for the type checker only."""
+    unread: dict[str, Any] = {"Array": Any, "Mapping": Mapping, "Sequence": Sequence, "Operation": Operation}
+    return get_type_hints(
+        kind, localns={**unread, "Source": Source, "ConvLayer": ConvLayer, "NetworkNames": NetworkNames}
+    )
+
+
+def _restored(annotation: Any, value: Any) -> Any:
+    """A value of JSON as an annotation states: lists become tuples, mappings records.
+
+    Raises:
+        TypeError: it is of another type.
+    """
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is Any:
+        return _tuples(value)
+    if origin in (Union, UnionType):
+        for each in inner:
+            with suppress(TypeError):
+                return _restored(each, value)
+    elif isinstance(value, list | tuple | Mapping):
+        return _restored_container(annotation, value)
+    elif (origin is Literal and value in inner) or type(value) in (
+        (int, float) if annotation is float else (annotation,)
+    ):
+        return value
+    raise TypeError(f"{value!r} is not of the type {annotation}")
+
+
+def _restored_container(annotation: Any, value: Any) -> Any:
+    """A list or a mapping of JSON as the annotation of a tuple, a mapping or a record states."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+        if len(kinds) == len(value):
+            return tuple(map(_restored, kinds, value))
+    elif origin is Mapping and isinstance(value, Mapping):
+        return {_restored(inner[0], key): _restored(inner[1], each) for key, each in value.items()}
+    elif isinstance(annotation, type) and is_dataclass(annotation) and isinstance(value, Mapping):
+        return _record(annotation, value)
+    raise TypeError(f"{value!r} is not of the type {annotation}")
 
 
 def _tuples(value: Any) -> Any:

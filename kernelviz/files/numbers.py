@@ -150,5 +150,6 @@ def _stacked(planes: list[list[list[str]]], name: str, path: str = "") -> Typed:
         raise UsageError(f"All channels of the {name} must have the same size, but got {sizes}.", hint=EXAMPLE)
     written = np.stack(arrays)
     values = np.array([float(cell.replace("−", "-")) for cell in written.flat], np.float64).reshape(written.shape)
+    values += 0.0  # −0 is 0
     texts = np.array([typed_text(cell) for cell in written.flat], object).reshape(written.shape)
     return Typed(values, texts)

@@ -11,6 +11,7 @@ from kernelviz.wording import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.records import Image
     from kernelviz.views.pixels import Pixels
 
 
@@ -52,18 +53,27 @@ def small_pixels(path: str, levels: int | None, resize: Sequence[int] | None = N
     image = read_image(path)
     rows, columns = image.size
     if resize is not None:
-        longer = max(rows, columns)
-        size = tuple(max(1, round(side * resize[0] / longer)) for side in image.size) if len(resize) == 1 else resize
-        if not 1 <= min(*size, *resize) <= max(*size, *resize) <= MOST:
-            raise UsageError(
-                f"--resize must be 1 to {MOST} rows and columns, but got {' × '.join(map(str, resize))}.",
-                hint="For example --resize 16 or --resize 16x20",
-            )
-        return as_pixels(image, levels=levels, grey=True, size=(size[0], size[1]))
+        return as_pixels(image, levels=levels, grey=True, size=resized_sides(image, resize))
     if max(image.size) > MOST:
         raise UsageError(
-            f"The image {shown(image.name)} has {rows} × {columns} pixels.",
+            f"The image {shown(image.name)} has {columns:,} × {rows:,} pixels.",
             f"An image is worked out as numbers up to {MOST} × {MOST}.",
             "Add --resize 16; `kernelviz explain image` shows the numbers of a part.",
         )
     return as_pixels(image, levels=levels, grey=True)
+
+
+def resized_sides(image: Image, resize: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of an image that is resized to these, or to this longer side.
+
+    Raises:
+        UsageError: they are no size of an image whose numbers are shown.
+    """
+    longer = max(image.size)
+    size = [max(1, round(side * resize[0] / longer)) for side in image.size] if len(resize) == 1 else [*resize]
+    if not 1 <= min(*size, *resize) <= max(*size, *resize) <= MOST:
+        raise UsageError(
+            f"--resize must be 1 to {MOST} rows and columns, but got {' × '.join(map(str, resize))}.",
+            hint="For example --resize 16 or --resize 16x20",
+        )
+    return size[0], size[1]

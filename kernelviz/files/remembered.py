@@ -1,7 +1,8 @@
 """What is remembered between runs: JSON in the user's cache directory, each entry valid while the files behind it are.
 
 An entry is written whole or not at all, and read only if its checksum, its key and all files that it depends on are as
-they were; anything else counts as not remembered. Entries beyond ``MOST_BYTES`` are removed, the oldest first.
+they were; anything else counts as not remembered, and so does an entry whose use ended in an error. Entries beyond
+``MOST_BYTES`` are removed, the oldest first.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +30,8 @@ _LARGEST = 16_000_000  # bytes of one entry; that of a network with 5,000 layers
 _SETTLED = 2_000_000_000  # nanoseconds: a file changed just before it was hashed may change again in the same tick
 _SUFFIX = ".json"
 _NO_FILES: Mapping[Path, str | None] = MappingProxyType({})
+_used: dict[Path, int] = {}
+_doubted: set[Path] = set()
 
 
 def cache_directory() -> Path | None:
@@ -62,6 +66,24 @@ def can_remember() -> bool:
     return os.access(directory, os.W_OK)
 
 
+def may_remember() -> bool:
+    """Whether the directory of the entries can be written, or created in the first directory above it that exists."""
+    directory = entries_directory()
+    if directory is None:
+        return False
+    existing = next((each for each in (directory, *directory.parents) if os.path.lexists(each)), None)
+    return existing is not None and existing.is_dir() and _is_writable(existing)
+
+
+def _is_writable(directory: Path) -> bool:
+    """Whether a file can be made in a directory: some file systems refuse it whatever the permissions state."""
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
 def entries_size() -> int:
     """The bytes of all entries."""
     return sum(size for _, size, _ in _entries())
@@ -70,7 +92,7 @@ def entries_size() -> int:
 def recall(key: Mapping[str, Any]) -> Any | None:
     """What was remembered under this key, as JSON has it; None if nothing is, or it no longer holds."""
     path = _path(key)
-    if path is None:
+    if path is None or path in _doubted:
         return None
     try:
         checksum, text = read_regular(path, _LARGEST).split(b"\n", 1)
@@ -86,7 +108,18 @@ def recall(key: Mapping[str, Any]) -> Any | None:
         return None
     if renewed != entry["files"]:  # touched, with the same content
         _write(path, {**entry, "files": renewed})
+    _used[path] = time.monotonic_ns()
     return entry["content"]
+
+
+def doubt_used(since: int) -> bool:
+    """Count the entries recalled since a time (``time.monotonic_ns``) as not remembered until they are written anew.
+
+    Returns whether there are any.
+    """
+    found = {path for path, then in _used.items() if then >= since}
+    _doubted.update(found)
+    return bool(found)
 
 
 def remember(key: Mapping[str, Any], content: object, files: Mapping[Path, str | None] = _NO_FILES) -> None:
@@ -123,6 +156,7 @@ def _write(path: Path, entry: Mapping[str, Any]) -> None:
     if len(text) < _LARGEST:
         with contextlib.suppress(KernelvizError):
             write_whole(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text, replace=True)
+            _doubted.discard(path)
 
 
 def _mark(file: Path, digest: str | None = None) -> dict[str, Any] | None:

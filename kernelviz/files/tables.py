@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.files.recipes import CSV_START, recipe_text
+from kernelviz.records import TypedNumber
 from kernelviz.version import __version__
 from kernelviz.wording import counted
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how what spreadsheets compute starts
+_MOST_WHOLE = 1e15  # from here on whole numbers are written with an exponent
 _LONGEST_ROW = 64  # values of a list in the row of a record; longer lists have a row of their own
 
 
@@ -56,13 +58,17 @@ def save_table(fields: Mapping[str, Any], path: Path, *, recipe: Recipe, force: 
 
 
 def _cell(value: Any) -> Any:
-    """A value as ``csv`` writes it: numbers without quotes, what is not known or not finite as an empty cell."""
+    """A value as ``csv`` writes it: numbers without quotes, what is not known or not finite as an empty cell.
+
+    Typed numbers are written as typed, other whole numbers without a point, and zero without a sign.
+    """
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else ""
+        whole = value.is_integer() and abs(value) < _MOST_WHOLE and not isinstance(value, TypedNumber)
+        return int(value) if whole else value if math.isfinite(value) else ""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from kernelviz.records import Array, Progress, Recipe, Source
 
 
-SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border", "level", "gabor")
-"""The keys of a recipe that identify a picture."""
+SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border", "level", "gabor", "identity")
+"""The keys of a recipe that identify a picture; ``identity`` holds what else its name has, such as several layers."""
 
 _HEAD = 64  # bytes of a file that show its format
 _BEGINNINGS = (

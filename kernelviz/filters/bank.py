@@ -7,7 +7,6 @@ are the same. Line ends and corners have a direction, from 0 to 360.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -33,10 +32,10 @@ from kernelviz.filters.formulas import (
 )
 from kernelviz.notebook import record_repr
 from kernelviz.records import check_positive
-from kernelviz.wording import aligned, shown
+from kernelviz.wording import aligned, nearest_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kernelviz.records import Array
 
@@ -169,10 +168,14 @@ def find_filter(name: str, size: int = 3) -> Filter:
     known = {one.name: one for one in classical_filters(size, everywhere=bool(_POSITION.search(stem)))}
     if stem in known:
         return known[stem]
-    near = difflib.get_close_matches(stem, [one.name for one in classical_filters(size)], 3, 0.4)
-    raise UsageError(
+    raise _unknown(stem, size, [one.name for one in classical_filters(size)])
+
+
+def _unknown(stem: str, size: int, names: Iterable[str]) -> UsageError:
+    """The error of a word that is none of these names of filters."""
+    return UsageError(
         f"There is no filter '{shown(stem)}' of {size} × {size}.",
-        f"Nearest: {', '.join(near)}." if near else "",
+        nearest_text(dict.fromkeys(names), stem, least=0.4),
         f"`kernelviz filter --list --size {size}` shows them all.",
     )
 
@@ -386,7 +389,13 @@ def find_filters(word: str, size: int = 3) -> tuple[Filter, ...]:
     found = [one for one in named if stem in (one.kind, one.kind.replace(" ", "-"))]
     found = [one for one in found if stem == "gabor" or not one.stem.startswith("gabor")]
     found = found or [one for one in named if one.stem == stem]
-    return tuple(found) if found else (find_filter(word, size),)
+    if found:
+        return tuple(found)
+    try:
+        return (find_filter(word, size),)
+    except UsageError:
+        words = (each for one in named for each in (one.kind.replace(" ", "-"), one.stem))
+        raise _unknown(stem, int(own) if at else size, [*words, *(one.name for one in filters)]) from None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -60,10 +61,19 @@ if TYPE_CHECKING:
     from kernelviz.records import Array, Source
 
     Part: TypeAlias = tuple[slice, slice]
-    FurtherPanels: TypeAlias = Callable[[Part, int, float, float], tuple[Sequence[tuple[Panel, Panel]], Sequence[str]]]
+    FurtherPanels: TypeAlias = Callable[[Part, int, float, float], "Further"]
 
 
 EDGE = 2  # pixels of outline around a tile
+
+
+@dataclass(frozen=True)
+class Further:
+    """Panels after those of the responses, as head and body: the lines that explain them, and what is clipped in them."""
+
+    panels: Sequence[tuple[Panel, Panel]] = ()
+    notes: Sequence[str] = ()
+    clipped: Sequence[str] = ()
 
 
 def zoom_for(side: int, room: float) -> int:
@@ -321,8 +331,7 @@ def _sources(responses: Sequence[Response]) -> list[Source]:
 def filter_page(responses: Sequence[Response], title: str = "", more: FurtherPanels | None = None) -> Panel:
     """The page, with ``title``, the size of the image and the sources of learned kernels at the top.
 
-    ``more`` returns further panels, head and body, of the part, the zoom, the unit and the width of the others, and lines
-    of the caption.
+    ``more`` returns the further panels of the part, the zoom, the unit and the width of the others.
     """
     rows, columns = responses[0].values.shape
     share = 1.0
@@ -351,9 +360,10 @@ def _page(
     unit = width / COLUMN[across]
     panels = [_image_panel(seen_by(responses), part, zoom, unit, width)]
     tint = page_tint(*(each.kernel for each in responses))
-    panels += [_response_panel(each, part, zoom, unit, width, tint=tint) for each in responses]
-    further, notes = more(part, zoom, unit, width) if more else ((), ())
-    panels += further
+    look = KernelLook(tint, _kernel_side(responses, unit, width), several=len(responses) > 1)
+    panels += [_response_panel(each, part, zoom, unit, width, look=look) for each in responses]
+    further = more(part, zoom, unit, width) if more else Further()
+    panels += further.panels
     margin, gap = MARGIN * unit, GAP * unit
     inner = across * width + (across - 1) * gap
     whole = responses[0].values.shape
@@ -369,11 +379,16 @@ def _page(
     y = float(round(y + 24 * unit))
     body, y = _columns(panels, across, (margin, y), width, unit)
     items += body
-    lines = [*_caption(responses, part, zoom), *notes]
+    lines = [*_caption(responses, part, zoom), *further.notes]
     for text in lines:
         block, y = text_block(prose(text, TYPE * unit, inner), margin, y, TYPE * unit, paragraph=text)
         items += block
-    parts = partial(_parts, responses, panels, title or "Filters", lines, unit=unit, width=width)
+    if more:
+        parts = partial(
+            _parts_with_further, responses, panels, title, lines, further=further, more=more, unit=unit, width=width
+        )
+    else:
+        parts = partial(_parts, responses, panels, title or "Filters", lines, unit=unit, width=width)
     return Panel(tuple(items), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)), parts)
 
 
@@ -384,9 +399,7 @@ def _parts(
     whole, total = responses[0].values.shape, len(responses)
 
     def body(kept: int) -> Panel:
-        across = _across(kept)
-        items, y = _columns(panels[: kept + 1], across, (0.0, 0.0), width, unit)
-        return Panel(tuple(items), across * width + (across - 1) * GAP * unit, y)
+        return _body(panels[: kept + 1], width, unit)
 
     def as_body(panel: Panel, kept: int, *more: str) -> Body:
         cut = [f"{kept} of {total} filters"] if kept < total else []
@@ -396,17 +409,12 @@ def _parts(
         return as_body(body(kept), kept)
 
     def cropped(box: Box, kept: int) -> Body:
-        share = 1.0
-        while True:  # the middle of the image, as large as fits
-            part = (slice_of(whole[0], share), slice_of(whole[1], 1.0))
+        def draw(part: Part) -> Panel:
             page = _page(responses[:kept], part, title).parts
-            panel = page().body if page else Panel((), 1, 1)
-            factor = min(box.width / panel.width, box.height / panel.height)
-            if smallest_text(panel) * factor >= box.smallest or share < 0.1:
-                shown = [part[0].stop - part[0].start, part[1].stop - part[1].start]
-                middle = f"the middle {shown[1]:,} × {shown[0]:,} of {whole[1]:,} × {whole[0]:,}"
-                return as_body(panel, kept, *([middle] if share < 1 else []))
-            share *= 0.9
+            return page().body if page else Panel((), 1, 1)
+
+        panel, middle = _middle_part(draw, whole, box)
+        return as_body(panel, kept, *middle)
 
     counts, sources = range(total, 0, -1), ", ".join(one.short_label for one in _sources(responses))
     return PageParts(
@@ -415,6 +423,58 @@ def _parts(
         (*(partial(boxed, kept=kept) for kept in counts), *(partial(cropped, kept=kept) for kept in (min(2, total), 1))),
         "Choose fewer filters, or smaller ones.", TITLE * unit,
     )  # fmt: skip
+
+
+def _parts_with_further(
+    responses: Sequence[Response], panels: list[tuple[Panel, Panel]], title: str, lines: list[str], *,
+    further: Further, more: FurtherPanels, unit: float, width: float,
+) -> PageParts:  # fmt: skip
+    """The parts of a page with further panels: if not all have space, these remain, since the title names them."""
+    whole, total = responses[0].values.shape, len(panels) - 1
+    clipped = (*_clipped_texts(responses), *further.clipped)
+
+    def all_of(_: Box) -> Body:
+        return Body(_body(panels, width, unit), clipped, facts={"shown": total, "total": total})
+
+    def only_further(box: Box) -> Body:
+        def draw(part: Part) -> Panel:
+            rows, columns = (each.stop - each.start for each in part)
+            zoom = max(1, 440 // max(rows, columns))
+            wide = max(columns * zoom + 2 * EDGE, 280)
+            scale = wide / COLUMN[_across(len(further.panels))]
+            image = _image_panel(seen_by(responses), part, zoom, scale, wide)
+            return _body([image, *more(part, zoom, scale, wide).panels], wide, scale)
+
+        panel, middle = _middle_part(draw, whole, box)
+        without = f"without the panels of {' and '.join(each.name for each in responses)}"
+        facts = {"shown": len(further.panels), "total": total}
+        return Body(panel, (*middle, without, *further.clipped), facts=facts)
+
+    return PageParts(
+        title, _body(panels, width, unit), "", "", f"{whole[1]:,} × {whole[0]:,} pixels", tuple(lines), clipped,
+        (all_of, only_further), "Choose a smaller image.", TITLE * unit,
+    )  # fmt: skip
+
+
+def _middle_part(draw: Callable[[Part], Panel], whole: tuple[int, int], box: Box) -> tuple[Panel, list[str]]:
+    """What is drawn of the middle of an image, as large as fits in a box, and the line that states it."""
+    share = 1.0
+    while True:
+        part = (slice_of(whole[0], share), slice_of(whole[1], 1.0))
+        panel = draw(part)
+        factor = min(box.width / panel.width, box.height / panel.height)
+        if smallest_text(panel) * factor >= box.smallest or share < 0.1:
+            rows, columns = (each.stop - each.start for each in part)
+            line = f"the middle {columns:,} × {rows:,} of {whole[1]:,} × {whole[0]:,}"
+            return panel, [line] if share < 1 else []
+        share *= 0.9
+
+
+def _body(panels: list[tuple[Panel, Panel]], width: float, unit: float) -> Panel:
+    """The image and the other panels, without the texts of the page."""
+    across = _across(len(panels) - 1)
+    items, y = _columns(panels, across, (0.0, 0.0), width, unit)
+    return Panel(tuple(items), across * width + (across - 1) * GAP * unit, y)
 
 
 def _columns(
@@ -456,10 +516,10 @@ def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float
 
 
 def _response_panel(
-    response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float, *, tint: Tint
+    response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float, *, look: KernelLook
 ) -> tuple[Panel, Panel]:
     """The kernel with its name on top, the response with its colour bar below."""
-    block = _kernel_items(response.kernel, unit, tint, (BLOCKS if width < COLUMN[3] * unit else BLOCK) * unit)
+    block = _kernel_items(response.kernel, unit, look)
     side = max(item.left + item.width for item in block if isinstance(item, Raster))
     foot = max(item.top + item.height for item in block if isinstance(item, Raster))
     x, y, room = side + 22 * unit, 0.0, width - side - 22 * unit
@@ -527,16 +587,42 @@ def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[
     return items, foot + 0.4 * size
 
 
-def _kernel_items(kernel: Array, unit: float, tint: Tint, room: float) -> list[Item]:
-    """A kernel as cells with its numbers, in the colours of ``tint``, if they fit, else as colours of its own range."""
-    if kernel.ndim == 3:
-        return [stamp(kernel, 0, 0, zoom_for(max(kernel.shape[1:]), room))]
-    zoom = zoom_for(max(kernel.shape), room)
-    words = [[_cell_text(value) for value in row] for row in kernel]
-    widest = max(text_width(word, TYPE * unit) for row in words for word in row)
+@dataclass(frozen=True)
+class KernelLook:
+    """The colours of the kernels of a page, about how wide each is, and whether there are several."""
+
+    tint: Tint
+    side: float
+    several: bool
+
+
+def _kernel_side(responses: Sequence[Response], unit: float, width: float) -> float:
+    """About how wide the kernels are: all larger if a number needs it."""
+    small, large = BLOCKS * unit, BLOCK * unit
+    if width >= COLUMN[3] * unit:
+        return large
+    flat = [each.kernel for each in responses if each.kernel.ndim == 2]
+    helps = any(not _digits_of(kernel, unit, small) and _digits_of(kernel, unit, large) for kernel in flat)
+    return large if helps else small
+
+
+def _digits_of(kernel: Array, unit: float, side: float) -> float:
+    """The size of the numbers in the cells of a kernel that is about so wide; 0 if they do not fit."""
+    zoom = zoom_for(max(kernel.shape), side)
+    widest = max(text_width(_cell_text(value), TYPE * unit) for value in kernel.flat)
     size = min(TYPE * unit, TYPE * unit * (zoom - 8 * unit) / max(widest, 1e-9))
-    if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT:
+    return 0.0 if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT else size
+
+
+def _kernel_items(kernel: Array, unit: float, look: KernelLook) -> list[Item]:
+    """A kernel as cells with its numbers if they fit, in one colour scale with the others, else in its own range."""
+    zoom, tint = zoom_for(max(kernel.shape[-2:]), look.side), look.tint
+    if kernel.ndim == 3:
         return [stamp(kernel, 0, 0, zoom)]
+    size = _digits_of(kernel, unit, look.side)
+    if not size:
+        return [framed(tint.indexed(kernel), 0, 0, zoom) if look.several else stamp(kernel, 0, 0, zoom)]
+    words = [[_cell_text(value) for value in row] for row in kernel]
     items: list[Item] = [framed(tint.indexed(kernel, digits=True), 0, 0, zoom, grid=True)]
     for (row, column), _ in np.ndenumerate(kernel):
         x, y = EDGE + (column + 0.5) * zoom, EDGE + (row + 0.5) * zoom
@@ -545,6 +631,8 @@ def _kernel_items(kernel: Array, unit: float, tint: Tint, room: float) -> list[I
 
 
 def _cell_text(value: float) -> str:
+    if abs(value) < 0.005:
+        return "0.00" if value else "0"
     text = f"{value:.0f}" if value == round(value) else f"{value:.2f}".replace("0.", ".", 1)
     return text.replace("-", "−")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.drawing.captions import outside_text
 from kernelviz.drawing.colour import INKS, PAPER
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import INK, BarStyle, Item, Panel, Strokes, colour_bar, text_block
@@ -17,6 +19,7 @@ from kernelviz.filters.filter_pages import (
     NAME,
     QUANTILE,
     TYPE,
+    Further,
     filter_page,
     filter_recipe,
     framed,
@@ -40,6 +43,7 @@ GRADIENTS = ("sobel", "scharr", "prewitt")
 DARKEST = np.array([0x1A, 0x1A, 0x1A])
 ARROWS = 26.0  # units of type from one arrow to the next
 SMALLEST_EDGE = 0.25  # of full colour: weaker edges have no arrow
+APART = 0.8  # of that, at least
 UNDER_ARROWS = 0.35  # of the darkness of the strength
 
 
@@ -103,11 +107,11 @@ def plot_gradient(gradient: Gradient, *, title: str = "", look: LookName = "page
 
 def gradient_page(gradient: Gradient, title: str = "") -> Panel:
     """The page of both responses, with strength and direction below them."""
+    limit = limit_of(gradient.strength)
+    beyond = int(np.count_nonzero(gradient.strength > limit))
 
-    def more(
-        part: tuple[slice, slice], zoom: int, unit: float, width: float
-    ) -> tuple[Sequence[tuple[Panel, Panel]], Sequence[str]]:
-        strength, limit = gradient.strength[part], limit_of(gradient.strength)
+    def more(part: tuple[slice, slice], zoom: int, unit: float, width: float) -> Further:
+        strength = gradient.strength[part]
         shares = np.clip(strength / limit, 0, 1)
         picture = framed(_darkened(shares), 0, 0, zoom)
         x, y = gradient.across.name, gradient.down.name
@@ -121,7 +125,8 @@ def gradient_page(gradient: Gradient, title: str = "") -> Panel:
             (second, Panel((pale, *arrows), max(picture.width, width), picture.height)),
         ]
         note = f"arrows at the strongest pixel of each cell, from {SMALLEST_EDGE:.0%} of full strength on"
-        return panels, [note.replace("%", " %")]
+        clipped = [f"strength: {outside_text(beyond, gradient.strength.size)}"] if beyond else []
+        return Further(panels, [note.replace("%", " %")], clipped)
 
     return filter_page((gradient.across, gradient.down), title or "Strength and direction of edges", more)
 
@@ -153,23 +158,34 @@ def _bar(strength: Array, limit: float, y: float, width: float, unit: float) -> 
 
 
 def _arrows(shares: Array, direction: Array, zoom: int, unit: float) -> list[Item]:
-    """An arrow for each cell of the picture, at its strongest pixel, as long as that is strong."""
+    """An arrow for each cell of the picture, at its strongest pixel, as long as that is strong.
+
+    All are inside the frame, and of two that would meet the weaker one is left out.
+    """
     step = max(1, round(ARROWS * unit / zoom))
-    lines: list[tuple[float, float, float, float]] = []
+    found: list[tuple[float, int, int]] = []  # strength, row and column of each
     for top in range(0, shares.shape[0], step):
         for left in range(0, shares.shape[1], step):
             cell = shares[top : top + step, left : left + step]
-            row, column = np.unravel_index(int(cell.argmax()), cell.shape)
-            share = float(cell[row, column])
-            if share < SMALLEST_EDGE:
-                continue
-            angle = np.radians(direction[top + row, left + column])
-            x, y = EDGE + (left + column + 0.5) * zoom, EDGE + (top + row + 0.5) * zoom
-            length = 0.5 * step * zoom * (0.5 + 0.5 * share)
-            tip = x + length * np.cos(angle), y + length * np.sin(angle)
-            lines.append((x - length * np.cos(angle), y - length * np.sin(angle), *tip))
-            head = 0.7 * length
-            lines += [(*tip, tip[0] + head * np.cos(angle + turn), tip[1] + head * np.sin(angle + turn))
-                      for turn in (2.6, -2.6)]  # fmt: skip
+            strongest = np.unravel_index(int(cell.argmax()), cell.shape)
+            if cell[strongest] >= SMALLEST_EDGE:
+                found.append((float(cell[strongest]), top + int(strongest[0]), left + int(strongest[1])))
+    lines: list[tuple[float, float, float, float]] = []
+    taken: list[tuple[float, float]] = []
+    high, wide = (EDGE + side * zoom for side in shares.shape)
+    for share, row, column in sorted(found, key=lambda one: (-one[0], one[1:])):
+        angle = np.radians(direction[row, column])
+        length = 0.5 * step * zoom * (0.5 + 0.5 * share)
+        half_wide, half_high = abs(length * np.cos(angle)), abs(length * np.sin(angle))
+        x = float(np.clip(EDGE + (column + 0.5) * zoom, EDGE + half_wide, max(EDGE + half_wide, wide - half_wide)))
+        y = float(np.clip(EDGE + (row + 0.5) * zoom, EDGE + half_high, max(EDGE + half_high, high - half_high)))
+        if any(math.hypot(x - other[0], y - other[1]) < APART * step * zoom for other in taken):
+            continue
+        taken.append((x, y))
+        tip = x + length * np.cos(angle), y + length * np.sin(angle)
+        lines.append((x - length * np.cos(angle), y - length * np.sin(angle), *tip))
+        head = 0.7 * length
+        lines += [(*tip, tip[0] + head * np.cos(angle + turn), tip[1] + head * np.sin(angle + turn))
+                  for turn in (2.6, -2.6)]  # fmt: skip
     inside = [tuple(map(float, line)) for line in lines]
     return [Strokes(tuple(inside), INK, max(1.2, 2 * unit))] if inside else []  # type: ignore[arg-type]

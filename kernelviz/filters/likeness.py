@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,16 @@ from kernelviz.drawing.page import (
     QUIET,
     SEPARATOR,
     TITLE,
+    Body,
     Item,
+    PageParts,
     Panel,
+    Raster,
     Rule,
     Text,
     drawable,
     moved,
+    right_end,
     text_block,
     text_width,
     whole_body,
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.filters.bank import Filter
     from kernelviz.records import Array, KernelBank, Source
 
@@ -205,6 +211,8 @@ def plot_likenesses(found: Likenesses, *, look: LookName = "page", caption: bool
 
 SIDE = 216.0  # of a kernel, at least
 SIGN, BETWEEN = 40.0, 44.0  # of ≈, and between pairs
+FOOT = 2.6 * TYPE + 30  # below a pair
+SMALLEST_SIDE = 120.0
 TALLEST = 2500.0
 
 
@@ -218,25 +226,10 @@ def likeness_page(found: Likenesses) -> Panel:
     more, y = text_block(wrap(drawable(identity), TYPE, inner), MARGIN, y + 2, TYPE)
     items += more
     y += 26
-    start_of_body = len(items), y
-    largest = max((len(row.pattern) for row in found.rows), default=3)
-    across = 3 if largest <= 3 else 2 if largest <= 5 else 1
-    pitch = (inner + BETWEEN) / across
-    width, shown = pitch - BETWEEN, 0
-    for start in range(0, len(found.rows), across):
-        shelf = found.rows[start : start + across]
-        names = [wrap(drawable(f"{row.layer}: {row.kernel}", bold=True), TYPE, width, bold=True) for row in shelf]
-        above = max(map(len, names)) * LINE_HEIGHT * TYPE + 8
-        height = above + max(_side(row, width) for row in shelf) + 2.6 * TYPE + 30
-        if y + height > TALLEST and shown:
-            break
-        for at, (row, name) in enumerate(zip(shelf, names, strict=True)):
-            x = round(MARGIN + at * pitch)
-            label, _ = text_block(name, x, y + above - 8 - len(name) * LINE_HEIGHT * TYPE, TYPE, colour=INK, bold=True)
-            items += [*label, *_pair(row, x, round(y + above), width)]
-        shown += len(shelf)
-        y = float(round(y + height))
-    body = items[start_of_body[0] :], (MARGIN, start_of_body[1], PAGE_WIDTH - MARGIN, y)
+    body, end, shown = _grid(found.rows, _across(found.rows), y, TALLEST)
+    items += body
+    box = (MARGIN, y, PAGE_WIDTH - MARGIN, end)
+    y = end
     items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
     lines = [
         "kernel ≈ filter times a factor; score: |cosine|, over scale, sign and orientation; one colour scale for each pair"
@@ -252,22 +245,72 @@ def likeness_page(found: Likenesses) -> Panel:
     for line in lines:
         more, y = text_block(wrap(line, TYPE, inner), MARGIN, y + (16 if line == lines[0] else 0), TYPE)
         items += more
-    parts = partial(
-        whole_body, title, *body, source=found.source.short_label if found.source else "", identity=compared, lines=lines,
-        notices=notices, size=TITLE,
+    whole = partial(
+        whole_body, title, body, box, source=found.source.short_label if found.source else "", identity=compared,
+        lines=lines, notices=notices, size=TITLE,
     )  # fmt: skip
+
+    def parts() -> PageParts:
+        fewer = (partial(_fewer, found, kept=kept) for kept in range(shown, 0, -1))
+        return replace(whole(), versions=tuple(fewer))
+
     return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), parts)
 
 
-def _side(row: Likeness, width: float) -> float:
+def _across(rows: Sequence[Likeness]) -> int:
+    """How many pairs are beside each other on a page."""
+    largest = max((len(row.pattern) for row in rows), default=3)
+    return 3 if largest <= 3 else 2 if largest <= 5 else 1
+
+
+def _fewer(found: Likenesses, box: Box, kept: int) -> Body:
+    """The first so many pairs, arranged such that their letters become as large as possible in a box."""
+    tall = box.height * TYPE / (1.02 * box.smallest)  # of the box, if the letters are just legible
+    bodies = []
+    for across in range(1, min(kept, _across(found.rows)) + 1):
+        items, end, _ = _grid(found.rows[:kept], across, 0.0, math.inf, tall)
+        right = max(right_end(items), *(item.left + item.width for item in items if isinstance(item, Raster)))
+        bodies.append(Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), right - MARGIN, end))
+    best = max(bodies, key=lambda body: min(box.width / body.width, box.height / body.height))
+    notices = (f"{kept} of {len(found.rows)} kernels",) if kept < len(found.rows) else ()
+    return Body(best, notices, facts={"shown": kept, "total": len(found.rows)})
+
+
+def _grid(
+    rows: Sequence[Likeness], across: int, y: float, bottom: float, tall: float = math.inf
+) -> tuple[list[Item], float, int]:
+    """Pairs from the top ``y`` on, as many as end above ``bottom``, the y below them, and their number.
+
+    No pair with its texts is higher than ``tall``.
+    """
+    items: list[Item] = []
+    pitch = (PAGE_WIDTH - 2 * MARGIN + BETWEEN) / _across(rows)
+    width, shown = pitch - BETWEEN, 0
+    for start in range(0, len(rows), across):
+        shelf = rows[start : start + across]
+        names = [wrap(drawable(f"{row.layer}: {row.kernel}", bold=True), TYPE, width, bold=True) for row in shelf]
+        above = max(map(len, names)) * LINE_HEIGHT * TYPE + 8
+        most = max(SMALLEST_SIDE, tall - above - FOOT)
+        height = above + max(_side(row, width, most) for row in shelf) + FOOT
+        if y + height > bottom and shown:
+            break
+        for at, (row, name) in enumerate(zip(shelf, names, strict=True)):
+            x = round(MARGIN + at * pitch)
+            label, _ = text_block(name, x, y + above - 8 - len(name) * LINE_HEIGHT * TYPE, TYPE, colour=INK, bold=True)
+            items += [*label, *_pair(row, x, round(y + above), _side(row, width, most))]
+        shown += len(shelf)
+        y = float(round(y + height))
+    return items, y, shown
+
+
+def _side(row: Likeness, width: float, most: float) -> float:
     """The side of a kernel: so large that its numbers can be read, if there is room."""
-    return min(max(SIDE, CELL * len(row.pattern)), (width - SIGN) / 2)
+    return min(max(SIDE, CELL * len(row.pattern)), (width - SIGN) / 2, most)
 
 
-def _pair(row: Likeness, x: float, y: float, width: float) -> list[Item]:
+def _pair(row: Likeness, x: float, y: float, side: float) -> list[Item]:
     """The kernel, ≈, the filter; name and score below."""
     near = row.factor * row.filter.values
-    side = _side(row, width)
     tint, exponent = page_tint(row.pattern, near), exponent_of(row.pattern, near)
     items: list[Item] = list(moved(numbered_tile(row.pattern, side, tint, exponent), x, y))
     items.append(Text(x + side + SIGN / 2, y + side / 2, "≈", 34, QUIET, align="center", middle=True))

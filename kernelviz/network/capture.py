@@ -229,6 +229,8 @@ class CaptureHooks:
             seen=given.seen,
             input_size=given.size,
             centres=tap.centres,
+            field=tap.field,
+            lost=tap.lost,
             notes=(
                 *([f"run {tap.run + 1} of {many}"] if many > 1 else []),
                 *([f"1 of {rows:,} along its first axis: the first is drawn"] if rows > 1 else []),

@@ -175,6 +175,9 @@ class FieldTally:
         self._zero: dict[str, int] = {}
         self._nonfinite: dict[str, int] = {}
 
+    def __repr__(self) -> str:
+        return f"FieldTally({self.layers!r}, {counted(len(self.images), 'image')})"
+
     def plan(self, size: tuple[int, ...], batch: Tensor | None = None) -> CapturePlan:
         """Find the units for inputs of this size, (C, H, W), once; ``batch`` is as in ``make_taps``.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import inspect
+import linecache
 import re
 import sysconfig
 import traceback
@@ -50,7 +52,11 @@ def broken_pass(error: BaseException, network: nn.Module, size: Sequence[int], h
         return BrokenPassError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
     if wrong := _wrong_inputs(network, error):
         return BrokenPassError(*wrong)
-    if isinstance(error, RuntimeError) and _DATA_TYPE.search(reason_text(error)):
+    if isinstance(error, RuntimeError | IndexError) and _NEEDS_INDICES.search(str(error)):
+        what = f"The forward pass failed for an input of {sides}"
+        hint = "The layer reads indices, whole numbers: convert its input first, for example with .long()."
+        return BrokenPassError(*failure_texts(what, network, error), hint)
+    if isinstance(error, RuntimeError) and _DATA_TYPE.search(str(error)) and not _NOT_REAL.search(str(error)):
         what = "The network does not take an input of its own data type"
         hint = "Convert all of it to one data type first, for example with .float()."
         return BrokenPassError(*failure_texts(what, network, error), hint)
@@ -61,7 +67,15 @@ def broken_pass(error: BaseException, network: nn.Module, size: Sequence[int], h
     return BrokenPassError(*failure_texts(what, network, error, with_type=True))
 
 
-_DATA_TYPE = re.compile(r"\bdtype\b|scalar types?|same type")
+_DATA_TYPE = re.compile(r"\bdtype\b|scalar types?|same type|type .*should be the same")
+_NEEDS_INDICES = re.compile(
+    r"expected [^;,.]*scalar types?:? (Long|Int)\b|used as indices|index tensor"
+    r"|\bindex\w* .*\b(int(32|64)|Long|LongTensor)\b",
+    re.IGNORECASE,
+)
+_NOT_REAL = re.compile(
+    r"\b(CPU|CUDA)?((Long|Int|Short|Char|Byte|Bool|Complex\w+?)(Tensor|Type)?|u?int\d*|bool|complex\d*)\b"
+)
 _SHAPES = re.compile(
     r"\b(sizes?|shapes?|dims?|dimensions?|dimensional|channels?|heights?|widths?|lengths?|resolutions?|divisible|multiple"
     r"|broadcast\w*|elements|strides?|[1-5]D)\b|mat1 and mat2|must match|too small|kernel size|index out of range",
@@ -75,15 +89,34 @@ def _is_of_shapes(error: BaseException) -> bool:
         error, NotImplementedError | RecursionError
     ):
         return False
-    frames = traceback.extract_tb(error.__traceback__)
-    condition = frames[-1].line or "" if isinstance(error, AssertionError) and frames else ""
-    return bool(_SHAPES.search(f"{error} {condition}")) and "index out of range in self" not in str(error)
+    return bool(_SHAPES.search(_text_of(error))) and "index out of range in self" not in str(error)
+
+
+def _text_of(error: BaseException) -> str:
+    """The text of an error; of an assertion also its condition."""
+    return f"{error} {_condition(error)}"
+
+
+def _condition(error: BaseException) -> str:
+    """The assertion that failed, on one line, as its file has it; empty for other errors."""
+    frames = traceback.extract_tb(error.__traceback__) if isinstance(error, AssertionError) else []
+    if not frames or frames[-1].lineno is None:
+        return ""
+    filename, line = frames[-1].filename, frames[-1].lineno
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError):  # the file may have changed
+        tree = ast.parse("".join(linecache.getlines(filename)))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assert) and node.lineno <= line <= (node.end_lineno or line):
+                return shown(f"assert {ast.unparse(node.test)}")
+    return shown(frames[-1].line or "")
 
 
 def _fitting_input(network: nn.Module, error: BaseException, size: Sequence[int]) -> str:
     """A hint at an input that fits the layer in which a forward pass broke, if that reads the input itself."""
     _, layer, tensors = _broken_at(network, error)
     shape = tuple(tensors[0].shape) if tensors else ()
+    if fitting := _fitting_argument(network, error, layer, tensors):
+        return fitting
     if layer is None:  # the network is a single layer, or its own forward broke
         layer, shape = network, tuple(size)
     named = re.search(r"(?:Conv|Pool|Norm)\w*([123])d$", type(layer).__name__)
@@ -94,7 +127,39 @@ def _fitting_input(network: nn.Module, error: BaseException, size: Sequence[int]
     if channels and len(size) - 1 in AXES and shape[-len(size) :] == tuple(size) and size[0] != channels:
         form = AXES[len(size) - 1].replace("C", str(channels))
         return f"The network reads {counted(channels, 'channel')}: give ({form}) or (1, {form})."
-    return "Give the input size that the network was built for."
+    hint = "Give the input size that the network was built for"
+    taken = shape[-len(size)] if len(shape) >= len(size) else None
+    if not re.search(r"channels?\b|(shape\[|size\()(1|-3)\b", _text_of(error)):
+        return f"{hint}."
+    guess = size[0] - (taken - channels) if channels and taken and taken != channels else 0
+    example = f", for example {','.join(map(str, (guess, *size[1:])))}" if guess > 0 else ""
+    return f"{hint}, with its channels: --input-size {AXES[len(size) - 1].replace(' ', '')}{example}."
+
+
+def _fitting_argument(network: nn.Module, error: BaseException, layer: Any, tensors: Sequence[torch.Tensor]) -> str:
+    """A hint at the argument of several that has other channels than the layer that reads it; empty if there is none."""
+    channels = _channels_of(layer)
+    given = _named_inputs(network, error)
+    if channels is None or not tensors or len(given) < 2:
+        return ""
+    for name, tensor in given.items():
+        axes = tensor.ndim - 2
+        if tensor is tensors[0] and axes in AXES and tensor.shape[1] != channels:
+            form = AXES[axes].replace("C", str(channels))
+            return (
+                f"The input {name} must have {counted(channels, 'channel')}: give ({form}) or (1, {form}) for {name}."
+            )
+    return ""
+
+
+def _named_inputs(network: nn.Module, error: BaseException) -> dict[str, torch.Tensor]:
+    """The tensors that the network was called with, by the names of its parameters."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "_call_impl" and frame.f_locals.get("self") is network:
+            with contextlib.suppress(TypeError, ValueError):
+                bound = inspect.signature(network.forward).bind(*frame.f_locals["args"], **frame.f_locals["kwargs"])
+                return {name: each for name, each in bound.arguments.items() if isinstance(each, torch.Tensor)}
+    return {}
 
 
 def _channels_of(layer: Any) -> int | None:
@@ -110,6 +175,8 @@ def failure_texts(what: str, network: nn.Module, error: BaseException, *, with_t
     ``with_type`` puts the type of the error before its text.
     """
     layer, where, reason = broken_layer(network, error), raised_at(error), reason_text(error, with_type=with_type)
+    if not str(error) and (condition := _condition(error)):
+        reason = f"{type(error).__name__}: {condition}"
     return (
         f"{what}: {layer}." if layer else f"{what}.",
         f"{reason.rstrip('.')}. Raised in {where}." if where else reason,

@@ -27,7 +27,7 @@ from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.model import Model, root_of
 from kernelviz.network.preprocessing import prepare
 from kernelviz.records import Image, SeenImage, shape_text
-from kernelviz.wording import READS, form_of
+from kernelviz.wording import READS, form_of, nearest_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,15 +159,23 @@ def _is_whole(value: object) -> bool:
 
 
 def _arguments(network: Model | nn.Module, given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Several inputs as the arguments of ``forward``, by position and by name, as this module describes it."""
+    """Several inputs as the arguments of ``forward``, by position and by name, as this module describes it.
+
+    Raises:
+        UsageError: a dict has other keys than the names of the several inputs that are required.
+    """
     kinds = inspect.Parameter
     parameters = _parameters(root_of(network))
     any_number = any(each.kind is kinds.VAR_POSITIONAL for each in parameters)
     if isinstance(given, Mapping):
         any_name = any(each.kind is kinds.VAR_KEYWORD for each in parameters)
         known = {each.name for each in parameters if each.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)}
-        by_name = all(isinstance(key, str) and (any_name or key in known) for key in given)
-        return ((), dict(given)) if by_name else ((given,), {})
+        unknown = [key for key in given if not isinstance(key, str) or not (any_name or key in known)]
+        named = [each.name for each in parameters if each.name in known]
+        if unknown and sum(each.default is kinds.empty for each in parameters if each.name in known) > 1:
+            what = f"The network takes no input {', '.join(map(shown, unknown))}."  # it cannot be one argument
+            raise UsageError(what, f"It takes {', '.join(named)}.", nearest_text(named, str(unknown[0]), least=0.5))
+        return ((), dict(given)) if not unknown else ((given,), {})
     by_position = [each for each in parameters if each.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
     required = [each for each in by_position if each.default is kinds.empty]
     if isinstance(given, tuple):

@@ -705,7 +705,10 @@ def _with_input_size(model: Model, spec: ModelSpec, size: Sequence[int]) -> Mode
     channels = wanted[0]
     facts = dict(model.source.preprocessing)
     if channels != model.input_size[0]:
-        facts |= {key: _for_channels(facts[key], channels) for key in ("mean", "std")}
+        known = _known_config(
+            model.module, spec
+        )  # of the usual channels: averages of averages would hide three colours
+        facts |= {key: _for_channels(known[key], channels) for key in ("mean", "std")}
         facts["guessed"] = tuple(dict.fromkeys((*facts.get("guessed", ()), "mean", "std")))
     facts["input_size"] = wanted
     facts["guessed"] = tuple(name for name in facts.get("guessed", ()) if name != "input_size")
@@ -853,11 +856,22 @@ def _data_config(module: nn.Module, spec: ModelSpec) -> tuple[dict[str, Any], tu
     if spec.library == "timm" or (spec.code and getattr(module, "pretrained_cfg", None)):
         return config, ()
     config["crop_pct"] = 1.0
-    known = torchvision_preprocessing(spec.architecture, spec.tag) if spec.library == "torchvision" else {}
+    known = _published_config(spec)
     config["input_size"] = usual_input_size(module)
     channels = config["input_size"][0]
     config |= {key: _for_channels(config[key], channels) for key in ("mean", "std")}
     return config | known, tuple(name for name in _GUESSED if name not in known)
+
+
+def _published_config(spec: ModelSpec) -> dict[str, Any]:
+    """What torchvision publishes of the preprocessing; nothing for other libraries."""
+    return torchvision_preprocessing(spec.architecture, spec.tag) if spec.library == "torchvision" else {}
+
+
+def _known_config(module: nn.Module, spec: ModelSpec) -> dict[str, Any]:
+    """The preprocessing as timm or torchvision knows it, with as many numbers as they state."""
+    config: dict[str, Any] = resolve_model_data_config(module)
+    return config | _published_config(spec)
 
 
 def usual_input_size(module: nn.Module) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from torch import nn
 
 from kernelviz.errors import CodeError, KernelvizError, UnknownModelError, UsageError
 from kernelviz.network.failures import raised_at
-from kernelviz.network.weights.names import CodeName, unknown_module
+from kernelviz.network.weights.names import CodeName, python_files, unknown_module
 from kernelviz.wording import inflected, nearest_names, nearest_text, shown
 
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ def _as_program(code: CodeName) -> Iterator[None]:
 def _run_file(code: CodeName, path: Path) -> ModuleType:
     """The module of a file. No bytecode is written or read."""
     if not path.is_file():
+        nearest = nearest_text(python_files(path.parent), path.name, least=0.5)
         raise UnknownModelError(
-            f"There is no file {shown(path)}.", hint="Give the path of a Python file, my_net.py:Net."
+            f"There is no file {shown(path)}.", nearest, "Give the path of a Python file, my_net.py:Net."
         )
     path = path.resolve()
     name = path.stem.replace(".", "_")
@@ -126,7 +127,8 @@ def _import_module(code: CodeName) -> ModuleType:
         return importlib.import_module(code.module)
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{code.module}.".startswith(f"{error.name}."):
-            raise unknown_module(code) from error
+            parent = error.name.rpartition(".")[0]
+            raise unknown_module(code, parent, sys.modules.get(parent)) from error
         raise _failed(code, error, "could not be imported") from error
 
 

@@ -169,7 +169,7 @@ def _strip(
         batch = as_input(network, image, input_size=input_size, crop=crop).batch
         if batch.ndim != 4:
             raise UsageError("Only an image of rows and columns can be moved.", hint="Give a tensor (C, H, W).")
-        pixels, own = _pixels_of(batch), (int(batch.shape[2]), int(batch.shape[3]))
+        pixels, own = pixels_of(batch), (int(batch.shape[2]), int(batch.shape[3]))
     room = int(batch.shape[axis + 2]) - own[axis]
     if largest is None:
         largest = max(USUAL) if edge or not room else min(room, max(USUAL))
@@ -189,7 +189,7 @@ def _strip(
     return _Strip(batch, pixels, room + repeated, room, repeated, axis, size, photograph, seen)
 
 
-def _pixels_of(batch: Tensor) -> Array:
+def pixels_of(batch: Tensor) -> Array:
     """A tensor (1, C, H, W) as pixels, from its smallest to its largest value; of other than three channels the first."""
     values = batch[0].detach().cpu().to(torch.float64).numpy()
     values = np.nan_to_num(values[:3] if len(values) == 3 else values[:1], posinf=0.0, neginf=0.0)

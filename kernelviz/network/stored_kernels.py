@@ -45,6 +45,16 @@ class StoredKernels:
         complete = all(found) and all(name in self.tensors for name in names)
         return [records[name] for name in dict.fromkeys(names)] if complete else None
 
+    def holds(self, layers: Sequence[ConvLayer]) -> bool:
+        """Whether the file has the kernels of these layers, in the shapes that the layers state."""
+        try:
+            with opened(self.file) as tensors:
+                return all(
+                    tensors.shape(self.tensors[each.name]) == each.weight_shape == _shape(each) for each in layers
+                )
+        except (OSError, ValueError, KeyError, ArithmeticError):
+            return False
+
     def read(self, layer: ConvLayer, *, stored: bool = False) -> KernelBank:
         """The kernels of one of the layers in ``tensors``, as ``read_kernels`` returns them.
 
@@ -76,6 +86,27 @@ class StoredTensors:
         except (SafetensorError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(str(error)) from None
         return found
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one tensor, whose numbers are not read.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        from safetensors import SafetensorError
+
+        try:
+            return tuple(self._file.get_slice(name).get_shape())
+        except (SafetensorError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(str(error)) from None
+
+
+def _shape(layer: ConvLayer) -> tuple[int, ...]:
+    """The shape of a layer's weight as its numbers of channels and its kernel determine it."""
+    first, second = layer.out_channels, layer.in_channels
+    if layer.transposed:
+        first, second = second, first
+    return (first, second // layer.groups, *layer.kernel_size)
 
 
 @contextmanager

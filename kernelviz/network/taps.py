@@ -21,7 +21,7 @@ from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layer
 from kernelviz.network.snapshot import SCRIPTED, is_scripted, scripted_error
 from kernelviz.network.tracing.reads import POSITION, TORN, TensorReads, located
 from kernelviz.network.tracing.reads import layout as words_of
-from kernelviz.network.tracing.trace import centres_with_padding, receptive_field
+from kernelviz.network.tracing.trace import centres_with_padding, receptive_field, unsettled
 from kernelviz.records import shape_text
 from kernelviz.wording import inflected, shown
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kernelviz.network.selection import LayerMatch
     from kernelviz.network.tracing.rules import Found
     from kernelviz.network.tracing.watch import ObservedPass, RunTensors
-    from kernelviz.records import Array
+    from kernelviz.records import Array, Field
     from kernelviz.traces import Trace
 
 
@@ -193,12 +193,44 @@ class Tap:
         return (f"receptive field not known: {lost}",) if lost else ()
 
     @cached_property
+    def _observed(self) -> Field | None:
+        """The receptive fields as in this forward pass; None if they are not known."""
+        return receptive_field(self.known)
+
+    @cached_property
+    def field(self) -> Field | None:
+        """The receptive fields of the units of a map of rows and columns; None if they are not known.
+
+        A size that depends on the size of the image is None.
+        """
+        found = self._observed
+        if self.known is None or found is None or len(found.axes) != 2:
+            return None
+        if any(len(axis.first) != units for axis, units in zip(found.axes, self.layout.size[1:], strict=True)):
+            return None
+        axes = (
+            replace(axis, size=None) if reads.torn or self.known.uncertain else axis
+            for axis, reads in zip(found.axes, self.known.axes, strict=True)
+        )
+        return replace(found, axes=tuple(axes))
+
+    @property
+    def lost(self) -> str:
+        """Why the receptive fields are not known; empty if they are."""
+        if self.field is not None:
+            return ""
+        if len(self.layout.size) != 3:
+            return "its maps do not have rows and columns"
+        known = self.known
+        return (known.lost or unsettled(known) if known is not None else "") or "it has no receptive field"
+
+    @cached_property
     def centres(self) -> tuple[Array, Array] | None:
         """The centres of the receptive fields as rows and columns of the input; None if they are not known or irregular.
 
         Those of units that read padding of the batch are beyond the image.
         """
-        found = receptive_field(self.known)
+        found = self._observed
         if found is None or len(found.axes) != 2:
             return None
         lines = []

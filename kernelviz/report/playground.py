@@ -109,7 +109,7 @@ def _check(values: Array, kernel: Array, settings: Mapping[str, int]) -> None:
 
 
 def _text(value: float) -> str:
-    return f"{value:.{_DIGITS}g}".replace("-", "−")
+    return f"{value + 0.0:.{_DIGITS}g}".replace("-", "−")
 
 
 def _texts(values: Array) -> list[list[str]]:

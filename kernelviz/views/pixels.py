@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, Image
@@ -43,6 +44,11 @@ class Pixels:
     def size(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.planes.shape[1], self.planes.shape[2]
+
+    @property
+    def dimensions(self) -> str:
+        """``512 × 600``: width and height, as those of image files are written; matrices are rows × columns."""
+        return f"{self.planes.shape[2]:,} × {self.planes.shape[1]:,}"
 
     @property
     def levels(self) -> list[int]:
@@ -111,9 +117,12 @@ def as_pixels(
         notes.append("its numbers are shown with 8 bits, 0 to 255")
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     if size is not None and size != planes.shape[1:]:
-        (rows, columns), before = size, " × ".join(map(str, planes.shape[1:]))
+        (rows, columns), before = size, " × ".join(map(str, planes.shape[:0:-1]))
         planes = np.stack([averaged(plane, size) for plane in planes])
-        notes.append(f"resized from {before} to {rows} × {columns} pixels, each the mean of the area that it covers")
+        notes.append(
+            f"resized from {before} pixels to {counted(rows, 'row')} and {counted(columns, 'column')}, "
+            "each pixel the mean of the area that it covers"
+        )
     if (planes == planes[0]).all():
         planes = planes[:1]
     elif grey:

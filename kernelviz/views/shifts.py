@@ -235,7 +235,7 @@ def cosine_text(value: float, decimals: int) -> str:
     text = f"{value:.{decimals}f}"
     if float(text) == 1 and value < 1:
         text = f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
-    return text.replace("-", "−")
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def shift_entry(shifted: ShiftedImage) -> dict[str, Any]:

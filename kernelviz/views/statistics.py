@@ -19,6 +19,8 @@ from kernelviz.records import as_maps
 from kernelviz.wording import UNKNOWN, aligned, counted, preprocessing_notes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kernelviz.records import Array, FeatureMaps, Recipe
 
 
@@ -40,12 +42,15 @@ class Gathered:
     def add(self, maps: FeatureMaps, name: str | None = None) -> None:
         """Add the image of these maps; ``name`` is used if given, else the name of the image."""
         image = maps.image
-        self._names.append(name or (image.name if image else f"image {len(self)}"))
-        self._paths.append(image.path if image and not name else None)
-        self._digests.append(image.sha256 if image else None)
-        bands = image.bands_for(maps.input_size[0])[1] if image and maps.input_size else ()
-        chosen = preprocessing_notes(maps.source.preprocessing) if image and maps.source else ()
-        self._notes.update(dict.fromkeys((*(image.notes if image else ()), *bands, *chosen), 1))
+        name, path = name or (image.name if image else f"image {len(self)}"), image.path if image and not name else None
+        self.add_image(name, path, image.sha256 if image else None, reading_notes(maps))
+
+    def add_image(self, name: str, path: str | None, digest: str | None, notes: Iterable[str]) -> None:
+        """Add an image by what is known of it."""
+        self._names.append(name)
+        self._paths.append(path)
+        self._digests.append(digest)
+        self._notes.update(dict.fromkeys(notes, 1))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,6 +88,14 @@ class Gathered:
             "name": counted(len(self), "image"),
             "sha256": hashlib.sha256("".join(digests).encode("ascii")).hexdigest(),
         }
+
+
+def reading_notes(maps: FeatureMaps) -> tuple[str, ...]:
+    """How the image of these maps was read."""
+    image = maps.image
+    bands = image.bands_for(maps.input_size[0])[1] if image and maps.input_size else ()
+    chosen = preprocessing_notes(maps.source.preprocessing) if image and maps.source else ()
+    return (*(image.notes if image else ()), *bands, *chosen)
 
 
 def check_channels(before: int, now: int) -> None:

@@ -10,6 +10,7 @@ from kernelviz import Convolution, TransposedConvolution, work_out
 from kernelviz.arithmetic.chains import make_chain, read_layer
 from kernelviz.arithmetic.sharing import ImageWeights, Sharing, number_of_weights
 from kernelviz.arithmetic.uses import uses_of
+from kernelviz.arithmetic.windows import size_text
 from kernelviz.errors import UsageError
 from kernelviz.explain.walkthrough import example_numbers
 
@@ -164,6 +165,30 @@ OPERATIONS = [
         3, 3, stride=2, padding=1, output_padding=1, in_channels=4, out_channels=2, groups=2, bias=True
     ),
 ]
+
+
+def test_messages_are_about_what_was_given():
+    """The largest size is taken although it is doubled for comparison; too few and too many units have other reasons."""
+    most = ImageWeights((100_000, 100_000, 3))
+    assert most.doubled().image == (200_000, 200_000, 3)
+    assert (most.image, most.doubled().shared) == ((100_000, 100_000, 3), most.shared)
+    with pytest.raises(UsageError, match="at most 100,000, but got 100,001"):
+        ImageWeights((100_001, 9, 3))
+    whys = []
+    for units in (2, 10):
+        with pytest.raises(UsageError, match=f"3 to 9, but got {units}") as error:
+            Sharing(units)
+        whys.append(error.value.why)
+    assert whys == ["Of fewer, none has neighbours on both sides.", "More lines could not be told apart."]
+
+
+def test_the_sides_of_a_size_are_written_alike():
+    """Either all sides have separators of thousands, or none."""
+    assert [size_text(size) for size in ((9604, 10_000), (9604, 9999), (3, 5))] == [
+        "9,604 × 10,000",
+        "9604 × 9999",
+        "3 × 5",
+    ]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=repr)

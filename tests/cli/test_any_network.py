@@ -27,6 +27,7 @@ COMMANDS = [
     "match MODEL",
     "explain layer MODEL CONV",
     "explain layer MODEL CONV --image sample:grace_hopper --at 1,2",
+    "patches MODEL sample:grace_hopper -l CONV",
     "shift MODEL sample:grace_hopper -l CONV --by 0,2 --input-size 3,32,32",
     "field MODEL sample:grace_hopper -l CONV --input-size 3,32,32",
     "filter sample:grace_hopper --from MODEL:CONV:1",
@@ -47,7 +48,7 @@ def test_every_command_takes_them(run, command, model, conv):
     assert "imported" not in ended.out
     if "--json" in words:
         assert ended.document["model"]["name"] == model
-    elif words[0] in ("kernels", "features", "match", "filter", "shift", "field", "report"):
+    elif words[0] in ("kernels", "features", "patches", "match", "filter", "shift", "field", "report"):
         assert ended.paths
         assert all(path.is_file() for path in ended.paths)
 
@@ -125,6 +126,87 @@ class Crops(nn.Module):
     def forward(self, x):
         return self.conv(x).view(-1, 7)
 """
+
+
+REFUSED = """
+import torch
+from torch import nn
+
+
+class Joined(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(7, 4, 3)
+
+    def forward(self, x):
+        return self.conv(torch.cat([x, x.new_zeros(x.shape[0], 4, *x.shape[2:])], 1))
+
+
+class Checked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        assert (
+            x.ndim == 4
+            and x.shape[1] == 9
+        )
+        return self.conv(x)
+
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x)
+"""
+
+
+def test_a_wrong_guess_of_the_channels_is_named(run, tmp_path):
+    """If the first convolution does not show the channels, the message has the form, and the size that would fit."""
+    (tmp_path / "refused.py").write_text(REFUSED)
+    for words in (["layers"], ["features", "sample:grace_hopper", "--weights", "random"]):
+        ended = run(words[0], "refused.py:Joined", *words[1:])
+        assert ended.code == 1
+        assert ended.complaint[-1].endswith("with its channels: --input-size C,H,W, for example 3,224,224.")
+    assert run("layers", "refused.py:Joined", "--input-size", "3,224,224").code == 0
+
+
+def test_preprocessing_that_no_network_states_is_a_guess(run, tmp_path):
+    """``layers`` calls it one, and three channels have the numbers of ImageNet, not their mean."""
+    (tmp_path / "refused.py").write_text(REFUSED)
+    guess = "preprocessing, a guess: mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225), bicubic, crop 1.0"
+    for words in (["refused.py:Plain"], ["refused.py:Joined", "--input-size", "3,32,32"]):
+        assert guess in run("layers", *words).err.splitlines()
+    assert "\npreprocessing: mean (0.5, 0.5, 0.5)" in run("layers", "test_resnet").err
+
+
+def test_a_bare_assertion_is_printed(run, tmp_path):
+    """Its condition is the only text that it has, on however many lines; of channels the form of the size is named."""
+    (tmp_path / "refused.py").write_text(REFUSED)
+    ended = run("layers", "refused.py:Checked")
+    assert ended.complaint[1].startswith("AssertionError: assert x.ndim == 4 and x.shape[1] == 9. Raised in refused.py")
+    assert ended.complaint[2].endswith("with its channels: --input-size C,H,W.")
+
+
+def test_mistyped_files_and_modules_have_neighbours(run, tmp_path):
+    """The nearest file of the directory is named, and of a dotted name the part that exists."""
+    (tmp_path / "neighbour_pkg").mkdir()
+    for name in ("__init__.py", "nets.py"):
+        (tmp_path / "neighbour_pkg" / name).write_text(REFUSED)
+    for name, text in {
+        "my_nte.py:Net": "Nearest: my_net.py.",
+        "my_nte:Net": "Nearest: my_net.",
+        "my_net.nope.deep:Net": "my_net exists, a module, not a package.",
+        "neighbour_pkg.nest:Plain": "neighbour_pkg exists, a package. Nearest: neighbour_pkg.nets.",
+        "no_such_directory/my_net.py:Net": "There is no file no_such_directory/my_net.py.",
+    }.items():
+        ended = run("layers", name)
+        assert ended.code == 2
+        assert text in " ".join(ended.complaint), name
 
 
 def test_layers_prints_the_rows_before_a_break(run, tmp_path, monkeypatch):

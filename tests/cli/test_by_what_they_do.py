@@ -36,6 +36,17 @@ def test_the_kernels_most_like_a_filter_are_searched_in_all_layers(run):
     assert row["path"].endswith("test_resnet.random-like-edge-top4.png")
 
 
+def test_the_layers_that_were_searched_are_in_the_name(run):
+    """The kernels of other layers are another picture, which replaces none."""
+    words = ("match", *NETWORK, "--like", "edge", "-q")
+    names = [run(*words, *more).paths[0].name for more in ((), ("-l", "layer1*"), ("-l", "layer2*"))]
+    assert [name.partition("like-")[2] for name in names] == [
+        "edge-conv1.0.png",
+        "edge-layer1_.png",
+        "edge-layer2_.png",
+    ]
+
+
 def test_a_family_and_the_strength_of_edges(run):
     """A kind draws its members; sobel alone draws strength and direction, whose arrays are hypot and arctan2."""
     family = run("filter", "sample:grace_hopper", "-k", "blur", "--json").document

@@ -155,6 +155,7 @@ COMMANDS = {
     "explain pool": "explain pool --input 4 -o out --animate",
     "explain layer": "explain layer test_resnet conv1.0 --weights random --image photo.png --at 1,1 -o out --arrays",
     "shift": "shift test_resnet photo.png --weights random --arrays --by 0,2 --edge -l conv1.0",
+    "expand": "expand test_resnet photo.png --weights random --arrays --slopes one --input-size 64 -l conv1.0",
     "field": "field test_resnet photo.png --weights random --arrays -l conv1.0 -l layer1",
     "report": "report test_resnet photo.png --weights random --input-size 64 -l layer1",
     "like": "match test_resnet --weights random --like edge --top 2 --arrays",

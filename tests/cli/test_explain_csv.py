@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from csv_tables import check_csv, check_tables, read_rows
@@ -45,6 +47,32 @@ def test_the_file_holds_exactly_the_numbers_of_the_document(run, name):
     check_csv("out/numbers.csv", found.document)
     again = run("explain", *COMMANDS[name], "--csv", "out/numbers.csv", "-q")
     assert (again.code, again.out) == (0, "out/numbers.csv\n")
+
+
+def test_typed_numbers_keep_their_text_and_zero_has_no_sign(run):
+    """3.10 and 0.50 are written as typed, whole results without a point, −0 and products with it without a sign."""
+    words = ("--input", "3.10 5 -0; -2 0 1", "--kernel-values", "-0 0.50; -1 2", "--bias", "1.0", "--at", "0,0")
+    assert run("explain", "conv", *words, "--csv", "t.csv", "-q").code == 0
+    lines = Path("t.csv").read_text(encoding="utf-8-sig").splitlines()
+    at = [lines.index(next(line for line in lines if line.startswith(f'"{name}')))
+          for name in ("input[0]", "kernel_values[0]", "output[0]", "steps[0].window", "steps[0].products")]  # fmt: skip
+    assert [lines[first + 1 : first + 3] for first in at[:2]] == [["3.10,5,0", "-2,0,1"], ["0,0.50", "-1,2"]]
+    assert [lines[first + 1 : first + 3] for first in at[3:]] == [["3.10,5", "-2,0"], ["0,2.5", "2,0"]]
+    assert lines[at[2] + 1] == "5.5,3"
+    assert '"bias",1.0' in lines
+    document = run("explain", "conv", *words, "--json")
+    assert "-0.0" not in document.out
+    assert document.document["input"] == [[[3.1, 5, 0], [-2, 0, 1]]]
+    assert [each["axis"] for each in document.document["formulas"]] == ["rows", "columns"]
+
+
+@pytest.mark.parametrize(("option", "hint"), [("--csv", "--csv numbers.csv"), ("-o", "-o kernelviz-out")])
+def test_a_dash_makes_no_directory(run, option, hint):
+    """Where a file or a directory is written, - is refused with what to type, and nothing is made."""
+    before = sorted(Path().iterdir())
+    refused = run("explain", "conv", "--input", "4", option, "-")
+    assert (refused.code, hint in refused.complaint[-1]) == (2, True)
+    assert sorted(Path().iterdir()) == before
 
 
 def test_a_directory_gets_files_with_names_of_their_own(run):

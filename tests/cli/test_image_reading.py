@@ -21,6 +21,7 @@ COMMANDS = {
     "features --reduce pca": "features test_resnet {} --weights random --reduce pca -l layer1",
     "features --statistics": "features test_resnet {} --weights random --statistics -l layer1",
     "features --contact": "features test_resnet {} --weights random --contact -l layer1",
+    "patches": "patches test_resnet {} --weights random -l layer1",
     "explain layer --at": "explain layer test_resnet conv1.0 --image {} --weights random --at 3,4 -o kernelviz-out",
     "explain layer": "explain layer test_resnet conv1.0 --image {} --weights random -o kernelviz-out",
 }

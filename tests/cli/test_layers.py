@@ -209,3 +209,10 @@ def test_the_document_tells_what_stands_above_the_table(run):
     document = run("layers", "resnet18d", "--kind", "pool", "--json").document
     assert (document["model"]["tag"], document["model"]["licence"]) == ("ra2_in1k", "apache-2.0")
     assert document["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_a_plot_of_another_input_size_has_it_in_its_name(run):
+    """How a network grows depends on the input: the picture of another one replaces none."""
+    words = ("layers", "test_resnet", "--plot", "-q")
+    names = [run(*words, *more).paths[-1].name for more in ((), ("--input-size", "64"))]
+    assert names == ["test_resnet-layers-growth.png", "test_resnet-layers-growth-3x64x64.png"]

@@ -108,7 +108,7 @@ def test_what_a_slide_draws_of_a_picture_is_stated(run):
     shown, total = re.match(r"(\d+) of ([\d,]+) kernels", drawn).groups()
     assert int(shown) < 1152
     assert total == "1,152"
-    assert f"drawn: {drawn}" in result.err
+    assert f"in the picture: {drawn}" in result.err
     assert result.err.count("of 1,152 kernels") == 1  # not also the count of the page
     with Image.open(path) as image:
         assert image.text["Description"].endswith(drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from PIL import Image
 
 from kernelviz.cli import main as entry
 from kernelviz.cli import session as command
-from kernelviz.cli.advice import IMAGE, MODEL
+from kernelviz.cli.advice import IMAGE, MODEL, WITH_IMAGE
 from kernelviz.cli.main import main
 from kernelviz.files.recipes import read_recipe
 
@@ -100,6 +101,25 @@ def test_wrong_usage_is_answered_with_what_to_type(run, words, typed):
     result = run(*words.split())
     assert (result.code, result.out) == (2, "")
     assert result.complaint[1:] == [f"Type `{typed}`."]
+
+
+TAKING_IMAGES = [
+    name
+    for name, functions in entry.COMMANDS.items()
+    if {"model", "image", "images"} & set(inspect.signature(entry._function(functions[0])).parameters) > {"model"}
+]  # the commands whose arguments are a model and an image
+
+
+def test_the_hint_for_an_image_without_a_model_is_whole(run):
+    """Of every command whose arguments are a model and images, the hint has both, so that it can be typed."""
+    assert {"features", "report", "shift"} <= set(TAKING_IMAGES) <= set(WITH_IMAGE)
+    for name in TAKING_IMAGES:
+        see = f"see `kernelviz {name} --help`."
+        assert run(name, "photo.jpg").complaint[-1] == f"Type `kernelviz {name} {MODEL} photo.jpg`; {see}"
+        assert run(name, "resnet18").complaint[-1] == f"Type `kernelviz {name} resnet18 {IMAGE}`; {see}"
+        assert run(name).complaint[-1] == f"Type `kernelviz {name} {MODEL} {IMAGE}`; {see}"
+        swapped = run(name, "photo.jpg", "resnet18").complaint
+        assert swapped == ["Error: The model comes before the images.", f"Type `kernelviz {name} resnet18 photo.jpg`."]
 
 
 def test_wrong_usage_with_json_is_a_document(run):

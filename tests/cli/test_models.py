@@ -12,7 +12,7 @@ import pytest
 import timm
 from loopback_hub import COMMIT, pointed_at
 
-from kernelviz.cli.completion import complete_model, index_path
+from kernelviz.cli.completion import complete_model, index_path, known_models
 from kernelviz.cli.main import main
 
 KEYS = ["tag", "licence", "cached", "bundled"]
@@ -122,16 +122,30 @@ def test_letter_case_does_not_count(capsys):
 
 def test_completion():
     """Architectures first, tags behind a dot, nothing for what is unknown."""
+    known_models()
     assert {"resnet18", "resnet18d"} <= set(complete_model("resnet1"))
     assert complete_model("resnet18d.") == ["resnet18d.ra2_in1k", "resnet18d.ra4_e3600_r224_in1k"]
     assert complete_model("resnet18d.ra4") == ["resnet18d.ra4_e3600_r224_in1k"]
     assert complete_model("nosuch.") == complete_model("nosuch") == []
 
 
+def test_completion_never_builds_the_list(tmp_path, monkeypatch):
+    """Without a cached list it knows no architecture and imports nothing; ``layers`` caches the list."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("kernelviz.network.model.read_registry", lambda: pytest.fail("timm was asked"))
+    assert (complete_model("torchv"), complete_model("resnet1"), complete_model("torchvision:r")) == (
+        ["torchvision:"], [], []
+    )  # fmt: skip
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["layers", "test_resnet", "-q"]) == 0
+    assert "resnet18" in complete_model("resnet1")
+
+
 @pytest.mark.parametrize("words", [["models", "resnet18*"], []])
 def test_the_cached_list_needs_no_torch(words):
     """With the list cached, neither the command nor a shell's completion imports torch or NumPy."""
-    complete_model("")
+    known_models()
     assert index_path().is_file()
     code = (
         "import atexit, sys; from kernelviz.cli.main import run; sys.argv[0] = 'kernelviz'; "

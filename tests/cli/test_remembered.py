@@ -219,9 +219,29 @@ def test_bundled_weights_are_read_from_a_copy(run, kept, no_network):
     (copy,) = kept.glob("*.safetensors")
     no_network()
     assert everything(run, *words) == first == loaded
-    copy.write_bytes(copy.read_bytes()[:-1])
+    whole = copy.read_bytes()
+    copy.write_bytes(whole[:-1])
     with pytest.raises(pytest.fail.Exception):
         run(*words, "--force")
+    copy.write_bytes(whole)
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
+def test_a_damaged_copy_of_the_bundled_weights_is_made_anew(run, kept, how):
+    """After the run that finds it damaged, the next one needs no network again."""
+    words = ("kernels", "tf_efficientnet_lite0", "--style", "bare", "--json")
+    first = everything(run, *words)
+    (copy,) = kept.glob("*.safetensors")
+    whole = copy.read_bytes()
+    if how == "gone":
+        copy.unlink()
+    else:
+        copy.write_bytes(whole[:-1] if how == "cut" else whole[:-4000] + bytes(byte ^ 1 for byte in whole[-4000:]))
+    assert everything(run, *words) == first
+    assert copy.read_bytes() == whole
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "load", lambda *_: pytest.fail("the network was loaded"))
+        assert everything(run, *words) == first
 
 
 def test_weights_in_the_cache_of_the_hub(run, tmp_path, monkeypatch):
@@ -451,6 +471,57 @@ def test_a_damaged_entry_is_made_anew(run, kept, how):
         assert entry.read_bytes() == whole
 
 
+def _put(content, key, value):
+    """Set ``value`` at a dotted path of a document; a number is a position in a list."""
+    *parents, last = [int(part) if part.isdigit() else part for part in key.split(".")]
+    for part in parents:
+        content = content[part]
+    content[last] = value
+
+
+def _edit(entry, key, value):
+    """Change one value of an entry, which stays valid by its checksum."""
+    found = json.loads(entry.read_bytes().split(b"\n", 1)[1])
+    _put(found["content"], key, value)
+    text = json.dumps(found).encode()
+    entry.write_bytes(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+
+
+@pytest.mark.parametrize(
+    ("words", "edits"),
+    [
+        ("layers test_resnet", {
+            "layers.0.name": None, "layers.0.macs": "x", "layers.0.kernel": 5, "layers.0.field": [], "params": None,
+            "source.preprocessing": {}, "source.preprocessing.mean": 3, "source.weights": 1, "layers": [],
+            "input_size": [3, "x", 1], "source": None, "first_names": [],
+        }),
+        ("explain layer test_resnet conv1.0", {
+            "operations": {"conv1.0": ["Convolution", {}, []]}, "layers.0.name": 3, "windows": 7, "own": [1, 2],
+            "source": None,
+        }),
+        ("kernels test_resnet --weights w.safetensors --style bare", {
+            "layers.0.groups": 0, "layers.0.weight_shape": [1], "layers.0.kernel_size": [5, 5],
+            "file": "/nowhere/at/all", "tensors": {"conv1.0": "fc.weight"}, "first": 3, "names.modules": None,
+            "names.first_names": {"a": 1},
+        }),
+    ],
+)  # fmt: skip
+def test_an_entry_of_unfit_content_is_made_anew(run, kept, tmp_path, words, edits):
+    """An entry with a valid checksum whose values no record can hold, or whose use fails, counts as not remembered."""
+    weights_of("test_resnet", tmp_path / "w.safetensors")
+    words = [*words.split(), *(["--force"] if words.startswith("kernels") else [])]
+    expected = run(*words)
+    assert expected.code == 0
+    (entry,) = kept.glob("*.json")
+    whole = entry.read_bytes()
+    for key, value in edits.items():
+        _edit(entry, key, value)
+        found = run(*words)
+        assert (found.code, found.out) == (0, expected.out), key
+        assert found.err.endswith(expected.err), key
+        assert entry.read_bytes() == whole, key
+
+
 def test_two_versions_in_turn(run, kept, monkeypatch):
     """Each version of a library has its own entries."""
     found = []
@@ -495,4 +566,15 @@ def test_env_reports_the_cache(run, kept):
     """Its path, and its size."""
     run("layers", "test_resnet")
     found = run("env", "--json").document["cache"]
-    assert found == {"path": str(kept), "bytes": sum(path.stat().st_size for path in kept.iterdir())}
+    size = sum(path.stat().st_size for path in kept.iterdir())
+    assert found == {"path": str(kept), "bytes": size, "writable": True}
+
+
+def test_env_reports_a_cache_that_cannot_be_written(run, tmp_path, monkeypatch):
+    """Then nothing is ever remembered, which the line about it states."""
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", "/proc/nope"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(place))
+        (line,) = (line for line in run("env").out.splitlines() if line.startswith("remembered"))
+        assert line.split(maxsplit=1)[1] == f"nothing new ({place}/kernelviz/networks cannot be written; 0.0 MB)"
+        assert not run("env", "--json").document["cache"]["writable"]

@@ -15,7 +15,7 @@ def test_it_draws_and_reports_the_cosines(run):
     assert (result.code, document["by"], document["room"], document["repeated"]) == (0, [0, 1, 2, 4], 4, 0)
     (layer,) = document["layers"]
     picture, arrays = (row["path"] for row in document["outputs"])
-    assert picture.endswith("-shift-by0-1-2-4.png")
+    assert picture.endswith("-shift-conv1.0-by0-1-2-4.png")
     with np.load(arrays) as held:
         assert held["conv1.0_invariance"].tolist() == [layer["invariance"][str(shift)] for shift in range(5)]
         assert held["conv1.0_maps"].shape == (4, 80, 80)
@@ -38,3 +38,22 @@ def test_wrong_usage_ends_with_2(run, words, message):
     assert result.code == 2
     assert message in result.complaint[0]
     assert not result.out
+
+
+@pytest.mark.slow
+def test_what_makes_it_another_picture_is_in_its_name(run):
+    """Layers, channels, shifts, direction, edge and input make other pictures; none replaces another."""
+    words = (*ARGUMENTS[:-2], "-q", "--by", "0,1")
+    every = [
+        run(*words, *more).paths
+        for more in (
+            ("-l", "conv1.0"),
+            ("-l", "layer1", "-l", "conv1.0", "--channels", "5,6"),
+            ("-l", "conv1.0", "--along", "down", "--by", "0,6", "--edge", "--input-size", "64", "--no-crop"),
+        )
+    ]
+    assert [path.name.partition("-shift-")[2] for (path,) in every] == [
+        "conv1.0-by0-1.png",
+        "conv1.0-layer1-channel5-6-by0-1.png",
+        "conv1.0-by0-6-down-edge-64x64-no-crop.png",
+    ]

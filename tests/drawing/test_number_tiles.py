@@ -9,6 +9,10 @@ from page_checks import check_texts
 
 from kernelviz.drawing.number_tiles import exponent_of, kernel_numbers, number_lines, plot_kernel_numbers, short_text
 from kernelviz.errors import UsageError
+from kernelviz.filters.filter_pages import filter_page
+from kernelviz.filters.filtering import apply_filter
+from kernelviz.notebook import exact_text
+from kernelviz.views.shifts import cosine_text
 
 SHAPES = [(8, 3, 3, 3), (4, 1, 5, 5), (3, 16, 7, 7), (4, 2, 3, 5), (2, 3, 11, 11), (1, 1, 19, 19), (300, 1, 3, 3)]
 
@@ -48,10 +52,29 @@ def test_sums_are_written_for_many_inputs():
 
 
 def test_short_texts():
-    """Two decimals below 1, two digits above; what is nearly 0 is not written as 0."""
+    """Two decimals below 1, two digits above; what is nearly 0 is 0.00, without a sign."""
     texts = [short_text(value) for value in (0.0, -0.784, 0.001, -0.001, 0.999, 1.26, -12.4, np.nan)]
-    assert texts == ["0", "−.78", ".00", "−.00", "1.0", "1.3", "−12", "NaN"]
+    assert texts == ["0", "−.78", "0.00", "0.00", "1.0", "1.3", "−12", "NaN"]
     assert (exponent_of(np.array([0.004])), exponent_of(np.array([3.0])), exponent_of(np.array([5000.0]))) == (-3, 0, 3)
+
+
+def test_zero_has_no_sign_wherever_numbers_are_written():
+    """−0 and what rounds to it are written without a minus, in cells, tables, cosines and lines."""
+    assert (cosine_text(-0.001, 2), cosine_text(-0.01, 2), exact_text(-0.0)) == ("0.00", "−0.01", "0")
+    assert number_lines([0], -np.zeros((1, 1, 1, 2)))[1].split() == ["0", "0"]
+    kernel = np.array([[-0.0, -0.001, 1], [1, -1, 0], [0, 0, 0]])
+    typed = filter_page([apply_filter(np.zeros((90, 90, 3), np.uint8), kernel)], "t")
+    written = {item.text for item in typed.items if hasattr(item, "text")}
+    assert {"0.00", "−1"} <= written
+    assert not {text for text in written if text.startswith("−") and not text.strip("−.0")}
+
+
+def test_the_caption_states_what_a_tile_is_in_a_sentence():
+    """Kernels of one plane, of three, and sums are each introduced by a sentence with its verb."""
+    starts = {1: "Each tile is a kernel;", 3: "The three tiles of a kernel are", 8: "Each tile is a kernel, summed"}
+    for depth, words in starts.items():
+        page = plot_kernel_numbers(np.ones((2, depth, 3, 3)))
+        assert any(text.get_text().startswith(words) for text in page.findobj(Text)), depth
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 1, 1), (4, 2, 5), (2, 1, 21, 21), (5, 3, 14, 15)])

@@ -1,11 +1,15 @@
+from functools import partial
 from itertools import pairwise
 
 import pytest
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from kernelviz.drawing.figures import draw_page
 from kernelviz.drawing.fonts import font_file
-from kernelviz.drawing.page import Panel, Raster, Rule, Text, moved, text_block, text_width, wrap
+from kernelviz.drawing.looks import LOOKS
+from kernelviz.drawing.page import Panel, Raster, Rule, Text, moved, text_block, text_width, whole_body, wrap
+from kernelviz.errors import UsageError
 
 NAMES = ["conv1", "layer1.0.conv1 " * 9, "x" * 200, "a.b.c" * 40, "two  spaces", "one two three. four"]
 
@@ -54,3 +58,11 @@ def test_a_block_of_text_goes_down_in_even_steps():
     steps = [later.y - earlier.y for earlier, later in pairwise(items)]
     assert steps == pytest.approx([(below - 10) / 3] * 2)
     assert below > items[-1].y
+
+
+def test_what_does_not_fit_a_slide_states_the_size_of_its_text_with_its_unit():
+    """The message has pixels for both: of the picture, and of the smallest text."""
+    ends = (Text(0, 20, "above", 20), Text(0, 9000, "below", 20))
+    page = Panel(ends, 100, 9000, partial(whole_body, "tall", ends, (0, 0, 100, 9000)))
+    with pytest.raises(UsageError, match=r"does not fit 1,280 × 720 pixels with text of 18 pixels\."):
+        draw_page(page, {}, LOOKS["slide"])

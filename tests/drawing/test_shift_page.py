@@ -9,6 +9,7 @@ import pytest
 from matplotlib.text import Text
 from page_checks import check_texts
 
+from kernelviz.cli.shift import name_parts
 from kernelviz.drawing.shift_page import plot_shift
 from kernelviz.records import ClassScore
 from kernelviz.views.shifts import ColumnCounts, ShiftedImage, ShiftedLayer
@@ -79,3 +80,25 @@ def test_a_slide_has_several_layers_each_with_its_colour_bar(count, drawn):
     ends = [text.get_text() for text in figure.findobj(Text) if text.get_text().startswith("+")]
     assert len(ends) == 2
     assert "mortarboard" in " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_a_file_name_has_what_differs_from_the_defaults():
+    """Layers, channels, shifts, direction, edge and input are in the name if they were chosen, and only then."""
+    shifted = moved([layer_of("conv_stem", (48, 48), 2), layer_of("blocks.1", (24, 24), 4)])
+    assert name_parts(shifted, ()) == []
+    other = replace(shifted, by=(0, 20), along="down", repeated=4, input_size=(3, 96, 96))
+    chosen = ["layers", "channels", "edge", "input_size", "no-crop"]
+    channels = "-".join(str(layer.channel) for layer in shifted.layers)
+    assert name_parts(other, chosen) == [
+        "conv_stem-blocks.1", f"channel{channels}", "by0-20", "down", "edge", "96x96", "no-crop",
+    ]  # fmt: skip
+
+
+def test_a_slide_of_two_shifts_has_its_words_beside_the_tiles():
+    """The space beside few tiles is used, and the name of a layer is in one piece."""
+    layers = [layer_of(name, (48, 48), 2) for name in ("features.stage_one.conv_stem", "late")]
+    few = [replace(each, maps=each.maps[:2]) for each in layers]
+    shifted = moved(few, ("mortarboard",) * 2)
+    figure = plot_shift(replace(shifted, by=(0, 16), pictures=shifted.pictures[:2]), look="slide")
+    check_texts(figure)
+    assert "features.stage_one.conv_stem" in [text.get_text() for text in figure.findobj(Text)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 
 import numpy as np
@@ -16,6 +17,7 @@ from kernelviz import (
     Pooling,
     TransposedConvolution,
     animate_convolution,
+    animate_maps,
     plot_convolution,
     read_recipe,
     save_picture,
@@ -27,6 +29,7 @@ from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.page import Panel, Raster, Text, text_width
 from kernelviz.drawing.worksheets import DARK, LEGIBLE, Cells, Tint, cells_panel, digit_size, tint_bar, tints
 from kernelviz.errors import UsageError
+from kernelviz.explain import map_pages
 from kernelviz.explain.plots import explaining_page, overlaps
 from kernelviz.explain.step_pages import step_page
 from kernelviz.explain.step_parts import step_tint
@@ -188,6 +191,25 @@ def test_too_many_frames_are_refused():
         animate_convolution(worked(Pooling(42, 2)))
     with pytest.raises(UsageError, match="between"):
         animate_convolution(worked(Pooling(4, 2)), fps=90)
+
+
+def test_the_frames_of_maps_are_counted_as_promised(monkeypatch):
+    """Maps of 400 numbers are animated, with one more frame for all of them; of more the numbers are stated."""
+    monkeypatch.setattr(map_pages, "maps_page", lambda *_: None)
+    monkeypatch.setattr(map_pages, "make_animation", lambda pages, *_: pages)
+    assert len(animate_maps(worked(Convolution(22, 3)))) == 401
+    with pytest.raises(UsageError, match="would have 441 frames, one for each cell of a map") as error:
+        animate_maps(worked(Convolution(23, 3)))
+    assert error.value.why == "At most 400 are drawn."
+
+
+@pytest.mark.parametrize("animate", [animate_convolution, animate_maps])
+def test_the_speeds_of_animations_are_those_of_the_command(animate):
+    """Both animations take 0.1 to 50 steps per second, and say so in one sentence."""
+    for speed in (0.05, 50.5, float("nan")):
+        with pytest.raises(UsageError, match=r"steps per second must be between 0\.1 and 50, but got"):
+            animate(worked(Convolution(4, 3)), fps=speed)
+    assert "0.1 to 50" in inspect.getdoc(animate)
 
 
 def test_channels_add_up_on_the_page():

@@ -13,7 +13,9 @@ from torch import nn
 
 import kernelviz
 from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, plot_convolution, work_out
+from kernelviz.drawing.page import Shape
 from kernelviz.drawing.page import Text as PageText
+from kernelviz.explain.plots import explaining_page
 from kernelviz.explain.stamp_channels import StampGrid
 from kernelviz.explain.step_parts import grey_colours
 from kernelviz.explain.walkthrough import example_numbers
@@ -188,3 +190,14 @@ def test_a_layer_that_does_more_than_pool_is_refused():
     for layer, words in (("1", "does more than pool"), ("2", "runs no convolution")):
         with pytest.raises(kernelviz.KernelvizError, match=words):
             kernelviz.trace_unit(network, torch.randn(1, 3, 9, 9), layer, (0, 0, 0))
+
+
+def test_the_largest_cell_of_a_large_output_is_marked():
+    """Cells without numbers have a thin frame around the largest, too, and the caption explains it."""
+    values = np.zeros((28, 28))
+    values[20:23, 9:12] = 1
+    worked = work_out(Convolution(28, 3), values, np.ones((3, 3)))
+    items = explaining_page(worked, at=(0, 0), channel=0, view="step").items
+    thin = [item for item in items if isinstance(item, Shape) and item.width == 2.0]
+    assert len(thin) == 1
+    assert any("row 20, column 9 (thin frame)" in item.text for item in items if isinstance(item, PageText))

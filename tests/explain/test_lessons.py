@@ -115,6 +115,49 @@ def test_the_framed_number_is_the_sum_of_its_products(four):
     assert (figure.recipe["view"], figure.recipe["shown"], figure.recipe["limits"]) == ("maps", 3, [-12.0, 12.0])
 
 
+def test_a_slide_of_maps_has_the_numbers_of_its_sums():
+    """One kernel whose numbers can be read comes before several without; the others are counted."""
+    figure = kernelviz.plot_maps(worked_out(Convolution(8, 3, out_channels=3)), relu=True, pool=2, look="slide")
+    found = texts(figure)
+    assert len([text for text in found if text.isdecimal()]) >= 64, found
+    assert "1 of 3 kernels" in " ".join(found)
+    assert "there the kernel answers most" in " ".join(found)
+
+
+def test_a_slide_without_numbers_has_no_sums_but_a_key():
+    """Sums that cannot be found in the picture are left out; marks and colours are explained."""
+    found = " ".join(
+        texts(kernelviz.plot_maps(worked_out(Convolution(20, 3, out_channels=3)), relu=True, look="slide"))
+    )
+    assert "×" not in found.replace(" × ", "")
+    assert "frames: the largest number of each map and its window" in found
+    assert "logarithmic colours" in found
+
+
+def test_averages_are_never_left_out_silently():
+    """The cells of a pool are as wide as its numbers, if there is space, and else the page states that some are missing."""
+    worked = worked_out(Convolution(4, 2, in_channels=2, out_channels=5))
+    shown = texts(kernelviz.plot_maps(worked, pool="avg2"))
+    assert {
+        f"{row.pooled[0, 0]:f}".rstrip("0").rstrip(".").replace("-", "−")
+        for row in as_maps_of(worked, pool="avg2").rows
+    } <= set(shown)
+    without_space = kernelviz.plot_maps(worked_out(Convolution(6, 3, out_channels=2)), relu=True, pool="avg2")
+    assert "some numbers are too long for their cells and left out" in " ".join(texts(without_space))
+
+
+def test_the_recipe_has_the_limits_of_the_colours():
+    """They cover the input and the kernels, too, and on a slide only the kernels that are drawn."""
+    weak = work_out(Convolution(2, 1), [[100, 50], [20, 10]], [[[[0.1]]]])
+    assert kernelviz.plot_maps(weak).recipe["limits"] == [0.0, 100.0]
+    two = work_out(
+        Convolution(8, 3, out_channels=2), np.ones((1, 8, 8)), np.stack([np.ones((1, 3, 3)), np.full((1, 3, 3), 9)])
+    )
+    assert kernelviz.plot_maps(two).recipe["limits"] == [0.0, 81.0]
+    slide = kernelviz.plot_maps(two, relu=True, pool=2, look="slide").recipe
+    assert (slide["shown"], slide["limits"]) == (1, [0.0, 9.0])
+
+
 def test_a_letter_is_at_the_corner_of_one_window(four):
     """Windows of the input may touch: the letter of each is where no other window is."""
     items = maps_page(as_maps_of(four)).items

@@ -339,8 +339,8 @@ def test_an_ambiguous_npy_is_refused_with_both_readings(shape):
     """Where the channels may be first or last, both readings are stated."""
     with pytest.raises(BadImageError, match="ambiguous") as caught:
         read_image(npy(np.zeros(shape, np.uint8)))
-    assert f"{shape[0]}×{shape[1]} pixels and {shape[2]} bands" in caught.value.why
-    assert f"{shape[1]}×{shape[2]} pixels and {shape[0]} bands" in caught.value.why
+    assert f"{shape[1]}×{shape[0]} pixels and {shape[2]} bands" in caught.value.why
+    assert f"{shape[2]}×{shape[1]} pixels and {shape[0]} bands" in caught.value.why
 
 
 def test_other_npy_files_are_refused():

@@ -11,6 +11,7 @@ from page_checks import check_composition
 from kernelviz.drawing.colour import ramp
 from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.page import Raster
+from kernelviz.drawing.page import Text as PageText
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import classical_filters, find_filters
 from kernelviz.filters.filter_pages import EDGE, MOST_PIXELS, filter_page, limits_of, plot_filters
@@ -249,3 +250,10 @@ def test_a_name_may_mean_several_filters():
     assert plot_filter(image, "sobel", "box").recipe["view"][-1] == "box"
     with pytest.raises(UsageError, match="no filter 'edgy'"):
         plot_filter(image, "edgy")
+
+
+def test_kernels_of_one_page_all_have_their_numbers():
+    """In narrow columns kernels with long numbers are not the only ones without them."""
+    image = np.random.default_rng(0).random((120, 100))
+    page = filter_page([apply_filter(image, name) for name in ("sobel-x", "scharr-x", "prewitt-x")])
+    assert [item.text for item in page.items if isinstance(item, PageText)].count("−10") == 1

@@ -10,7 +10,16 @@ from scipy import ndimage
 from skimage import filters as peers
 
 from kernelviz.errors import UsageError
-from kernelviz.filters.bank import ALIKE, LARGEST, _bank, _families, classical_filters, find_filter, unit_rows
+from kernelviz.filters.bank import (
+    ALIKE,
+    LARGEST,
+    _bank,
+    _families,
+    classical_filters,
+    find_filter,
+    find_filters,
+    unit_rows,
+)
 from kernelviz.filters.formulas import sigma_of
 
 SIZES = (2, 3, 4, 5, 7, 11)
@@ -199,3 +208,14 @@ def test_a_size_that_is_none_is_refused(size):
     """Any invalid size is rejected."""
     with pytest.raises(UsageError):
         classical_filters(size)
+
+
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [("edges", "edge"), ("blurr", "blur"), ("Sobel", "sobel"), ("sobel_x", "sobel-x"), ("line-ends", "line-end")],
+)
+def test_the_nearest_words_have_kinds_and_families(word, nearest):
+    """Every word that names filters is offered: a kind, a filter in all orientations, and a name."""
+    with pytest.raises(UsageError) as error:
+        find_filters(word)
+    assert error.value.why.removeprefix("Nearest: ").removesuffix(".").split(", ")[0] == nearest

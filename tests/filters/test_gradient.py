@@ -7,8 +7,11 @@ import pytest
 from page_checks import check_texts
 from scipy import ndimage
 
+from kernelviz.drawing.arrangement import arrange
+from kernelviz.drawing.looks import find_look
+from kernelviz.drawing.page import Raster, Strokes, Text
 from kernelviz.errors import UsageError
-from kernelviz.filters.gradient import apply_gradient, plot_gradient
+from kernelviz.filters.gradient import apply_gradient, gradient_page, plot_gradient
 
 
 @pytest.mark.parametrize(("name", "across"), [("sobel", ndimage.sobel), ("prewitt", ndimage.prewitt)])
@@ -42,3 +45,18 @@ def test_other_filters_have_no_strength_of_edges():
     """Only filters with two forms across each other have one."""
     with pytest.raises(UsageError, match="sobel, scharr, prewitt"):
         apply_gradient(np.zeros((5, 5)), "laplacian")
+
+
+def test_a_slide_has_strength_and_direction():
+    """The panels of the title come first, and what is left out is stated; all arrows are inside their frame."""
+    image = np.random.default_rng(0).random((60, 40))
+    page = gradient_page(apply_gradient(image))
+    slide = arrange(page, find_look("slide"))
+    texts = [item.text for item in slide.items if isinstance(item, Text)]
+    assert {"strength", "direction"} <= set(texts)
+    assert "without the panels of sobel-x and sobel-y" in " ".join(texts)
+    arrows = next(item for item in reversed(page.items) if isinstance(item, Strokes) and len(item.lines) > 9)
+    frame = [item for item in page.items if isinstance(item, Raster)][-1]
+    xs, ys = (np.array([line[at::2] for line in arrows.lines[::3]]) for at in (0, 1))
+    assert frame.left <= xs.min() <= xs.max() <= frame.left + frame.width
+    assert frame.top <= ys.min() <= ys.max() <= frame.top + frame.height

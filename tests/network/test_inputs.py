@@ -369,6 +369,78 @@ def test_several_inputs_where_one_is_taken():
         capture_features(Two(), {"x": x}, "*")
 
 
+class IndexedBy(nn.Module):
+    """Takes numbers of a table by its input."""
+
+    def forward(self, x):
+        """As indices."""
+        return torch.arange(10, device=x.device)[x]
+
+
+class Paired(nn.Module):
+    """Reads a coloured and a grey image."""
+
+    def __init__(self):
+        super().__init__()
+        self.colour, self.grey = nn.Conv2d(3, 4, 3), nn.Conv2d(1, 4, 3)
+
+    def forward(self, x, y):
+        """Their maps, added."""
+        return self.colour(x) + self.grey(y)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize(
+    ("channels", "text"),
+    [
+        ((1, 3), "The input x must have 3 channels: give (3, H, W)"),
+        ((3, 2), "The input y must have 1 channel: give (1, H"),
+    ],
+)
+def test_the_input_with_wrong_channels_is_named(channels, text, by_name):
+    """Of several inputs the one that the layer cannot read, in a capture and in a trace."""
+    sizes = [(each, 16, 16) for each in channels]
+    tensors = tuple(map(torch.rand, sizes))
+    for call in (
+        lambda: capture_features(Paired(), dict(zip("xy", tensors, strict=True)) if by_name else tensors, "*"),
+        lambda: trace(Paired(), dict(zip("xy", sizes, strict=True)) if by_name else sizes),
+    ):
+        with pytest.raises(BrokenPassError) as caught:
+            call()
+        assert caught.value.hint.startswith(text)
+
+
+def test_an_unknown_name_of_an_input_is_named():
+    """A dict with another key than the several required inputs is no argument by itself."""
+    for call in (
+        lambda: capture_features(Paired(), {"x": torch.rand(3, 16, 16), "z": torch.rand(1, 16, 16)}, "*"),
+        lambda: trace(Paired(), {"x": (3, 16, 16), "z": (1, 16, 16)}),
+    ):
+        with pytest.raises(UsageError, match=r"The network takes no input z\.\nIt takes x, y\."):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("module", "hint"),
+    [
+        (nn.Embedding(10, 4), ".long()"),
+        (IndexedBy(), ".long()"),
+        (nn.Conv2d(8, 4, 1).half(), ".float()"),
+        (nn.Conv2d(8, 4, 1).double(), ".float()"),
+    ],
+)
+def test_advice_about_types_of_numbers(module, hint):
+    """A layer that reads indices needs whole numbers; only of floating-point types one is to be chosen for all."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), module)
+    for call in (
+        lambda: trace(network, (3, 16, 16)),
+        lambda: capture_features(network, torch.rand(3, 16, 16), "*"),
+    ):
+        with pytest.raises(BrokenPassError) as caught:
+            call()
+        assert hint in caught.value.hint
+
+
 class Faulty(nn.Module):
     """Raises an error in a module inside it, after a convolution."""
 

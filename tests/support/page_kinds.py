@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from patch_maps import many_maps, patches_of
 from traced_units import UNITS, broken_unit, make_unit, pooled_unit
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
@@ -12,6 +13,7 @@ from kernelviz.drawing.growth import growth_page
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.overlay import make_overlay, overlay_page
 from kernelviz.drawing.overview import overview_page
+from kernelviz.drawing.patches_page import patches_page
 from kernelviz.drawing.sheet_page import mosaic_page
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.statistics_page import statistics_page
@@ -29,6 +31,8 @@ from kernelviz.explain.uses import uses_page, work_out_uses
 from kernelviz.explain.walkthrough import example_numbers, work_out
 from kernelviz.filters.filter_pages import bank_page, filter_page
 from kernelviz.filters.filtering import apply_filter
+from kernelviz.filters.gradient import apply_gradient, gradient_page
+from kernelviz.filters.likeness import likeness_page, most_alike
 from kernelviz.filters.match_pages import matches_page
 from kernelviz.filters.matching import match_kernels
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_bank
@@ -152,6 +156,7 @@ KINDS = {
     "overlay": lambda: overlay_page(make_overlay(make_maps(), 3)),
     "overview": overview,
     "contact": contact,
+    "patches": lambda: patches_page(patches_of(many_maps(9)), range(4), as_bank(make_weight((5, 1, 3, 3)))).panel,
     "statistics": statistics,
     "growth": growth,
     "step": lambda: explaining(Convolution(5, 3, stride=2, padding=1, bias=True), view="step"),
@@ -179,6 +184,8 @@ KINDS = {
     "filter": lambda: filter_page([apply_filter(PHOTO, name) for name in ("sobel-x", "gaussian", "laplacian")]),
     "filters": lambda: bank_page(3),
     "matches": lambda: matches_page(match_kernels(make_weight((24, 3, 3, 3)))),
+    "gradient": lambda: gradient_page(apply_gradient(PHOTO)),
+    "likeness": lambda: likeness_page(most_alike([as_bank(make_weight((24, 3, 3, 3)))], "edge", 5)),
     "kernels, safe": lambda: mosaic(make_weight((12, 3, 3, 3)), palette="safe"),
     "planes, safe": lambda: mosaic(make_weight((40, 3, 3, 3)), palette="safe"),
     "principal components, safe": lambda: mosaic(make_maps((16, 14, 14)), view="pca", palette="safe"),

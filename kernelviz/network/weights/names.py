@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError
 from kernelviz.reading import read_regular
-from kernelviz.wording import NEAR, nearest_names, reason_text, shown
+from kernelviz.wording import NEAR, nearest_names, nearest_text, reason_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
 
 BUNDLED_MODEL = "tf_efficientnet_lite0"
@@ -245,9 +246,32 @@ def is_sized_by_timm(name: str) -> bool:
     return not colon or (is_prefixed(name) and kind.lower() != TORCHVISION[:-1])
 
 
-def unknown_module(code: CodeName) -> UnknownModelError:
-    """The error for a module that cannot be found; ``before:after`` may be a mistyped prefix."""
-    return UnknownModelError(f"There is no module {shown(code.module)}.", hint=_prefix_hint(code.text))
+def unknown_module(code: CodeName, parent: str = "", found: ModuleType | None = None) -> UnknownModelError:
+    """The error for a module that cannot be found; ``before:after`` may be a mistyped prefix.
+
+    ``found`` is the module ``parent``, the part of the name that exists; without one the nearest of the current directory
+    are named.
+    """
+    what = f"There is no module {shown(code.module)}."
+    if found is None:
+        near = nearest_text([Path(name).stem for name in python_files(Path())], code.module, least=_LIKE)
+        return UnknownModelError(what, near, _prefix_hint(code.text))
+    directories = [Path(each) for each in getattr(found, "__path__", ())]
+    inside = [f"{parent}.{Path(name).stem}" for directory in directories for name in python_files(directory)]
+    near = nearest_text(inside, code.module, least=_LIKE)
+    kind = "package" if directories else "module, not a package"
+    return UnknownModelError(what, f"{shown(parent)} exists, a {kind}. {near}".strip(), f"Try {shown(parent)}:NAME.")
+
+
+_LIKE = 0.5
+
+
+def python_files(directory: Path) -> list[str]:
+    """The names of the Python files in a directory."""
+    try:
+        return sorted(each.name for each in directory.iterdir() if each.suffix == ".py" and each.stem != "__init__")
+    except OSError:
+        return []
 
 
 @dataclass(frozen=True)

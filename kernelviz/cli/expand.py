@@ -1,0 +1,248 @@
+"""``kernelviz expand``: the channels of a deep layer as linear weights on pixels, with how true that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kernelviz.cli import options, session, terminal
+from kernelviz.cli.advice import check_order
+from kernelviz.cli.model_choices import ModelChoices
+from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from kernelviz.cli.session import Report
+    from kernelviz.cli.terminal import Progress
+    from kernelviz.errors import KernelvizError
+    from kernelviz.network.model import Model
+    from kernelviz.records import Image
+    from kernelviz.views.linear_weights import LinearWeights
+
+
+class SlopesName(StrEnum):
+    """The share of its input that an activation passes on."""
+
+    MEAN = "mean"
+    ONE = "one"
+
+
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE",
+        help="Two images or more: files, folders with -r, globs, or sample:grace_hopper. Slopes are measured on the "
+        "first, the third, …, and the weights judged on the others. 10 to 50 are enough.",
+    ),
+]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        "-l",
+        metavar="PATTERN",
+        help="A layer, as in `kernelviz features`; one picture each. Repeatable.",
+        show_default=False,
+        autocompletion=options.complete_layer,
+    ),
+]
+Slopes = Annotated[
+    SlopesName,
+    typer.Option(
+        "--slopes",
+        help="What each activation is replaced by. mean: the mean of its slope over the images, one per channel. "
+        "one: nothing.",
+    ),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        "--channels",
+        metavar="0-15,40",
+        help="Draw only these channels. Default: the first hundred.",
+        show_default=False,
+        rich_help_panel=options.PICTURES,
+    ),
+]
+All = Annotated[
+    bool,
+    typer.Option(
+        "--all",
+        help="Draw a layer too if its weights explain one half of no channel.",
+        rich_help_panel=options.PICTURES,
+    ),
+]
+
+
+def expand(
+    model: options.ModelName,
+    images: Images,
+    *,
+    recursive: Recursive = False,
+    layer: Layers = None,
+    slopes: Slopes = SlopesName.MEAN,
+    channels: Channels = None,
+    show_all: All = False,
+    weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
+    seed: options.Seed = 0,
+    timeout: options.Timeout = 10.0,
+    input_size: options.InputSize = None,
+    crop: options.Crop = None,
+    value_range: options.Range = None,
+    bands: options.Bands = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolation = None,
+    device: options.Device = options.DeviceName.AUTO,
+    threads: options.Threads = None,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
+    file_format: options.Format = options.FileFormat.PNG,
+    output: options.Output = Path("kernelviz-out"),
+    arrays: options.Arrays = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> int:
+    """Draw the channels of a deep layer as linear weights on pixels, each with how much of its output they explain.
+
+    For example: kernelviz expand tf_efficientnet_lite0 photos -r -l blocks.1.0.conv_dw
+    """
+
+    def work(report: Report) -> None:
+        check_order("expand", model, images)
+        if not layer:
+            what = "A layer is missing."
+            raise UsageError(what, hint=f"Name one with --layer. `kernelviz layers {model}` lists them.")
+        session.check_directory(output)
+        destination = OutputChoices(
+            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+        )
+        sides = options.parse_sides(input_size)
+        reading = ImageChoices(value_range, bands, mean, std, interpolation)
+        found = find(images, output, report, recursive=recursive)
+        with terminal.progress(shown=not quiet) as progress:
+            chosen = ModelChoices(
+                model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
+                arguments=model_arg, runs=True, input_size=input_size,
+            )  # fmt: skip
+            network = reading.prepare(session.load(chosen, report, progress), report)
+            run = ExpandRun(
+                network, found, reading.reading, {"input_size": sides, "crop": crop}, str(slopes), channels, show_all,
+                destination, report, progress,
+            )  # fmt: skip
+            report.more["expanded"] = []
+            names = run.layers(layer)
+            for name in names:
+                session.attempt(report, name, len(names), partial(run.draw, name))
+
+    return run_command("expand", work, as_json=as_json, quiet=quiet, debug=debug)
+
+
+def find(images: Sequence[str], output: Path, report: Report, *, recursive: bool) -> tuple[str, ...]:
+    """The images that the arguments name; folders that cannot be read are reported."""
+    from kernelviz.files.finding import find_images
+
+    found = find_images(images, recursive=recursive, output=output)
+    report.inform(*found.notes)
+    for path, error in found.unreadable.items():
+        session.report_failure(report, path, error)
+    return found.images
+
+
+@dataclass
+class ExpandRun:
+    """The network, the images, and how they are drawn; each image that fails is reported once."""
+
+    network: Model
+    paths: tuple[str, ...]
+    reading: dict[str, Any]
+    preparing: dict[str, Any]
+    slopes: str
+    channels: str | None
+    show_all: bool
+    output: OutputChoices
+    report: Report
+    progress: Progress
+    failed: set[str] = field(default_factory=set)
+
+    def layers(self, patterns: Sequence[str]) -> list[str]:
+        """The names of the layers that the patterns name."""
+        from kernelviz.network.capture import blank, make_taps
+        from kernelviz.network.preprocessing import input_size_of
+
+        size = (self.network.input_size[0], *input_size_of(self.network, self.preparing["input_size"]))
+        return [tap.name for tap in make_taps(self.network, size, patterns, batch=blank(size)).taps.taps]
+
+    def read(self, path: str) -> Image:
+        """An image."""
+        from kernelviz.files.images import read_image
+
+        return read_image(path, **self.reading)
+
+    def fail(self, number: int, error: KernelvizError) -> None:
+        """Report an image that cannot be used."""
+        path = self.paths[number]
+        if path not in self.failed:
+            self.failed.add(path)
+            session.report_failure(self.report, path, error)
+
+    def draw(self, layer: str) -> None:
+        """Expand a layer, write its picture and, if requested, its arrays, and report both."""
+        from kernelviz.drawing.expanded_page import check_explained, expanded_recipe, plot_expanded
+        from kernelviz.files.names import file_stems
+        from kernelviz.files.writing import save_arrays
+        from kernelviz.network.linear_weights import expand_units
+        from kernelviz.views.linear_weights import check_slopes, expanded_entry
+
+        self.progress(f"expanding {layer}", 0, 0)
+        found = expand_units(
+            self.network, self.paths, layer, slopes=check_slopes(self.slopes), read=self.read, on_error=self.fail,
+            progress=self.progress, **self.preparing,
+        )  # fmt: skip
+        report, look = self.report, self.output.look
+        report.more["expanded"].append(expanded_entry(found))
+        check_explained(found, show_all=self.show_all)
+        figure = plot_expanded(
+            found, channels=self.channels, show_all=self.show_all, look=look.name, caption=look.caption
+        )
+        recipe = figure.recipe or expanded_recipe(found, ())
+        source = self.network.source.stem
+        (stem,) = file_stems([(source, layer, "expanded", *(["one"] if self.slopes == "one" else []))])
+        path = session.picture_path(stem, recipe, self.output, report)
+        report.inform(summary(found))
+        report.warn(*found.notes)
+        written = [session.save_page(figure, path, report, force=self.output.force)]
+        if self.output.arrays:
+            arrays = {"weights": found.weights, "explained": found.explained, "constant": found.constant}
+            target = path.with_suffix(".npz")
+            written.append(save_arrays(arrays, target, recipe=recipe, force=self.output.force))
+        for each in written:
+            report.add_output(session.output_row(
+                each, layer=layer, view="expanded", shape=found.weights.shape, shown=recipe["shown"],
+                total=len(found.weights), nonfinite=0, notes=found.notes,
+            ))  # fmt: skip
+
+
+def summary(found: LinearWeights) -> str:
+    """``blocks.1.0.conv_dw: 70 of 96 channels explained by one half or more; median 81 %, over 8 images``."""
+    half, total = int(found.half.sum()), len(found.weights)
+    rows, columns = found.weights.shape[2:]
+    images = len(found.judged)
+    return (
+        f"{found.layer}: weights on {rows} × {columns} px explain one half or more of {half:,} of {total:,} channels "
+        f"(median {100 * found.median:.0f} %, over {images:,} {'image' if images == 1 else 'images'})"
+    )

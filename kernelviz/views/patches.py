@@ -1,0 +1,737 @@
+"""The units of many images that excite each channel of a layer most, and what they read of the images; NumPy only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+from kernelviz.notebook import gathered_repr, record_repr
+from kernelviz.records import as_maps, check_positive
+from kernelviz.views.kernel_views import named_channels
+from kernelviz.views.statistics import Gathered, check_channels, reading_notes
+from kernelviz.wording import UNKNOWN, aligned, counted, number_text, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kernelviz.records import Array, AxisField, FeatureMaps, Field, Recipe, Source
+
+    Span = tuple[int, int]
+    """The first and the last row, or column."""
+    Place = tuple[int, int, int]
+    """A unit: the index of its image, its row and its column."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The chosen units of each channel: the best k, by value, then by image, row and column.
+
+    ``values`` (C, k) are their values, NaN where a row ends; ``places`` (C, k, 3) their image, row and column; ``boxes``
+    (C, k, 4) the first and the last row, the first and the last column that they read, as if the image had no border. Both
+    are -1 where a row ends. ``units`` (C,) counts the units that have the best value, ``shared`` (C,) their images.
+    """
+
+    values: Array
+    places: Array
+    boxes: Array
+    units: Array
+    shared: Array
+
+    __repr__ = record_repr
+
+    @property
+    def counts(self) -> Array:
+        """(C,): how many units each channel has."""
+        return np.asarray((self.places[:, :, 0] >= 0).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What a unit reads of the network's input: ``pixels`` (h, w, 3) uint8 are those inside the image.
+
+    ``box`` holds the first and the last row, the first and the last column that the unit reads, as if the image had no
+    border, ``inside`` those of them that are in the image; all inclusive.
+    """
+
+    pixels: Array
+    box: tuple[int, int, int, int]
+    inside: tuple[int, int, int, int]
+
+    __repr__ = record_repr
+
+    @property
+    def crosses_border(self) -> bool:
+        """Whether a part of the receptive field is outside the image."""
+        return self.box != self.inside
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The units with the largest values of each channel over many images, at most ``per_image`` of one image.
+
+    Places count ``images``, in their order. ``lowest`` is the same for the smallest values, None unless it was requested.
+    ``crops`` holds what the units read, by place, as far as ``crop_patches`` has cut it.
+
+    ``mean``, ``deviation``, ``smallest``, ``largest`` and ``nonfinite`` (C,) are over all units of all images; values that
+    are not finite are left out and counted. ``sizes`` are the rows and columns that a unit reads, None if that depends on
+    the unit; ``exact`` states whether receptive fields are known beyond the border. If ``mixes_image``, a gate, a mean or
+    attention adds the rest of the image. ``border`` is the share of units in the outermost rows and columns of a map,
+    among all units and among the chosen ones. ``duplicates`` are images with the bytes of an earlier one, not counted.
+    ``input_size`` is (C, H, W), None if the images differ in it. ``identity`` identifies the images in a recipe, and
+    ``digests`` are their SHA-256; None if unknown.
+    """
+
+    layer: str
+    images: tuple[str, ...]
+    highest: Ranking
+    lowest: Ranking | None
+    mean: Array
+    deviation: Array
+    smallest: Array
+    largest: Array
+    nonfinite: Array
+    per_image: int
+    inside: bool
+    sizes: tuple[int, int] | None
+    exact: bool
+    mixes_image: bool
+    border: tuple[float, float]
+    duplicates: tuple[str, ...] = ()
+    paths: tuple[str | None, ...] = ()
+    digests: tuple[str | None, ...] = ()
+    input_size: tuple[int, ...] | None = None
+    source: Source | None = None
+    identity: Recipe | None = None
+    notes: tuple[str, ...] = ()
+    crops: Mapping[Place, Crop] = field(default_factory=dict, repr=False)
+
+    __repr__ = record_repr
+
+    @property
+    def values(self) -> Array:
+        """(C, k): the largest values of each channel, NaN where a row ends."""
+        return self.highest.values
+
+    @property
+    def places(self) -> Array:
+        """(C, k, 3): their image, row and column; -1 where a row ends."""
+        return self.highest.places
+
+    @property
+    def dead(self) -> Array:
+        """(C,) bool: the channels that have one value everywhere in all images."""
+        return np.asarray((self.smallest == self.largest) & (self.nonfinite == 0))
+
+    @property
+    def rankings(self) -> tuple[Ranking, ...]:
+        """The largest values and, if requested, the smallest."""
+        return (self.highest,) if self.lowest is None else (self.highest, self.lowest)
+
+    def prominent(self, count: int) -> tuple[int, ...]:
+        """The channels whose patches are highest above their channel's mean, in its deviations; ties by number."""
+        found = np.isfinite(self.values)
+        some = found.any(axis=1) & (self.deviation > 0)
+        best = np.where(found, self.values.astype(np.float64), 0.0).sum(axis=1) / np.maximum(found.sum(axis=1), 1)
+        with np.errstate(all="ignore"):
+            rank = np.where(some, (best - self.mean) / np.where(self.deviation > 0, self.deviation, 1.0), -np.inf)
+        rank = np.nan_to_num(rank, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        order = np.lexsort((np.arange(len(rank)), -rank))
+        alive = [int(channel) for channel in order if some[channel]]
+        return tuple(alive[:count]) or tuple(range(min(count, len(rank))))
+
+    def chosen(self, channels: str | Sequence[int] | None = None, top: int | None = None) -> tuple[int, ...]:
+        """The requested channels, else the ``top`` most prominent ones.
+
+        Raises:
+            UsageError: there is no such channel, or ``top`` is below 1.
+        """
+        if channels is not None:
+            return named_channels(channels, len(self.mean))[:top]
+        return self.prominent(check_positive("number of channels", top) or USUAL_CHANNELS)
+
+    def places_of(self, channels: Sequence[int]) -> tuple[Place, ...]:
+        """The units of these channels, each once, in the order of their images."""
+        every = {
+            (int(image), int(row), int(column))
+            for ranking in self.rankings
+            for image, row, column in ranking.places[list(channels)].reshape(-1, 3)
+            if image >= 0
+        }
+        return tuple(sorted(every))
+
+    def cut(self, place: Place, pixels: Array) -> Crop:
+        """What a unit reads of its image, whose ``pixels`` (H, W, 3) are those of the network's input."""
+        for ranking in self.rankings:
+            at = np.argwhere((ranking.places == place).all(axis=-1))
+            if len(at):
+                box = tuple(ranking.boxes[tuple(at[0])].tolist())
+                return crop_of(pixels, box)
+        raise UsageError(f"There is no patch of image {place[0]} at {place[1:]}.")
+
+
+USUAL_CHANNELS = 6
+USUAL_PATCHES = 8
+MOST_PATCHES = 64
+
+
+def crop_of(pixels: Array, box: tuple[int, int, int, int]) -> Crop:
+    """The part of an image (H, W, 3) in a box (top, bottom, left, right), both ends inclusive."""
+    top, bottom, left, right = box
+    rows, columns = pixels.shape[:2]
+    inside = (max(0, top), min(rows - 1, bottom), max(0, left), min(columns - 1, right))
+    part = pixels[inside[0] : inside[1] + 1, inside[2] : inside[3] + 1]
+    return Crop(np.array(part, np.uint8), box, inside)
+
+
+def extents(axis: Any) -> tuple[Array, Array]:
+    """The first and the last row that each unit reads: of the extent, if it is known, else those inside the image."""
+    if not is_exact(axis):
+        return axis.first, axis.last
+    first = axis.offset + axis.jump * np.arange(len(axis.first))
+    return first, first + axis.size - 1
+
+
+def is_exact(axis: Any) -> bool:
+    """Whether the rows that a unit reads are known as if the image had no border."""
+    return axis.jump is not None and axis.offset is not None and axis.size is not None
+
+
+def check_field(found: Field | None, layer: str, lost: str, *, per_image: int = 1) -> Field:
+    """The receptive fields of a layer.
+
+    Raises:
+        UsageError: they are not known, or not well enough for several units of one image.
+    """
+    if found is None:
+        what = f"The receptive field of {shown(layer) if layer else 'the layer'} is not known."
+        raise UsageError(what, sentence_of(lost), "Choose a layer before it.")
+    if per_image > 1 and not all(map(is_exact, found.axes)):
+        what = f"Of {shown(layer)} only one unit of each image can be chosen."
+        why = "Its receptive fields are not evenly spaced, so it is not known which of them overlap."
+        raise UsageError(what, why, "Omit --per-image.")
+    return found
+
+
+def sentence_of(reason: str) -> str:
+    """A reason as a sentence; empty if there is none."""
+    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}." if reason else ""
+
+
+def inside_units(axis: AxisField, pixels: int) -> Array:
+    """The units along one axis whose whole receptive field is in an image of so many pixels."""
+    if is_exact(axis):
+        first, last = extents(axis)
+        return np.flatnonzero((first >= 0) & (last < pixels))
+    return np.flatnonzero((axis.first > 0) & (axis.last < pixels - 1) & (axis.first <= axis.last))
+
+
+def check_inside(found: Field, layer: str, sides: Sequence[int]) -> None:
+    """Check that some unit has its whole receptive field inside an image of so many rows and columns.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if any(not len(inside_units(axis, side)) for axis, side in zip(found.axes, sides, strict=True)):
+        size = " × ".join(UNKNOWN if axis.size is None else str(axis.size) for axis in found.axes)
+        what = f"No receptive field of {shown(layer)} is inside the image."
+        why = f"Its units read {size} px, the network sees {' × '.join(map(str, sides))} px."
+        raise UsageError(what, why, "Omit --inside, give a larger --input-size, or choose an earlier layer.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What is kept of an image: facts, no pixels."""
+
+    name: str
+    path: str | None
+    digest: str | None
+    notes: tuple[str, ...]
+    sides: tuple[int, int]
+    field: Field
+    input_size: tuple[int, ...] | None
+
+
+class PatchTally:
+    """Accumulates the units that excite each channel of one layer most; ``add`` is called with the maps of each image.
+
+    Units are ordered by their value, the larger first, then by image, row and column, so that the result depends neither
+    on batches nor on the order in which images are added or tallies merged. Only numbers are kept, so memory does not grow
+    with the images but for their names. ``crop_patches`` cuts the patches out of the images afterwards.
+
+    Args:
+        patches: The number of units kept of each channel.
+        per_image: At most so many units of one image; a further one is left out if the centre of its receptive field is
+            nearer than half a field to that of a chosen one, along both axes.
+        lowest: Also keep the units with the smallest values.
+        inside: Only consider units whose whole receptive field is inside the image.
+
+    Raises:
+        UsageError: one of the numbers is below 1, or more than 64 patches are requested.
+    """
+
+    def __init__(
+        self, patches: int = USUAL_PATCHES, per_image: int = 1, *, lowest: bool = False, inside: bool = False
+    ) -> None:
+        self.patches = check_positive("number of patches", patches) or 1
+        self.per_image = min(check_positive("number of patches of an image", per_image) or 1, self.patches)
+        if self.patches > MOST_PATCHES:
+            raise UsageError(f"At most {MOST_PATCHES} patches of a channel are kept, but got {self.patches:,}.")
+        self.lowest, self.inside = lowest, inside
+        self.layer = ""
+        self.source: Source | None = None
+        self.mixes_image = False
+        self.duplicates: dict[int, str] = {}
+        self._images: dict[int, _Added] = {}
+        self._by_digest: dict[str, int] = {}
+        self._sums: _Moments | None = None
+        self._best: tuple[_Best, ...] = ()
+
+    __repr__ = gathered_repr
+
+    @property
+    def images(self) -> Gathered:
+        """The images that were added, in the order of their numbers."""
+        gathered = Gathered()
+        for number in sorted(self._images):
+            each = self._images[number]
+            gathered.add_image(each.name, each.path, each.digest, each.notes)
+        return gathered
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the images that are counted, ascending, as ``add`` was called with them."""
+        return tuple(sorted(self._images))
+
+    def add(self, maps: FeatureMaps, number: int | None = None) -> None:
+        """Add the maps of one image; one with the same bytes as an earlier one is not counted.
+
+        Args:
+            maps: As ``capture_features`` returns them, with their receptive fields.
+            number: The position of the image among all images; by default the next one. Tallies that will be merged need
+                different numbers.
+
+        Raises:
+            UsageError: the receptive field is not known, no unit has it inside the image though ``inside`` was requested,
+                the number was used before, or there are other channels than before.
+        """
+        subject = as_maps(maps)
+        layer = self.layer or subject.layer or ""
+        found = check_field(subject.field, layer, subject.lost, per_image=self.per_image)
+        image = subject.image
+        if number is None:
+            number = max((*self._images, *self.duplicates), default=-1) + 1
+        if number in self._images or number in self.duplicates:
+            raise UsageError(f"There is an image with the number {number} already.")
+        name = image.name if image else f"image {number}"
+        if image is not None and image.sha256 in self._by_digest:
+            self._add_again(image.sha256, number, name)
+            return
+        sums, sides = _Moments.of(subject.values), subject.values.shape[1:]
+        if self._sums is not None:
+            check_channels(len(self._sums.count), len(sums.count))
+        best = self._best_of(subject, found, number, layer, finite=bool((sums.count == sums.values).all()))
+        self._sums = sums if self._sums is None else self._sums.merged(sums)
+        self._best = self._merged(best)
+        self.layer, self.source = layer, self.source or subject.source
+        self.mixes_image |= found.mixes_image
+        self._images[number] = _Added(
+            name, image.path if image else None, image.sha256 if image else None, reading_notes(subject),
+            (int(sides[0]), int(sides[1])), found, subject.input_size,
+        )  # fmt: skip
+        if image is not None:
+            self._by_digest[image.sha256] = number
+
+    def _merged(self, best: tuple[_Best, ...]) -> tuple[_Best, ...]:
+        if not self._best:
+            return tuple(each.cut(self.patches) for each in best)
+        return tuple(one.merged(new, self.patches) for one, new in zip(self._best, best, strict=True))
+
+    def _add_again(self, digest: str, number: int, name: str) -> None:
+        """Keep an image that was added before as a duplicate; the one of the smaller number is counted."""
+        before = self._by_digest[digest]
+        if number > before:
+            self.duplicates[number] = name
+            return
+        self.duplicates[before] = self._images[before].name
+        self._images[number] = replace(self._images.pop(before), name=name)
+        self._by_digest[digest] = number
+        self._best = tuple(each.renumbered(before, number) for each in self._best)
+
+    def _best_of(self, maps: FeatureMaps, found: Field, number: int, layer: str, *, finite: bool) -> tuple[_Best, ...]:
+        """The units of one image: those of largest and, if requested, of smallest value."""
+        values = maps.values
+        lines: list[Array] = []
+        if self.inside:
+            sides = maps.input_size[1:] if maps.input_size else (0, 0)
+            check_inside(found, layer, sides)
+            lines = [inside_units(axis, side) for axis, side in zip(found.axes, sides, strict=True)]
+            values = values[:, lines[0]][:, :, lines[1]]
+        apart = tuple(-(-axis.size // (2 * axis.jump)) if is_exact(axis) else 0 for axis in found.axes)  # type: ignore[operator]
+        signs = (1, -1) if self.lowest else (1,)
+        before: list[Array | None] = [best.values[:, 0] for best in self._best]
+        before = before or [None] * len(signs)
+        units = [
+            _units_of(values, self.per_image, apart, sign, finite=finite, best=best)
+            for sign, best in zip(signs, before, strict=True)
+        ]
+        result = []
+        for (chosen, flat, count), sign in zip(units, signs, strict=True):
+            rows, across = np.divmod(flat, values.shape[2])
+            if lines:
+                rows, across = lines[0][rows], lines[1][across]
+            places = np.stack([np.full_like(rows, number), rows, across], axis=-1).astype(np.int64)
+            missing = ~np.isfinite(chosen)
+            places[missing] = -1
+            result.append(_Best(sign, chosen, places, count, (count > 0).astype(np.int64)))
+        return tuple(result)
+
+    def merge(self, other: PatchTally) -> None:
+        """Add everything that another tally of the same layer has.
+
+        Raises:
+            UsageError: it has other settings or another layer, or an image of this tally.
+        """
+        for name in ("patches", "per_image", "lowest", "inside"):
+            if getattr(self, name) != getattr(other, name):
+                what = f"Only tallies with equal settings are merged, but {name} is {getattr(self, name)} and"
+                raise UsageError(f"{what} {getattr(other, name)}.")
+        if self.layer and other.layer and self.layer != other.layer:
+            raise UsageError(f"Only tallies of one layer are merged, but got {self.layer} and {other.layer}.")
+        taken = {*self._images, *self.duplicates} & {*other._images, *other.duplicates}
+        if taken:
+            what = f"Both tallies have an image with the number {min(taken)}."
+            raise UsageError(what, hint="Give each image its number in all: tally.add(maps, number).")
+        for digest in self._by_digest.keys() & other._by_digest.keys():
+            name = self._images[self._by_digest[digest]].name
+            raise UsageError(f"Both tallies have the image {name}.", hint="Add each image to one of them.")
+        if other._sums is None:
+            return
+        if self._sums is not None:
+            check_channels(len(self._sums.count), len(other._sums.count))
+        self._best = self._merged(other._best)
+        self._sums = other._sums if self._sums is None else self._sums.merged(other._sums)
+        self._images |= other._images
+        self._by_digest |= other._by_digest
+        self.duplicates |= other.duplicates
+        self.layer, self.source = self.layer or other.layer, self.source or other.source
+        self.mixes_image |= other.mixes_image
+
+    def result(self) -> Patches:
+        """The patches of all maps that were added.
+
+        Raises:
+            UsageError: there were none, or ``lowest`` was requested and the smallest value of the layer is 0.
+        """
+        sums = self._sums
+        if sums is None:
+            raise UsageError("No maps were added.")
+        if self.lowest and not (sums.low[sums.count > 0] < 0).any():
+            floor = float(sums.low.min())
+            what = f"{shown(self.layer) if self.layer else 'The layer'} has no lowest patches."
+            why = f"Its smallest value is {number_text(floor)}, as after an activation."
+            raise UsageError(what, why, "Omit --lowest, or choose the layer before the activation.")
+        numbers = sorted(self._images)
+        added = [self._images[number] for number in numbers]
+        mean, deviation = sums.statistics()
+        some = sums.count > 0
+        low, high = (np.where(some, end, np.nan) for end in (sums.low, sums.high))
+        rankings = [self._ranking(best, numbers, low if best.sign > 0 else high) for best in self._best]
+        names = self.images
+        sizes = {tuple(axis.size for axis in each.field.axes) for each in added}
+        (size,) = sizes if len(sizes) == 1 else ((None, None),)
+        input_sizes = {each.input_size for each in added}
+        return Patches(
+            layer=self.layer,
+            images=names.names,
+            highest=rankings[0],
+            lowest=rankings[1] if self.lowest else None,
+            mean=mean,
+            deviation=deviation,
+            smallest=low,
+            largest=high,
+            nonfinite=sums.values - sums.count,
+            per_image=self.per_image,
+            inside=self.inside,
+            sizes=None if None in size else size,  # type: ignore[arg-type]
+            exact=all(is_exact(axis) for each in added for axis in each.field.axes),
+            mixes_image=self.mixes_image,
+            border=_border_shares(added, rankings[0]),
+            duplicates=tuple(self.duplicates[number] for number in sorted(self.duplicates)),
+            paths=tuple(each.path for each in added),
+            digests=tuple(each.digest for each in added),
+            input_size=next(iter(input_sizes)) if len(input_sizes) == 1 else None,
+            source=self.source,
+            identity=names.as_recipe(),
+            notes=names.notes(),
+        )
+
+    def _ranking(self, best: _Best, numbers: Sequence[int], worst: Array) -> Ranking:
+        """The units without those that have the channel's worst value, which is no excitation, with their boxes."""
+        kept = np.isfinite(best.values) & (best.values != worst[:, None])
+        values = np.where(kept, best.values + 0, np.nan).astype(best.values.dtype)
+        places = np.where(kept[..., None], best.places, -1)
+        boxes = np.full((*kept.shape, 4), -1, np.int64)
+        for number in np.unique(places[..., 0][kept]).tolist():
+            here = places[..., 0] == number
+            for axis, found in enumerate(self._images[number].field.axes):
+                first, last = extents(found)
+                units = places[here][:, axis + 1]
+                boxes[here, 2 * axis], boxes[here, 2 * axis + 1] = first[units], last[units]
+        places[..., 0] = np.where(kept, np.searchsorted(numbers, places[..., 0]), -1)
+        some = kept.any(axis=1)
+        return Ranking(values, places, boxes, np.where(some, best.units, 0), np.where(some, best.shared, 0))
+
+
+def _units_of(
+    values: Array, count: int, apart: tuple[int, ...], sign: int, *, finite: bool, best: Array | None
+) -> tuple[Array, Array, Array]:
+    """The best units of one image for each channel: values (C, n), flat places (C, n), and how many have the best value.
+
+    Those that are nearer than ``apart`` to an earlier one along both axes are left out. A value that is not finite is never
+    chosen; where there is no further unit, the value is NaN. Units are not counted where an earlier image is better:
+    ``best`` are the best values so far, NaN for none.
+    """
+    channels, rows, columns = values.shape
+    flat = values.reshape(channels, -1)
+    find, worst = (np.argmax, -np.inf) if sign > 0 else (np.argmin, np.inf)
+    every = np.arange(channels)
+    if not finite:
+        flat = np.where(np.isfinite(flat), flat, np.asarray(worst, flat.dtype))
+    at = find(flat, axis=1)
+    here = flat[every, at]
+    counted_here = np.isfinite(here) if best is None else np.isfinite(here) & ~(sign * here < sign * best)
+    units = np.zeros(channels, np.int64)
+    units[counted_here] = np.count_nonzero(flat[counted_here] == here[counted_here, None], axis=1)
+    chosen, places = [here], [at]
+    if count > 1:
+        left = flat.reshape(channels, rows, columns).copy()
+    for _ in range(count - 1):
+        near = [
+            np.abs(np.arange(side) - position[:, None]) < distance
+            for side, position, distance in zip((rows, columns), np.divmod(places[-1], columns), apart, strict=True)
+        ]
+        left[near[0][:, :, None] & near[1][:, None, :]] = worst
+        at = find(left.reshape(channels, -1), axis=1)
+        chosen.append(left.reshape(channels, -1)[every, at])
+        places.append(at)
+    found = np.stack(chosen, axis=1)
+    return np.where(np.isfinite(found), found, np.nan).astype(values.dtype), np.stack(places, axis=1), units
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The best units of each channel so far, in their order: values (C, n), NaN for none, and places (C, n, 3).
+
+    ``sign`` is 1 for the largest values and -1 for the smallest.
+    """
+
+    sign: int
+    values: Array
+    places: Array
+    units: Array
+    shared: Array
+
+    def cut(self, count: int) -> _Best:
+        """The same with exactly so many columns."""
+        more = max(0, count - self.values.shape[1])
+        values = np.pad(self.values, ((0, 0), (0, more)), constant_values=np.nan)[:, :count]
+        places = np.pad(self.places, ((0, 0), (0, more), (0, 0)), constant_values=-1)[:, :count]
+        return replace(self, values=values, places=places)
+
+    def renumbered(self, before: int, now: int) -> _Best:
+        """The same with another number of an image."""
+        places = self.places.copy()
+        places[places[..., 0] == before, 0] = now
+        values, places = self._in_order(self.values, places)
+        return replace(self, values=values, places=places)
+
+    def merged(self, other: _Best, most: int) -> _Best:
+        """The best units of both, in exactly ``most`` columns, as this one has."""
+        first, second = (self._ranked(one.values[:, 0]) for one in (self, other))
+        same = first == second
+        units = np.where(same, self.units + other.units, np.where(second < first, other.units, self.units))
+        shared = np.where(same, self.shared + other.shared, np.where(second < first, other.shared, self.shared))
+        last = self._ranked(self.values[:, -1])
+        earlier = (second == last) & (other.places[:, 0, 0] <= self.places[:, -1, 0])
+        touched = np.flatnonzero(np.isfinite(second) & ((second < last) | earlier))  # only these rows change
+        values, places = self.values.copy(), self.places.copy()
+        if len(touched):
+            both = (np.concatenate([getattr(one, name)[touched] for one in (self, other)], axis=1)
+                    for name in ("values", "places"))  # fmt: skip
+            found = self._in_order(*both)
+            values[touched], places[touched] = (each[:, :most] for each in found)
+        return replace(self, values=values, places=places, units=units, shared=shared)
+
+    def _in_order(self, values: Array, places: Array) -> tuple[Array, Array]:
+        """Units, values (C, n) and places (C, n, 3), in their order."""
+        order = np.lexsort((places[..., 2], places[..., 1], places[..., 0], self._ranked(values)), axis=-1)
+        return np.take_along_axis(values, order, axis=1), np.take_along_axis(places, order[..., None], axis=1)
+
+    def _ranked(self, values: Array) -> Array:
+        """Values by which the best unit is the smallest; infinite where there is none."""
+        return np.where(np.isnan(values), np.inf, -self.sign * values)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Count, sum, sum of squares and extremes of each channel's finite values.
+
+    Sums are kept in two float64 numbers each, so that their order does not change the float32 numbers made of them.
+    """
+
+    values: int
+    count: Array
+    low: Array
+    high: Array
+    sums: tuple[Array, Array]
+    squares: tuple[Array, Array]
+
+    @classmethod
+    def of(cls, maps: Array) -> _Moments:
+        """Those of the maps (C, H, W) of one image."""
+        flat = maps.reshape(len(maps), -1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums, squares = np.vecdot(flat, np.ones(flat.shape[1], flat.dtype)), np.vecdot(flat, flat)
+        count = np.full(len(flat), flat.shape[1])
+        zeros = np.zeros(len(flat))
+        if np.isfinite(squares).all() and np.isfinite(sums).all():
+            low, high = flat.min(axis=1), flat.max(axis=1)
+        else:
+            finite = np.isfinite(flat)
+            count = finite.sum(axis=1)
+            low, high = (
+                np.where(finite, flat, end).max(axis=1) if end < 0 else np.where(finite, flat, end).min(axis=1)
+                for end in (np.inf, -np.inf)
+            )
+            clean = np.where(finite, flat, 0).astype(np.float64)
+            with np.errstate(over="ignore"):
+                sums, squares = clean.sum(axis=1), np.vecdot(clean, clean)
+        return cls(
+            flat.shape[1], count, low, high, (sums.astype(np.float64), zeros), (squares.astype(np.float64), zeros)
+        )
+
+    def merged(self, other: _Moments) -> _Moments:
+        """Those of both."""
+        return _Moments(
+            self.values + other.values,
+            self.count + other.count,
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            _added(self.sums, other.sums),
+            _added(self.squares, other.squares),
+        )
+
+    def statistics(self) -> tuple[Array, Array]:
+        """Mean and deviation, float32; NaN for a channel without finite values."""
+        count = np.maximum(self.count, 1)
+        with np.errstate(all="ignore"):
+            mean = (self.sums[0] + self.sums[1]) / count
+            variance = (self.squares[0] + self.squares[1]) / count - mean**2
+            spread = np.where(self.low == self.high, 0.0, np.sqrt(np.maximum(variance, 0.0)))
+            found = np.where(self.count > 0, np.stack([mean, spread]), np.nan).astype(np.float32)
+        return found[0], found[1]
+
+
+def _added(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The sum of numbers of two parts each, by Knuth's exact sum of two numbers."""
+    with np.errstate(all="ignore"):
+        total = one[0] + other[0]
+        part = total - one[0]
+        rest = (one[0] - (total - part)) + (other[0] - part) + one[1] + other[1]
+        high = total + rest
+        low = rest - (high - total)
+    lost = ~np.isfinite(high)
+    return high, np.where(lost, 0.0, low)
+
+
+def _border_shares(added: Sequence[_Added], ranking: Ranking) -> tuple[float, float]:
+    """The share of units in the outermost rows and columns, among all of the maps and among the chosen ones."""
+    sides = np.array([each.sides for each in added], np.int64)
+    inner = np.maximum(sides - 2, 0).prod(axis=1).sum()
+    everything = 1 - float(inner) / float(sides.prod(axis=1).sum())
+    places = ranking.places[ranking.places[..., 0] >= 0]
+    if not len(places):
+        return everything, 0.0
+    ends = sides[places[:, 0]]
+    outer = (places[:, 1:] == 0) | (places[:, 1:] == ends - 1)
+    return everything, float(outer.any(axis=1).mean())
+
+
+def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:
+    """The patches of these channels as JSON; null is not known or not finite."""
+
+    def number(value: Any) -> float | None:
+        return float(value) if math.isfinite(value) else None
+
+    def rows(ranking: Ranking, channel: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "value": number(ranking.values[channel, at]),
+                "image": found.images[image],
+                "unit": [row, column],
+                "box": ranking.boxes[channel, at].tolist(),
+            }
+            for at, (image, row, column) in enumerate(ranking.places[channel].tolist())
+            if image >= 0
+        ]
+
+    dead = found.dead
+    return {
+        "layer": found.layer,
+        "images": list(found.images),
+        "duplicates": list(found.duplicates),
+        "field": {
+            "size": None if found.sizes is None else list(found.sizes),
+            "beyond_border": found.exact,
+            "global": found.mixes_image,
+        },
+        "per_image": found.per_image,
+        "inside": found.inside,
+        "border": {"units": found.border[0], "patches": found.border[1]},
+        "dead": np.flatnonzero(dead).tolist(),
+        "nonfinite": {str(at): int(found.nonfinite[at]) for at in np.flatnonzero(found.nonfinite)},
+        "channels": [
+            {
+                "channel": channel,
+                "mean": number(found.mean[channel]),
+                "deviation": number(found.deviation[channel]),
+                "smallest": number(found.smallest[channel]),
+                "largest": number(found.largest[channel]),
+                "dead": bool(dead[channel]),
+                "nonfinite": int(found.nonfinite[channel]),
+                "units_with_best": int(found.highest.units[channel]),
+                "images_with_best": int(found.highest.shared[channel]),
+                "patches": rows(found.highest, channel),
+                "lowest": None if found.lowest is None else rows(found.lowest, channel),
+            }
+            for channel in channels
+        ],
+    }
+
+
+def patches_table(found: Patches, channels: Sequence[int], *, width: int | None = None) -> list[str]:
+    """Aligned lines, one per channel: its best value, where it is, how many have it, and its last value."""
+    heads = ("channel", "patches", "best", "unit", "with it", "last", "best in")
+    rows = []
+    for ranking in found.rankings:
+        for channel in channels:
+            count = int(ranking.counts[channel])
+            if not count:
+                rows.append((str(channel), "0", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN))
+                continue
+            image, row, column = ranking.places[channel, 0].tolist()
+            rows.append((
+                str(channel), str(count), number_text(float(ranking.values[channel, 0]), plus=True),
+                f"({row}, {column})", f"{int(ranking.units[channel]):,}",
+                number_text(float(ranking.values[channel, count - 1]), plus=True), found.images[image],
+            ))  # fmt: skip
+    lines = aligned(heads, rows, set(heads[:-1]), width=width).splitlines()
+    dead = int(found.dead.sum())
+    lines += [f"{dead:,} of {len(found.mean):,} dead: one value in all images"] if dead else []
+    if found.duplicates:
+        lines.append(f"{counted(len(found.duplicates), 'image')} counted once: {', '.join(found.duplicates[:3])}")
+    return lines

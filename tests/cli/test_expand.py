@@ -1,0 +1,87 @@
+"""``kernelviz expand`` draws linear weights with their truth, and refuses what it cannot stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+NETWORK = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.Sigmoid(), nn.Softmax2d(), nn.Conv2d(6, 2, 1)
+        )
+"""
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    """A network of one's own, three images, and its third module."""
+    (tmp_path / "net.py").write_text(NETWORK)
+    for seed in range(3):
+        pixels = np.random.default_rng(seed).integers(0, 255, (20, 20, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
+    photos = [str(tmp_path / f"{seed}.png") for seed in range(3)]
+    return ("expand", f"{tmp_path}/net.py:Net", *photos, "--weights", "random", "--input-size", "20")
+
+
+def test_it_draws_and_reports_what_is_explained(run, arguments):
+    """The picture, the arrays of all channels, and the document with the share of each channel."""
+    result = run(*arguments, "-l", "2", "--arrays", "--json", "--channels", "1-2")
+    (entry,) = result.document["expanded"]
+    picture, arrays = result.document["outputs"]
+    assert (result.code, picture["shown"], picture["total"], picture["view"]) == (0, 2, 6, "expanded")
+    assert (entry["measured"], entry["judged"]) == (["0.png", "2.png"], ["1.png"])
+    with np.load(arrays["path"]) as held:
+        assert held["weights"].shape == (6, 3, 5, 5)
+        assert held["explained"].tolist() == entry["explained"]
+    assert picture["path"].endswith("-2-expanded.png")
+    again = run(*arguments, "-l", "2", "--slopes", "one", "--json")
+    assert again.document["outputs"][0]["path"].endswith("-2-expanded-one.png")
+
+
+def test_one_of_several_layers_without_a_stand_in_fails_alone(run, arguments):
+    """It is named with the module on the way; the others are drawn, exit code 3."""
+    result = run(*arguments, "-l", "0", "-l", "5", "--json")
+    assert (result.code, len(result.document["outputs"])) == (3, 1)
+    (error,) = result.document["errors"]
+    assert (error["input"], error["code"]) == ("5", "failed")
+    assert error["message"].startswith("4 has no linear stand-in: it weighs places by the values of the image")
+
+
+def test_images_that_cannot_be_read_are_named(run, arguments, tmp_path):
+    """The others are used, exit code 3."""
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    result = run(*arguments, str(tmp_path / "bad.png"), "-l", "0", "-l", "2", "--json")
+    assert (result.code, len(result.document["errors"]), len(result.document["outputs"])) == (3, 1, 2)
+    assert result.document["errors"][0]["code"] == "bad-image"
+
+
+def test_a_layer_of_which_nothing_is_explained_is_not_drawn(run, arguments, monkeypatch):
+    """Exit code 1 with the numbers and the last layer that works; ``--all`` draws it veiled."""
+    monkeypatch.setattr("kernelviz.views.linear_weights.HALF", 0.9999)
+    result = run(*arguments, "-l", "2", "--json")
+    assert (result.code, result.document["outputs"]) == (1, [])
+    assert "The last convolution before it that works is 0." in result.document["errors"][0]["hint"]
+    assert result.document["expanded"][0]["last_explained_layer"] == "0"
+    assert run(*arguments, "-l", "2", "--all").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "A layer is missing"),
+        (("-l", "2", "--channels", "9"), "channels 0 to 5"),
+        (("-l", "2", "--slopes", "half"), "slopes"),
+        (("-l", "nothing"), "nothing"),
+    ],
+)
+def test_wrong_usage_ends_with_2(run, arguments, words, message):
+    """What cannot be is refused in one line, and nothing is written."""
+    result = run(*arguments, *words)
+    assert result.code == 2
+    assert message in result.complaint[0]
+    assert not result.out
