@@ -471,6 +471,8 @@ class LayerReads:
         """(n, inputs): the input channels that n output channels read."""
         groups = self.call.groups
         inputs = self.call.source.shape[1] // groups
+        if groups == 1:
+            return np.broadcast_to(np.arange(inputs), (len(channels), inputs))
         return np.asarray(channels // (self.call.output.shape[1] // groups) * inputs)[:, None] + np.arange(inputs)
 
     def kernels(self, channels: Array, numbers: Array) -> Array:

@@ -24,7 +24,8 @@ The index is JSON::
 
 ``AXIS`` is {"first": [row], "last": [row]}, inclusive, a unit that reads nothing with first > last; or, if they are evenly
 spaced, {"start", "jump", "size"}: unit i reads rows start + i · jump to start + i · jump + size − 1, as far as the image
-goes. ``field.size`` may hold null: that size is not known.
+goes. ``field.size`` may hold null: that size is not known. ``field`` is null, and ``lost`` the reason, if it is not
+known, is over three axes, or wraps around the image.
 
 A block is base64(zlib(parts, one after the other)), and a layer's parts are::
 
@@ -62,10 +63,9 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
     from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer, ReportMaps
-    from kernelviz.traces import AxisField, Field, TracedLayer, UnitTerms
+    from kernelviz.traces import AxisField, Field, UnitTerms
 
 
-_DRAWN_AXES = 2  # of an input, which a page can frame
 _EFFORT = 6  # of deflate: 9 takes twice the time for one percent
 
 
@@ -171,12 +171,14 @@ def _image_entry(image: ReportImage, block: str) -> dict[str, Any]:
 
 def _layer_entry(layer: ReportLayer, input_size: Sequence[int], numbers: Mapping[str, int]) -> dict[str, Any]:
     traced, kernels = layer.traced, layer.kernels
+    unknown = _why_no_field(traced.field)
     return {
         "name": layer.name, "kind": traced.kind, "conv": layer.conv, "kernel": traced.kernel, "stride": traced.stride,
         "padding": traced.padding, "dilation": traced.dilation, "groups": traced.groups, "bias": traced.bias,
         "in": layer.inputs, "out": layer.outputs, "map": layer.size, "slices": layer.slices, "params": traced.params,
         "macs": traced.macs, "runs": traced.runs, "notes": layer.notes,
-        "field": _field_entry(traced.field, input_size[1:]), "lost": _lost(traced), "shown": layer.shown,
+        "field": None if unknown else _field_entry(traced.field, input_size[1:]), "lost": unknown or traced.lost,
+        "shown": layer.shown,
         "kernels": None if kernels is None else {
             "view": kernels.view, "tile": kernels.levels.shape[1:3], "limits": _shortest(kernels.limits),
             "zero": kernels.zero, "faint": kernels.faint, "nonfinite": _counts(kernels.nonfinite),
@@ -190,11 +192,6 @@ def _layer_entry(layer: ReportLayer, input_size: Sequence[int], numbers: Mapping
             for maker in layer.makers if maker.layer in numbers
         ],
     }  # fmt: skip
-
-
-def _lost(traced: TracedLayer) -> str:
-    """Why the index has no receptive field."""
-    return traced.lost or ("the input has three axes" if traced.field and len(traced.field.axes) > _DRAWN_AXES else "")
 
 
 def _maps_entry(maps: ReportMaps) -> dict[str, Any]:
@@ -215,9 +212,21 @@ def _counts(counts: Mapping[int, int]) -> dict[str, int]:
     return {str(channel): count for channel, count in counts.items()}
 
 
+def _why_no_field(field: Field | None) -> str:
+    """Why the page cannot show a receptive field that is known, or ""."""
+    if field is None:
+        return ""
+    if len(field.axes) > 2:
+        return "it is a box over three axes, which is not drawn"
+    # Rows first to last bound what a unit reads. They are wider than the field if they wrap around the image.
+    if any(axis.size is not None and (axis.last - axis.first).max(initial=0) >= axis.size for axis in field.axes):
+        return "some units read from both sides of the image, as in shifted windows"
+    return ""
+
+
 def _field_entry(field: Field | None, sides: Sequence[int]) -> dict[str, Any] | None:
     """The receptive fields along rows and columns; an input of one axis counts as one row."""
-    if field is None or len(field.axes) > _DRAWN_AXES:
+    if field is None:
         return None
     axes = [_axis_entry(axis, side) for axis, side in zip(field.axes, sides, strict=False)]
     sizes = [axis.size for axis in field.axes]
