@@ -119,7 +119,7 @@ class LayerRun:
         return np.asarray(at[np.argsort(at[:, 0], kind="stable")])
 
     def terms(self, at: Array, most: int) -> UnitTerms:
-        """Units at (n, 3) channels, rows and columns, with the ``most`` strongest terms of each.
+        """Units at (n, 3) channels in ascending order, rows and columns, with the ``most`` strongest terms of each.
 
         Values, factors and the sums of the terms are those of ``trace_unit``; equal sums may be in another order.
         """
