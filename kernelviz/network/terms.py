@@ -164,32 +164,41 @@ class LayerRun:
         found = np.empty((len(channels), most), np.int64)
         again = np.concatenate([[False], channels[1:] == channels[:-1]])
         plain = self.reads.call.groups == 1 and not self.reads.call.transposed
-        rows, weights = np.cumsum(~again) - 1, self._weights_of(channels[~again]) if plain else None
-        source = self._by_place if plain and places.size > self.reads.size[0] * self.reads.size[1] else None
+        by_place = plain and places.size > self.reads.size[0] * self.reads.size[1]
         for units in (np.flatnonzero(~again), np.flatnonzero(again)):  # each channel once, so that none is copied
             for part in _parts(len(units), numbers.shape[1] * places.shape[1]):
                 chosen = units[part]
-                if weights is None:
-                    sums = self._grouped_sums(channels[chosen], numbers[chosen], places[chosen])
+                if plain:
+                    sums = self._sums(channels[chosen], places[chosen], by_place=by_place)
                 else:
-                    factors = self._inputs_at(places[chosen], source)
-                    factors *= _rows_of(weights, rows[chosen])
-                    sums = factors.sum(dim=1) if places.shape[1] > 1 else factors[:, 0]
+                    sums = self._grouped_sums(channels[chosen], numbers[chosen], places[chosen])
                 found[chosen] = _largest(sums, most)
         return np.sort(found, axis=1)
+
+    def _sums(self, channels: Array, places: Array, *, by_place: bool) -> torch.Tensor:
+        """(n, in): what each input channel contributes to n units, summed in float32 cell by cell of the kernel.
+
+        The channels ascend. Those between them that are not wanted are worked out too: that takes less time than a copy of
+        the weights of the others.
+        """
+        weights, at = self.reads.call.weight.flatten(2), channels - channels[0]
+        if at[-1] < 2 * len(at):
+            weights = weights[channels[0] : channels[-1] + 1]
+            every = np.zeros((len(weights), places.shape[1]), places.dtype)
+            every[at] = places
+        else:
+            weights, every, at = weights[torch.from_numpy(channels).to(weights.device)], places, np.arange(len(at))
+        weights = weights.float().cpu()
+        found = torch.zeros(weights.shape[:2])
+        for cell in range(every.shape[1]):
+            found.addcmul_(self._inputs_at(every[:, cell], by_place=by_place), weights[:, :, cell])
+        return found if len(found) == len(at) else found[torch.from_numpy(at)]
 
     def _grouped_sums(self, channels: Array, numbers: Array, places: Array) -> torch.Tensor:
         """(n, inputs): what each input channel contributes to n units, summed in float32."""
         windows = self._windows(numbers, places[:, None]).reshape(*numbers.shape, -1)
         kernels = self.reads.kernels(channels, numbers).reshape(windows.shape)
         return torch.from_numpy(np.einsum("ntk,ntk->nt", windows, kernels))
-
-    def _weights_of(self, channels: Array) -> torch.Tensor:
-        """(n, k, in): the weights of some channels in float32, in memory as the inputs are."""
-        weights = self.reads.call.weight.flatten(2)
-        if len(channels) < len(weights):
-            weights = weights.index_select(0, torch.from_numpy(channels).to(weights.device))
-        return weights.float().cpu().transpose(1, 2).contiguous()
 
     @cached_property
     def _by_place(self) -> torch.Tensor:
@@ -199,25 +208,16 @@ class LayerRun:
         found[:-1] = source.T
         return found
 
-    def _inputs_at(self, places: Array, by_place: torch.Tensor | None) -> torch.Tensor:
-        """(n, k, in): the inputs at places of the source in float32; 0 behind the last."""
-        if by_place is not None:
-            return by_place.index_select(0, torch.from_numpy(places.reshape(-1))).view(*places.shape, -1)
+    def _inputs_at(self, places: Array, *, by_place: bool) -> torch.Tensor:
+        """(n, in): the inputs at n places of the source in float32; 0 behind the last."""
+        if by_place:
+            return self._by_place.index_select(0, torch.from_numpy(places))
         source = self.reads.call.source[0].float().cpu().flatten(1)
         absent = places == source.shape[1]
-        found = source.index_select(1, torch.from_numpy(np.where(absent, 0, places).reshape(-1)))
-        found = found.T.reshape(*places.shape, len(source)).contiguous()
+        found = source.index_select(1, torch.from_numpy(np.where(absent, 0, places))).T
         if absent.any():
             found[torch.from_numpy(absent)] = 0
         return found
-
-
-def _rows_of(weights: torch.Tensor, rows: Array) -> torch.Tensor:
-    """Some rows, without a copy if they are neighbours."""
-    first, count = int(rows[0]), len(rows)
-    if (rows == np.arange(first, first + count)).all():
-        return weights[first : first + count]
-    return weights.index_select(0, torch.from_numpy(rows))
 
 
 def _parts(count: int, size: int) -> list[slice]:
