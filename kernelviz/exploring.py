@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer
 from kernelviz.report.levels import chosen_channels, report_kernels, report_maps, tile_of
 from kernelviz.report.page import report_page
 from kernelviz.streaming import FailedImage, name_of
-from kernelviz.wording import counted, inflected
+from kernelviz.wording import counted, inflected, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -50,8 +51,8 @@ def make_report(
 
     Args:
         model: A ``Model``, or any module that takes one batch of images.
-        images: One image or a list of several: paths or other arguments of ``read_image``, ``Image`` values, tensors
-            (C, H, W), or the inputs of a network that takes several, as ``capture_features`` takes them.
+        images: One image, a list of several, or a tuple of paths: paths or other arguments of ``read_image``, ``Image``
+            values, tensors (C, H, W), or the inputs of a network that takes several, as ``capture_features`` takes them.
         layers: As ``capture_features`` takes them; by default all convolutions.
         max_size: The largest size of the page in megabytes (10⁶ bytes), at least 1. Maps that do not fit are left out,
             which the page states: those of the smallest spread for the first image, and near-duplicates.
@@ -79,7 +80,8 @@ def make_report(
         if on_error:
             on_error(FailedImage(number, name_of(items[number], number), error))
 
-    items: list[Any] = list(images) if isinstance(images, list) else [images]
+    paths = isinstance(images, tuple) and all(isinstance(each, str | PathLike) for each in images)
+    items: list[Any] = list(images) if isinstance(images, list) or paths else [images]  # type: ignore[call-overload]
     return explore(
         model, items, read, [layers] if isinstance(layers, str) else layers, max_size=max_size, on_error=fail,
         progress=progress,
@@ -122,27 +124,29 @@ def explore(
     """
     if not 1 <= max_size < math.inf:
         raise UsageError(f"The largest size of a report must be at least 1 MB, but got {max_size:g}.")
-    every = list(items)
+    every = dict(enumerate(items))
     if not every:
         raise UsageError("There is no image.", hint="Give at least one.")
     walk = _Walk(network, layers, round(max_size * MEGABYTE), expected or len(every))
-    failed: list[tuple[str, KernelvizError]] = []
-    for number, item in enumerate(every):
-        name = Path(name_of(item, number)).name
-        if progress:
-            progress(name, number, len(every))
-        try:
-            walk.run(read(item), name)
-        except KernelvizError as error:
-            if len(every) == 1 or isinstance(error, DiskFullError | UnknownLayerError) or walk.rejects(error):
-                raise
-            failed.append((name, error))
-            if on_error:
-                on_error(number, error)
+    failed = walk.run_all(every, read, on_error, progress)
     if not walk.images:
-        first = failed[0][1]
+        first = next(iter(failed.values()))
         raise KernelvizError(f"None of the {len(every)} images can be shown.", first.what, first.hint)
-    return fitted(walk.report([(name, error.what) for name, error in failed], asked or {}), round(max_size * MEGABYTE))
+    if walk.leaves_room and not any(hasattr(item, "read") for item in every.values()):  # a file object is read once
+        walk = _Walk(network, layers, walk.most, len(walk.images))
+        failed |= walk.run_all({number: every[number] for number in every.keys() - failed}, read)
+    left_out = [_left_out(every[number], number, failed[number]) for number in sorted(failed)]
+    return fitted(walk.report(left_out, asked or {}), walk.most)
+
+
+def _left_out(item: object, number: int, error: KernelvizError) -> tuple[str, str]:
+    """The name of an image that is left out and the reason, neither with the path."""
+    path = name_of(item, number)
+    name, reason = Path(path).name, error.what
+    if name != path:
+        for text in (path, shown(path)):
+            reason = reason.replace(text, shown(name))
+    return name, reason
 
 
 @dataclass
@@ -155,6 +159,7 @@ class _Gathered:
     outputs: int = 0
     slices: int = 1
     live: LiveSums | None = None
+    reads_input: bool = False
     unknown: str = ""
     notes: tuple[str, ...] = ()
 
@@ -185,6 +190,38 @@ class _Walk:
         return self.plan is None and self.reached and isinstance(error, UsageError)
 
     reached = False
+
+    @property
+    def leaves_room(self) -> bool:
+        """Whether maps were left out for images that failed."""
+        return len(self.images) < self.count and any(len(each.shown) < each.outputs for each in self.layers.values())
+
+    def run_all(
+        self,
+        items: Mapping[int, object],
+        read: Callable[[Any], Input],
+        on_error: Callable[[int, KernelvizError], object] | None = None,
+        progress: Progress | None = None,
+    ) -> dict[int, KernelvizError]:
+        """Run each image; return the errors of those of several that fail, by their number.
+
+        Raises:
+            KernelvizError: the only image failed, or what failed is not about one image.
+        """
+        failed: dict[int, KernelvizError] = {}
+        for number, item in sorted(items.items()):
+            name = Path(name_of(item, number)).name
+            if progress:
+                progress(name, number, len(items))
+            try:
+                self.run(read(item), name)
+            except KernelvizError as error:
+                if len(items) == 1 or isinstance(error, DiskFullError | UnknownLayerError) or self.rejects(error):
+                    raise
+                failed[number] = error
+                if on_error:
+                    on_error(number, error)
+        return failed
 
     def run(self, given: Input, name: str) -> None:
         """Run one image through the network, and keep what is shown of it.
@@ -224,6 +261,7 @@ class _Walk:
         if isinstance(run, KernelvizError):
             layer.unknown = run.what
         elif run is not None:
+            layer.reads_input = run.reads_input
             layer.live = layer.live or _live(run, layer.shown)
             if layer.live is None or not exact:
                 pointwise = max(run.record.kernel_size) == 1
@@ -272,7 +310,7 @@ def _layer(network: Any, plan: _Plan, tap: Tap, gathered: _Gathered) -> ReportLa
         shown=gathered.shown, maps=tuple(gathered.maps), conv=_sort_of(convolution), kernels=kernels,
         inputs=convolution.in_channels if convolution else None, slices=gathered.slices,
         units=_units(gathered.units), live=gathered.live, unknown=gathered.unknown, notes=tuple(notes),
-        makers=_makers_of(plan, tap),
+        makers=_makers_of(plan, tap), reads_input=gathered.reads_input,
     )  # fmt: skip
 
 
@@ -357,10 +395,7 @@ def _live(run: LayerRun, shown: Sequence[int]) -> LiveSums | None:
     plain = run.reads_image and run.in_float32 and run.zeros and not record.transposed and len(record.kernel_size) == 2
     if not plain or record.groups > 1:
         return None
-    weights, bias = run.weights(shown)
-    if not np.isfinite(weights).all():
-        return None
-    return LiveSums(weights, bias, run.stride, run.dilation, run.around)
+    return LiveSums(*run.weights(shown), run.stride, run.dilation, run.around)
 
 
 def _units(units: Sequence[UnitTerms | None]) -> tuple[UnitTerms, ...]:

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import kernelviz as kv
@@ -150,6 +151,43 @@ def test_several_images_share_kernels_and_channels(model, image):
     assert np.array_equal(both.maps[1].levels, alone.maps[0].levels)
 
 
+def test_an_image_that_is_left_out_is_named_without_its_path(model, image, tmp_path):
+    """Notes and index name a file that is missing or damaged, not its folder, however long that is."""
+    folder = tmp_path / ("long" * 30) / ("folder" * 30)
+    folder.mkdir(parents=True)
+    (folder / "bad.png").write_bytes(b"no image")
+    report = make_report(
+        model, [image, str(folder / "bad.png"), folder / "nosuch.png"], "conv1", input_size=SIDE, max_size=1
+    )
+    assert [name for name, _ in report.failed] == ["bad.png", "nosuch.png"]
+    assert "bad.png" in report.failed[0][1]
+    assert "There is no file nosuch.png." in report.failed[1][1]
+    assert "longlong" not in report.html
+
+
+def test_images_that_fail_take_no_room(tmp_path):
+    """Beside an image that cannot be read, the others are shown as they are without it."""
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 1))
+    given, failures = torch.randn(3, 90, 90), []
+    report = make_report(model, [tmp_path / "bad.png", given], max_size=1, on_error=failures.append)
+    alone = make_report(model, given, max_size=1)
+    assert [layer.shown for layer in report.layers] == [layer.shown for layer in alone.layers]
+    assert len(alone.layers[0].shown) < 64
+    assert [each.number for each in failures] == [0]
+
+
+def test_a_tuple_of_paths_is_several_images(model, tmp_path):
+    """Paths are images in a tuple as in a list."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    paths = tuple(tmp_path / f"{name}.png" for name in "ab")
+    for path in paths:
+        Image.fromarray(pixels).save(path)
+    report = make_report(model, (paths[0], str(paths[1])), "conv1", input_size=SIDE)
+    assert [each.name for each in report.images] == ["a.png", "b.png"]
+
+
 def test_without_any_image_there_is_no_report(model):
     """Images that cannot be read are an error, and so is none."""
     with pytest.raises(KernelvizError, match="None of the 2 images"):
@@ -204,6 +242,8 @@ def test_every_sort_of_layer_is_shown():
     assert layers["twice#2"].traced.field is None
     assert layers["stem"].live  # the numbers of a tensor are not in the page: its values are traced
     assert layers["stem"].units
+    assert [name for name, layer in layers.items() if layer.reads_input] == ["stem"]
+    assert layers["up"].kernels.notes == ()  # nothing of how its weights are stored
     assert (report.mean, report.images[0].exact) == ((), False)
     assert [layer.name for layer in make_report(Sorts(), torch.randn(3, 32, 32)).layers].count("twice#2") == 0
     stored(report)
@@ -225,7 +265,10 @@ def test_networks_of_other_axes(network, shape, size):
     assert layer.size == size
     assert layer.maps[0].levels.shape == (4 + (len(report.layers) > 1), *size)
     assert ("three axes" in layer.unknown) == (len(shape) == 4)
-    stored(report)
+    index, _, _ = stored(report)
+    reads = [each["reads"] for each in index["layers"]]
+    assert reads == [len(shape) < 4, False][: len(reads)]  # its sums name the channels of the input
+    assert ("three axes" in index["layers"][0]["lost"]) == (len(shape) == 4)
     assert report.html
 
 
@@ -258,6 +301,42 @@ def test_values_that_are_not_finite_are_counted():
     assert report.layers[0].kernels.nonfinite == {1: 27}
     index, _, _ = stored(report)
     assert index["layers"][0]["maps"][0]["nonfinite"] == {"1": 36}
+
+
+def test_a_kernel_that_is_not_finite_leaves_the_others_live(image):
+    """The page works out the values of all kernels of a layer that reads the image, though one has NaN or infinity."""
+    network = load_model("test_resnet", weights="random")
+    with torch.no_grad():
+        network.module.conv1[0].weight[1, 0, 0, 0] = float("inf")
+    report = make_report(network, image, "conv1.0", input_size=SIDE)
+    index, parts, pixels = stored(report)
+    (entry,) = index["layers"]
+    assert np.isinf(parts["conv1.0"]["weights"][entry["shown"].index(1), 0, 0, 0])
+    value = trace_unit(network, image, "conv1.0", (0, 3, 3), input_size=SIDE).value
+    assert worked_out(index, entry, parts["conv1.0"], pixels[0], (0, 3, 3)) == pytest.approx(value, abs=1e-5)
+
+
+class Rolled(nn.Module):
+    """A convolution of a rolled map, as shifted windows are."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, image):
+        """Roll the map between its convolutions."""
+        return self.second(self.first(image).roll((3, 3), (2, 3)))
+
+
+def test_a_receptive_field_that_is_not_shown_has_a_reason():
+    """Fields that wrap around the image, and those over three axes, are stated to be unknown, and why."""
+    first, second = stored(make_report(Rolled(), torch.randn(3, 20, 20)))[0]["layers"]
+    assert (first["field"]["size"], first["lost"]) == ([3, 3], "")
+    assert second["field"] is None
+    assert "both sides of the image" in second["lost"]
+    (volume,) = stored(make_report(nn.Sequential(nn.Conv3d(1, 4, 3)), torch.randn(1, 6, 7, 8)))[0]["layers"]
+    assert volume["field"] is None
+    assert "three axes" in volume["lost"]
 
 
 def test_a_report_is_written_once_and_replaced_by_itself(report, image, tmp_path):

@@ -16,6 +16,7 @@ from kernelviz.cli.features import Recursive, SkipExisting
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from kernelviz.cli.session import Report
@@ -222,12 +223,13 @@ class _Run:
             report.inform(f"{image.name}: {shares}" if shares else image.name)
             report.inform(*(f"  {note}" for note in image.notes))
             report.warnings += [f"{image.name}: {note}" for note in image.notes]
-        report.more["layers"] = [
-            {"name": layer.name, "shown": len(layer.shown), "total": layer.outputs} for layer in page.layers
+        report.more["bytes"] = path.stat().st_size
+        report.more["kept"] = [
+            {"layer": layer.name, "shown": len(layer.shown), "total": layer.outputs} for layer in page.layers
         ]
         notes = tuple(note for note in page.notes if note not in report.warnings)
         report.warn(*notes)
-        report.inform(f"{len(page.layers)} layers; the file contains the image{'s' if count > 1 else ''}")
+        report.inform(f"{counted(len(page.layers), 'layer')}; the file contains the image{'s' if count > 1 else ''}")
         shown, total = sum(len(layer.shown) for layer in page.layers), sum(layer.outputs for layer in page.layers)
         broken = sum(sum(maps.nonfinite.values()) for layer in page.layers for maps in layer.maps)
         report.add_output(session.output_row(

@@ -19,7 +19,7 @@ from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
 from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer, with_first_name
 from kernelviz.network.snapshot import SCRIPTED, is_scripted, scripted_error
-from kernelviz.network.tracing.reads import POSITION, TORN, TensorReads, located
+from kernelviz.network.tracing.reads import POSITION, SEVERAL_IMAGES, TORN, TensorReads, located
 from kernelviz.network.tracing.reads import layout as words_of
 from kernelviz.network.tracing.trace import centres_with_padding, receptive_field, unsettled
 from kernelviz.records import shape_text
@@ -97,6 +97,8 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
     spatial = sorted(along - set(channels))  # merged patches are channels, at the position of their first
     if any((line == TORN).any() for line in lines):
         raise NoMapError("it was put together from several places, as the states of a recurrent layer are")
+    if found.several_images or (0 in along.intersection(channels) and len(shape) > len(found.axes) + 1):
+        raise NoMapError(SEVERAL_IMAGES)
     _check_dims(shape, spatial, channels, flat=bool(along) and not spatial)
     rest = [dim for dim in range(len(shape)) if dim not in spatial and dim not in channels]
     positions, sides = _positions(lines, [shape[dim] for dim in spatial], spatial, len(shape))

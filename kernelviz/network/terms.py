@@ -38,11 +38,13 @@ _AT_ONCE = 2**19
 class LayerRun:
     """A convolution as it ran: what its values are computed from.
 
-    ``reads_image``: its input is the network's own. ``zeros``: what is around its input are zeros, not repeated rows.
+    ``reads_input``: its input is the network's own. ``reads_image``: so it is, with rows and columns, and each value reads
+    all channels. ``zeros``: what is around its input are zeros, not repeated rows.
     """
 
     reads: LayerReads
     reads_image: bool
+    reads_input: bool
 
     @property
     def record(self) -> ConvLayer:
@@ -117,7 +119,7 @@ class LayerRun:
         return np.asarray(at[np.argsort(at[:, 0], kind="stable")])
 
     def terms(self, at: Array, most: int) -> UnitTerms:
-        """Units at (n, 3) channels, rows and columns, with the ``most`` strongest terms of each.
+        """Units at (n, 3) channels in ascending order, rows and columns, with the ``most`` strongest terms of each.
 
         Values, factors and the sums of the terms are those of ``trace_unit``; equal sums may be in another order.
         """
@@ -129,30 +131,30 @@ class LayerRun:
         places = np.where(
             there, down.index[:, :, None] * reads.size[1] + across.index[:, None], reads.size[0] * reads.size[1]
         )
-        numbers = reads.numbers(at[:, 0])
-        if most < numbers.shape[1]:
-            picked = self._strongest(at[:, 0], numbers, places.reshape(len(at), -1), most)
-            numbers = np.take_along_axis(numbers, picked, axis=1)
+        numbers, inputs, each = reads.numbers(at[:, 0]), reads.numbers(at[:1, 0]).shape[1], np.arange(len(at))[:, None]
+        if most < inputs:
+            numbers = numbers[each, self._strongest(at[:, 0], numbers, places.reshape(len(at), -1), most)]
         windows, kernels = self._windows(numbers, places), reads.kernels(at[:, 0], numbers)
         with np.errstate(all="ignore"):
             sums = (windows.astype(np.float64) * kernels).sum(axis=(2, 3))
             order = np.argsort(-np.where(np.isnan(sums), np.inf, np.abs(sums)), axis=1, kind="stable")
-        numbers, sums = (np.take_along_axis(each, order, axis=1) for each in (numbers, sums))
-        windows, kernels = (np.take_along_axis(each, order[:, :, None, None], axis=1) for each in (windows, kernels))
+        numbers, sums, windows, kernels = (part[each, order] for part in (numbers, sums, windows, kernels))
         values, bias = reads.output[tuple(at.T)], None if reads.bias is None else reads.bias[at[:, 0]]
         rest = np.zeros(len(at))
-        if most < self.reads.call.source.shape[1] // self.reads.call.groups:
+        if most < inputs:
             with np.errstate(all="ignore"):
                 rest = values.astype(np.float64) - sums.sum(axis=1) - (0.0 if bias is None else bias)
         return UnitTerms(
             at=at, values=values, numbers=numbers, windows=windows, kernels=kernels, sums=sums, rest=rest,
-            taps=padding.astype(np.uint8) + 2 * between.astype(np.uint8), of=reads.numbers(at[:1, 0]).shape[1], bias=bias,
+            taps=padding.astype(np.uint8) + 2 * between.astype(np.uint8), of=inputs, bias=bias,
         )  # fmt: skip
 
     def _windows(self, numbers: Array, places: Array) -> Array:
         """(n, t, kh, kw): the values of the input channels ``numbers`` at ``places`` of the source; 0 behind the last."""
         source = self.reads.source.reshape(len(self.reads.source), -1)
         absent = places[:, None] == source.shape[1]
+        if not absent.any():
+            return np.asarray(source[numbers[:, :, None, None], places[:, None]])
         found = source[numbers[:, :, None, None], np.where(absent, 0, places[:, None])]
         found[np.broadcast_to(absent, found.shape)] = 0
         return np.asarray(found)
@@ -162,32 +164,41 @@ class LayerRun:
         found = np.empty((len(channels), most), np.int64)
         again = np.concatenate([[False], channels[1:] == channels[:-1]])
         plain = self.reads.call.groups == 1 and not self.reads.call.transposed
-        rows, weights = np.cumsum(~again) - 1, self._weights_of(channels[~again]) if plain else None
-        source = self._by_place if plain and places.size > self.reads.size[0] * self.reads.size[1] else None
+        by_place = plain and places.size > self.reads.size[0] * self.reads.size[1]
         for units in (np.flatnonzero(~again), np.flatnonzero(again)):  # each channel once, so that none is copied
             for part in _parts(len(units), numbers.shape[1] * places.shape[1]):
                 chosen = units[part]
-                if weights is None:
-                    sums = self._grouped_sums(channels[chosen], numbers[chosen], places[chosen])
+                if plain:
+                    sums = self._sums(channels[chosen], places[chosen], by_place=by_place)
                 else:
-                    factors = self._inputs_at(places[chosen], source)
-                    factors *= _rows_of(weights, rows[chosen])
-                    sums = factors.sum(dim=1) if places.shape[1] > 1 else factors[:, 0]
+                    sums = self._grouped_sums(channels[chosen], numbers[chosen], places[chosen])
                 found[chosen] = _largest(sums, most)
         return np.sort(found, axis=1)
+
+    def _sums(self, channels: Array, places: Array, *, by_place: bool) -> torch.Tensor:
+        """(n, in): what each input channel contributes to n units, summed in float32 cell by cell of the kernel.
+
+        The channels ascend. Those between them that are not wanted are worked out too: that takes less time than a copy of
+        the weights of the others.
+        """
+        weights, at = self.reads.call.weight.flatten(2), channels - channels[0]
+        if at[-1] < 2 * len(at):
+            weights = weights[channels[0] : channels[-1] + 1]
+            every = np.zeros((len(weights), places.shape[1]), places.dtype)
+            every[at] = places
+        else:
+            weights, every, at = weights[torch.from_numpy(channels).to(weights.device)], places, np.arange(len(at))
+        weights = weights.float().cpu()
+        found = torch.zeros(weights.shape[:2])
+        for cell in range(every.shape[1]):
+            found.addcmul_(self._inputs_at(every[:, cell], by_place=by_place), weights[:, :, cell])
+        return found if len(found) == len(at) else found[torch.from_numpy(at)]
 
     def _grouped_sums(self, channels: Array, numbers: Array, places: Array) -> torch.Tensor:
         """(n, inputs): what each input channel contributes to n units, summed in float32."""
         windows = self._windows(numbers, places[:, None]).reshape(*numbers.shape, -1)
         kernels = self.reads.kernels(channels, numbers).reshape(windows.shape)
         return torch.from_numpy(np.einsum("ntk,ntk->nt", windows, kernels))
-
-    def _weights_of(self, channels: Array) -> torch.Tensor:
-        """(n, k, in): the weights of some channels in float32, in memory as the inputs are."""
-        weights = self.reads.call.weight.flatten(2)
-        if len(channels) < len(weights):
-            weights = weights.index_select(0, torch.from_numpy(channels).to(weights.device))
-        return weights.float().cpu().transpose(1, 2).contiguous()
 
     @cached_property
     def _by_place(self) -> torch.Tensor:
@@ -197,25 +208,16 @@ class LayerRun:
         found[:-1] = source.T
         return found
 
-    def _inputs_at(self, places: Array, by_place: torch.Tensor | None) -> torch.Tensor:
-        """(n, k, in): the inputs at places of the source in float32; 0 behind the last."""
-        if by_place is not None:
-            return by_place.index_select(0, torch.from_numpy(places.reshape(-1))).view(*places.shape, -1)
+    def _inputs_at(self, places: Array, *, by_place: bool) -> torch.Tensor:
+        """(n, in): the inputs at n places of the source in float32; 0 behind the last."""
+        if by_place:
+            return self._by_place.index_select(0, torch.from_numpy(places))
         source = self.reads.call.source[0].float().cpu().flatten(1)
         absent = places == source.shape[1]
-        found = source.index_select(1, torch.from_numpy(np.where(absent, 0, places).reshape(-1)))
-        found = found.T.reshape(*places.shape, len(source)).contiguous()
+        found = source.index_select(1, torch.from_numpy(np.where(absent, 0, places))).T
         if absent.any():
             found[torch.from_numpy(absent)] = 0
         return found
-
-
-def _rows_of(weights: torch.Tensor, rows: Array) -> torch.Tensor:
-    """Some rows, without a copy if they are neighbours."""
-    first, count = int(rows[0]), len(rows)
-    if (rows == np.arange(first, first + count)).all():
-        return weights[first : first + count]
-    return weights.index_select(0, torch.from_numpy(rows))
 
 
 def _parts(count: int, size: int) -> list[slice]:
@@ -224,8 +226,15 @@ def _parts(count: int, size: int) -> list[slice]:
 
 
 def _largest(sums: torch.Tensor, most: int) -> Array:
-    """(n, most): the positions of the largest sums in size of each row; nan is the largest."""
-    found: Array = sums.abs().nan_to_num(nan=float("inf")).topk(most, dim=1, sorted=False).indices.numpy()
+    """(n, most): the positions of the largest sums in size of each row; nan is the largest.
+
+    A few maxima of NumPy take a fraction of the time of ``topk``.
+    """
+    sizes, rows = sums.abs().numpy(), np.arange(len(sums))
+    found = np.empty((len(sums), most), np.int64)
+    for at in range(most):
+        found[:, at] = sizes.argmax(axis=1)
+        sizes[rows, found[:, at]] = -1
     return found
 
 
@@ -285,4 +294,4 @@ def _layer_run(
         reads = LayerReads(str(maps.layer), module, call, maps.values if fits else None)
     except KernelvizError as error:
         return error
-    return LayerRun(reads, reads.is_image(given))
+    return LayerRun(reads, reads.is_image(given), reads.is_input(given))

@@ -459,14 +459,20 @@ class LayerReads:
         """(top, bottom, left, right): the convolution's own padding and that added to its input before."""
         return _with_added((0, *self.call.sides(3))[-2:], self.size, self.own)
 
-    def is_image(self, given: Input) -> bool:
+    def is_input(self, given: Input) -> bool:
         """Whether the layer reads the network's own input."""
-        return _is_image(self.call, given, self.own)
+        return _is_input(self.call, given, self.own)
+
+    def is_image(self, given: Input) -> bool:
+        """Whether the layer reads the network's own input of rows and columns, all channels at once."""
+        return self.call.source.ndim == 4 and self.call.groups == 1 and self.is_input(given)
 
     def numbers(self, channels: Array) -> Array:
         """(n, inputs): the input channels that n output channels read."""
         groups = self.call.groups
         inputs = self.call.source.shape[1] // groups
+        if groups == 1:
+            return np.broadcast_to(np.arange(inputs), (len(channels), inputs))
         return np.asarray(channels // (self.call.output.shape[1] // groups) * inputs)[:, None] + np.arange(inputs)
 
     def kernels(self, channels: Array, numbers: Array) -> Array:
@@ -583,11 +589,11 @@ def _with_added(padding: Sequence[int], sizes: Sequence[int], own: Sequence[slic
     return above + rows[0], above + rows[1], beside + columns[0], beside + columns[1]
 
 
-def _is_image(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
+def _is_input(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
     """Whether the layer reads the network's own input."""
-    if call.source.ndim != 4 or call.groups != 1:
+    if call.source.ndim < 3:
         return False
-    own_input = call.source[..., own[0], own[1]].cpu()
+    own_input = (call.source[..., own[1]] if call.source.ndim == 3 else call.source[..., own[0], own[1]]).cpu()
     return _same(own_input, given.batch.detach().cpu().to(own_input.dtype))
 
 

@@ -130,7 +130,7 @@ class ReportLayer:
     map as drawn: of maps of three axes the ``slices`` are below each other. ``shown`` are the kept channels in ascending
     order. ``maps`` and ``units`` have one element per image, ``units`` none if there are none. ``live`` is None unless the
     layer reads the image. ``makers`` are the layers that made its inputs, as far as they are known. ``unknown`` is why
-    units cannot be worked out, or "".
+    units cannot be worked out, or "". ``reads_input`` states that its input is the network's own.
     """
 
     name: str
@@ -148,6 +148,7 @@ class ReportLayer:
     makers: tuple[Maker, ...] = ()
     unknown: str = ""
     notes: tuple[str, ...] = ()
+    reads_input: bool = False
 
     __repr__ = record_repr
 

@@ -18,13 +18,14 @@ The index is JSON::
                            "nonfinite": {"channel": count}}],                      one per image
                  "live": {"stride": [2], "dilation": [2], "kernel": [kh, kw], "around": [top, bottom, left, right],
                           "bias": bool} | null,
-                 "units": bool, "unknown": reason | "",
+                 "units": bool, "unknown": reason | "", "reads": bool,            whether it reads the network's input
                  "makers": [[first input channel, count, layer of this list, its first channel, added: 0 | 1]],
                  "block": "l0", "parts": [[name, bytes]]}]}
 
 ``AXIS`` is {"first": [row], "last": [row]}, inclusive, a unit that reads nothing with first > last; or, if they are evenly
 spaced, {"start", "jump", "size"}: unit i reads rows start + i · jump to start + i · jump + size − 1, as far as the image
-goes. ``field.size`` may hold null: that size is not known.
+goes. ``field.size`` may hold null: that size is not known. ``field`` is null, and ``lost`` the reason, if it is not
+known, is over three axes, or wraps around the image.
 
 A block is base64(zlib(parts, one after the other)), and a layer's parts are::
 
@@ -35,7 +36,7 @@ A block is base64(zlib(parts, one after the other)), and a layer's parts are::
                "terms": [{"n": input channel, "window": [k²], "kernel": [k²], "sum"}]}]
              value = the sums of the terms + rest (what the other input channels add) + bias; "taps" marks padding (1) and
              the zeros between the rows of a transposed convolution's input (2); null stands for no such tap.
-             A number that is not finite is null.
+             NaN is null, ±∞ are ±1e999, which is beyond every float.
     weights  float32, little-endian, (n, C, kh, kw), if ``live``
     bias     float32, little-endian, (n,), if ``live.bias``
 
@@ -170,12 +171,14 @@ def _image_entry(image: ReportImage, block: str) -> dict[str, Any]:
 
 def _layer_entry(layer: ReportLayer, input_size: Sequence[int], numbers: Mapping[str, int]) -> dict[str, Any]:
     traced, kernels = layer.traced, layer.kernels
+    unknown = _why_no_field(traced.field)
     return {
         "name": layer.name, "kind": traced.kind, "conv": layer.conv, "kernel": traced.kernel, "stride": traced.stride,
         "padding": traced.padding, "dilation": traced.dilation, "groups": traced.groups, "bias": traced.bias,
         "in": layer.inputs, "out": layer.outputs, "map": layer.size, "slices": layer.slices, "params": traced.params,
         "macs": traced.macs, "runs": traced.runs, "notes": layer.notes,
-        "field": _field_entry(traced.field, input_size[1:]), "lost": traced.lost, "shown": layer.shown,
+        "field": None if unknown else _field_entry(traced.field, input_size[1:]), "lost": unknown or traced.lost,
+        "shown": layer.shown,
         "kernels": None if kernels is None else {
             "view": kernels.view, "tile": kernels.levels.shape[1:3], "limits": _shortest(kernels.limits),
             "zero": kernels.zero, "faint": kernels.faint, "nonfinite": _counts(kernels.nonfinite),
@@ -183,7 +186,7 @@ def _layer_entry(layer: ReportLayer, input_size: Sequence[int], numbers: Mapping
         },
         "maps": [_maps_entry(maps) for maps in layer.maps],
         "live": None if layer.live is None else _live_entry(layer.live),
-        "units": bool(layer.units), "unknown": layer.unknown,
+        "units": bool(layer.units), "unknown": layer.unknown, "reads": layer.reads_input,
         "makers": [
             [maker.first, maker.count, numbers[maker.layer], maker.channel, int(maker.added)]
             for maker in layer.makers if maker.layer in numbers
@@ -209,9 +212,21 @@ def _counts(counts: Mapping[int, int]) -> dict[str, int]:
     return {str(channel): count for channel, count in counts.items()}
 
 
+def _why_no_field(field: Field | None) -> str:
+    """Why the page cannot show a receptive field that is known, or ""."""
+    if field is None:
+        return ""
+    if len(field.axes) > 2:
+        return "it is a box over three axes, which is not drawn"
+    # Rows first to last bound what a unit reads. They are wider than the field if they wrap around the image.
+    if any(axis.size is not None and (axis.last - axis.first).max(initial=0) >= axis.size for axis in field.axes):
+        return "some units read from both sides of the image, as in shifted windows"
+    return ""
+
+
 def _field_entry(field: Field | None, sides: Sequence[int]) -> dict[str, Any] | None:
     """The receptive fields along rows and columns; an input of one axis counts as one row."""
-    if field is None or len(field.axes) > 2:
+    if field is None:
         return None
     axes = [_axis_entry(axis, side) for axis, side in zip(field.axes, sides, strict=False)]
     sizes = [axis.size for axis in field.axes]
@@ -266,11 +281,16 @@ def _five_digits(values: Array) -> list[str]:
 
 
 def _nulled(text: str) -> str:
-    return ",".join("null" if "n" in number else number for number in text.split(","))
+    return ",".join(_NOT_FINITE.get(number, number) for number in text.split(","))
+
+
+_NOT_FINITE = {"nan": "null", "inf": "1e999", "-inf": "-1e999"}
 
 
 def _all_digits(values: Array) -> list[str]:
-    return ["null" if value is None else repr(value) for value in _shortest(values)]
+    with np.errstate(over="ignore"):
+        texts = [str(value) for value in np.asarray(values, np.float64).astype(np.float32).reshape(-1)]
+    return [_NOT_FINITE.get(text) or repr(float(text)) for text in texts]
 
 
 def _shortest(values: Any) -> list[float | None]:

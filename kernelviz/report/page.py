@@ -39,7 +39,8 @@ def report_page(report: Report) -> str:
     """The page of a report: complete without its script, and alive with it."""
     index, blocks = packed(report)
     layers: list[dict[str, Any]] = index["layers"]
-    sentences = [layer_sentence(layer) for layer in layers]
+    thing = "photograph" if all(image.offset for image in report.images) else "input"
+    sentences = [layer_sentence(layer, thing) for layer in layers]
     bars = [_bar(layer, text, report.input_size) for layer, text in zip(layers, sentences, strict=True)]
     model = report.source.model if report.source else report.label
     images = [_image_facts(image, entry) for image, entry in zip(report.images, index["images"], strict=True)]
@@ -50,11 +51,13 @@ def report_page(report: Report) -> str:
     )
     return template("page.html.jinja").render(
         title=f"How {model} sees {what}", policy=content_policy(script, style), style=style,
-        lead=_lead(report, layers), images=images, random=index["random"], label=report.label, model=model,
-        notes=_notes(report), skyline=skyline(bars, stages_of([layer["name"] for layer in layers])), dips=dips(bars),
-        layers=[{**layer, "sentence": text, "address": bar.address, "sees": _sees(layer)}
+        lead=_lead(report, layers, thing), thing=thing, images=images, random=index["random"], label=report.label,
+        model=model, notes=_notes(report), dips=dips(bars),
+        skyline=skyline(bars, stages_of([layer["name"] for layer in layers]), sqrt(prod(_two(report.input_size)))),
+        layers=[{**layer, "sentence": text, "address": bar.address, "sees": _sees(layer), "seen": bar.seen}
                 for layer, text, bar in zip(layers, sentences, bars, strict=True)],
-        texts=json_text({"palettes": palettes(), "sentences": sentences}), index=json_text(index),
+        texts=json_text({"palettes": palettes(), "sentences": sentences, "thing": thing}),
+        index=json_text(index),
         script=script, blocks=blocks.items(),
     )  # fmt: skip
 
@@ -144,8 +147,11 @@ def _environment() -> Environment:
     )
 
 
-def layer_sentence(layer: Mapping[str, Any]) -> str:
-    """What a layer is, as ``3 × 3 convolution, stride 2. 3 → 32 channels of 112 × 112. One unit sees 3 × 3 pixels.``."""
+def layer_sentence(layer: Mapping[str, Any], thing: str = "photograph") -> str:
+    """What a layer is and sees: ``3 × 3 convolution. 3 → 32 channels of 112 × 112. One unit sees 3 × 3 pixels.``.
+
+    ``thing`` is what the network is given, a photograph or another input.
+    """
     rows, columns = layer["map"]
     size = (
         f"{rows} × {columns}" if layer["slices"] < 2 else f"{layer['slices']} × {rows // layer['slices']} × {columns}"
@@ -154,7 +160,7 @@ def layer_sentence(layer: Mapping[str, Any]) -> str:
         channels = f"{counted(layer['out'], 'channel')} of {size}"
     else:
         channels = f"{layer['in']:,} → {counted(layer['out'], 'channel')} of {size}"
-    return f"{_kind(layer)}. {channels}. {_seen(layer)}"
+    return f"{_kind(layer)}. {channels}. {_seen(layer, thing)}"
 
 
 def _kind(layer: Mapping[str, Any]) -> str:
@@ -176,15 +182,15 @@ def _kind(layer: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _seen(layer: Mapping[str, Any]) -> str:
+def _seen(layer: Mapping[str, Any], thing: str) -> str:
     field = layer["field"]
     if field is None:
         return f"What a unit sees is not known: {layer['lost']}." if layer["lost"] else "What a unit sees is not known."
     if None in field["size"]:
         return "What a unit sees depends on its place."
     rows, columns = field["size"]
-    more = ", and through a gate, a mean or attention the whole image" if field["global"] else ""
-    return f"One unit sees {rows:,} × {columns:,} pixels{more}."
+    more = f", and through a gate, a mean or attention the whole {thing}" if field["global"] else ""
+    return f"One unit sees {rows:,} × {columns:,} {'pixels' if thing == 'photograph' else 'values'}{more}."
 
 
 def _sees(layer: Mapping[str, Any]) -> str:
@@ -217,20 +223,24 @@ def _two(input_size: Sequence[int]) -> tuple[int, int]:
     )
 
 
-def _lead(report: Report, layers: Sequence[Mapping[str, Any]]) -> str:
+def _lead(report: Report, layers: Sequence[Mapping[str, Any]], thing: str) -> str:
     convolving = all(layer["conv"] for layer in layers)
     what = counted(len(layers), "convolution" if convolving else "layer")
-    if report.source:
-        what += f" and {_large(report.source.params)} weights" if convolving else ""
+    plural = len(layers) > 1
+    if report.source and convolving:
+        what += f" and {_large(report.source.params)} weights"
+        plural = True
     many = len(report.images) > 1
-    noun = "photograph" if all(image.offset for image in report.images) else "image"
-    images = counted(len(report.images), noun) if many else f"one {noun}"
+    images = counted(len(report.images), thing) if many else f"one {thing}"
     classes = any(image.top for image in report.images)
     end = f"{images} into {'words' if many else 'a word'}" if classes else f"{images} into maps"
-    verb = "turns" if len(layers) == 1 and not report.source else "turn"
-    return (
-        f"{what} {verb} {end}. Choose a layer and a kernel, then point at its map to see what each number is made of."
+    choice = "a layer and a " if len(layers) > 1 else "a "
+    hint = (
+        f"Choose {choice}kernel, then point at its map to see what each number is made of."
+        if any(layer["kernels"] for layer in layers)
+        else f"Choose {choice}map, then point at it to see what each unit sees."
     )
+    return f"{what} {'turn' if plural else 'turns'} {end}. {hint}"
 
 
 def _large(number: int) -> str:

@@ -109,7 +109,8 @@ def _check(values: Array, kernel: Array, settings: Mapping[str, int]) -> None:
 
 
 def _text(value: float) -> str:
-    return f"{value + 0.0:.{_DIGITS}g}".replace("-", "−")
+    digits = max(_DIGITS, len(f"{abs(value):.0f}"))  # the whole part is never rounded
+    return f"{value + 0.0:.{digits}g}".replace("-", "−")
 
 
 def _texts(values: Array) -> list[list[str]]:

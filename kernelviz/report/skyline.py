@@ -36,23 +36,28 @@ class Bar:
     mixes: bool
 
 
-def skyline(bars: Sequence[Bar], stages: Sequence[str]) -> Markup:
+def skyline(bars: Sequence[Bar], stages: Sequence[str], side: float) -> Markup:
     """The strip: bars with links, the line of what a unit sees, and the names of the stages where they fit.
 
-    ``stages`` has the stage of each layer, empty for none. All positions along the strip are percentages, so that it is as
-    wide as the page, or as wide as its bars need.
+    ``side`` is the resolution of the input, that of a full bar. ``stages`` has the stage of each layer, empty for none. All
+    positions along the strip are percentages, so that it is as wide as the page, or as wide as its bars need.
     """
-    heights = _scaled([bar.resolution for bar in bars], _SHORTEST, _TALLEST)
-    widths = _scaled([float(bar.channels) for bar in bars], _NARROWEST, _WIDEST)
+    resolutions, channels = [bar.resolution for bar in bars], [float(bar.channels) for bar in bars]
+    heights = _scaled(resolutions, _SHORTEST, _TALLEST, (1.0, max(side, *resolutions)))
+    widths = _scaled(channels, _NARROWEST, _WIDEST, (min(channels), max(channels)))
     parts = [
         _bar(bar, number, len(bars), height, width)
         for number, (bar, height, width) in enumerate(zip(bars, heights, widths, strict=True))
     ]
+    whole = Markup('<line class="all" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(_TOP)
     return Markup(
         '<svg id="strip" width="100%" height="112" role="group" aria-label="Layers in order">'
-        '<line class="all" x1="0" x2="100%" y1="{top}" y2="{top}"/>{bars}<g aria-hidden="true">{line}{labels}</g>'
+        '{whole}{bars}<g aria-hidden="true">{line}{labels}</g>'
         '<circle id="skyline-dot" class="scripted" hidden r="4.5"/></svg>'
-    ).format(top=_TOP, bars=Markup("").join(parts), line=_line(bars), labels=_labels(stages))
+    ).format(
+        whole=whole if any(bar.seen is not None for bar in bars) else "", bars=Markup("").join(parts), line=_line(bars),
+        labels=_labels(stages),
+    )  # fmt: skip
 
 
 def stages_of(names: Sequence[str]) -> list[str]:
@@ -68,10 +73,11 @@ def stages_of(names: Sequence[str]) -> list[str]:
 _FEW = 3
 
 
-def _scaled(values: Sequence[float], low: float, high: float) -> list[float]:
-    """Logarithms of sizes between two lengths."""
+def _scaled(values: Sequence[float], low: float, high: float, ends: tuple[float, float]) -> list[float]:
+    """Logarithms of sizes between two lengths, which stand for the ``ends``."""
     logs = [math.log2(max(value, 1)) for value in values]
-    least, span = min(logs), max(logs) - min(logs)
+    least, most = (math.log2(max(end, 1)) for end in ends)
+    span = most - least
     return [low + (high - low) * (log - least) / span if span else (low + high) / 2 for log in logs]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from bench import cpu_ratio
+from bench import cpu_ratio, seconds
 from pages import browser_path
 
-from kernelviz import load_model, make_report, save_report
+from kernelviz import load_model, make_report, read_image, save_report
 
 pytestmark = pytest.mark.benchmark
 
@@ -45,3 +45,32 @@ def test_a_report_costs_little_more_than_pictures_of_its_layers(tmp_path):
     times = cpu_ratio(ours, [*peer, "-l", "*", "--kind", "conv"], pairs=3)
     print(f"\nreport: {times:.2f} times the CPU time of features")
     assert times <= 3
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18d", "resnet50", "densenet121"])
+def test_tracing_units_costs_little_more_than_the_forward_pass(name):
+    """Two units of every map on a page, worked out during the forward pass, against that pass with its captures alone."""
+    from kernelviz.exploring import POINTWISE_TERMS, TERMS, _plan
+    from kernelviz.network.inputs import as_input
+    from kernelviz.network.terms import run_layers
+
+    model = load_model(name, weights="random")
+    given = as_input(model, read_image("sample:grace_hopper"))
+    plan = _plan(model, given, None, 8_000_000, 1)
+
+    def on_layer(maps, run):
+        shown = range(plan.quotas[maps.layer])
+        run.terms(run.extremes(shown), POINTWISE_TERMS if max(run.record.kernel_size) == 1 else TERMS)
+
+    def ours():
+        run_layers(plan.capture, given, on_layer)
+
+    def peer():
+        run_layers(plan.capture, given, lambda _maps, _run: None)
+
+    ours()
+    peer()
+    times = [(seconds(ours), seconds(peer)) for _ in range(9)]
+    share = min(mine for mine, _ in times) / min(other for _, other in times)  # other programs only add to times
+    print(f"\ntraced units of {name}: {share:.2f} times the forward pass with its captures")
+    assert share <= 3

@@ -37,7 +37,7 @@ def test_one_file_with_its_recipe(here, capsys):
     assert recipe["asked"] == {"layers": ["conv1", "layer2.*"], "size": [64, 64]}
     out, err = capsys.readouterr()
     assert out.strip().endswith(NAME)
-    assert "the file contains the image" in err
+    assert "layers; the file contains the image" in err
     assert "cropped" in err
 
 
@@ -48,8 +48,10 @@ def test_the_document_states_what_is_shown(capsys):
     (row,) = document["outputs"]
     assert row["path"].endswith("test_resnet.random-report.html")
     assert (row["view"], row["image"]) == ("report", None)
-    assert row["shown"] <= row["total"] == sum(layer["total"] for layer in document["layers"])
-    assert row["shown"] == sum(layer["shown"] for layer in document["layers"])
+    assert row["shown"] <= row["total"] == sum(layer["total"] for layer in document["kept"])
+    assert row["shown"] == sum(layer["shown"] for layer in document["kept"])
+    assert document["kept"][0]["layer"] == "conv1.0"
+    assert document["bytes"] == Path(row["path"]).stat().st_size
     assert [image["path"] for image in document["images"]] == ["a.png", "b.png"]
     assert document["errors"] == []
 
@@ -93,6 +95,12 @@ def test_an_image_that_cannot_be_read_is_named(capsys, here):
     assert main([*MODEL, "nosuch.png"]) == 1
     err = capsys.readouterr().err
     assert "None of the 2 images" in err
+
+
+def test_a_single_layer_is_counted_as_one(capsys):
+    """The line about a page of one layer is in the singular."""
+    assert main([*MODEL, "a.png", "-l", "conv1"]) == 0
+    assert "1 layer; the file contains the image\n" in capsys.readouterr().err
 
 
 def test_layers_that_are_not_there(capsys):
@@ -139,4 +147,15 @@ def test_no_path_is_in_the_page(here, capsys):
     assert str(here) not in page
     assert str(here.parent) not in page
     assert "a.png" in page
+    capsys.readouterr()
+
+
+def test_no_path_of_an_image_that_fails_is_in_the_page(here, capsys):
+    """The page names an image that is left out, not where it was."""
+    (here / "bad.png").write_bytes(b"no image")
+    images = [str(here / name) for name in ("a.png", "bad.png", "nosuch.png")]
+    assert main([*MODEL, *images, "-l", "conv1", "-o", str(here / "out")]) == 3
+    page = next((here / "out").iterdir()).read_text("utf-8")
+    assert "bad.png is left out: " in page
+    assert str(here) not in page
     capsys.readouterr()

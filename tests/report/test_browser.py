@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,7 @@ def test_a_link_leads_to_a_unit_and_its_sum_is_the_value_of_the_network(browser,
         assert page.locator("#map-name").inner_text() == "4"
         assert number(page.locator("#sum .value").inner_text()) == pytest.approx(exact[4, 7, 9], abs=6e-4)
         assert page.locator("#field-text").inner_text() == "The unit sees rows 13–15, columns 17–19."
+        assert page.locator("#sum .part").all_inner_texts()[0].startswith("red")
         for row, column in np.random.default_rng(0).integers(0, 16, (12, 2)):
             page.locator("#row").fill(str(row))
             page.locator("#column").fill(str(column))
@@ -139,6 +141,9 @@ def test_keys_lead_through_layers_channels_and_units(browser, path):
         page.keyboard.press("End")
         assert page.locator("#map-name").inner_text() == "5"
         page.locator("#map").focus()
+        page.locator("#row").fill("1e1")
+        page.locator("#row").press("Enter")
+        assert page.locator("#row").input_value() == "10"
         page.locator("#row").fill("2")
         page.locator("#row").press("Enter")
         page.locator("#map").focus()
@@ -161,6 +166,13 @@ def test_keys_lead_through_layers_channels_and_units(browser, path):
         page.keyboard.press("ArrowRight")
         ready(page, "up")
         assert page.evaluate("document.activeElement.dataset.layer") == "6"
+        page.evaluate(
+            """() => { for (const key of "[[[[]") document.dispatchEvent(new KeyboardEvent("keydown",
+            {key, ctrlKey: true, altKey: true, modifierAltGraph: true})); }"""
+        )
+        ready(page, "blocks.0.act")  # each of five keys at once counts, also with AltGr, which is Ctrl+Alt on Windows
+        page.evaluate("location.hash = 'up'")
+        ready(page, "up")
         page.keyboard.press("?")
         assert page.locator("#keys").is_visible()
         page.keyboard.press("]")
@@ -206,26 +218,40 @@ def test_an_input_map_of_a_sum_leads_to_the_layer_that_made_it(browser, path):
 
 
 def test_thumbnails_choose_the_image(browser, path):
-    """Another image has its own photograph, classes and values."""
+    """Another image has its own photograph, classes and values; an address without an image is that of the first."""
     with opened(browser, path, "#stem/4/7,9") as page:
         before = page.locator("#is").inner_text()
+        assert page.locator("#thumbnails a").nth(1).get_attribute("href") == "#///1"  # an image, and no layer
         page.locator("#thumbnails a").nth(1).click()
         page.locator("#thumbnails a").nth(1).and_(page.locator("[aria-current]")).wait_for()
         assert page.evaluate("location.hash") == "#stem/4/7,9/1"
         assert page.locator("#is").inner_text() != before
         assert page.locator(".classes:visible").count() == 1
+        page.evaluate("location.hash = '#stem/4/7,9'")
+        page.locator("#thumbnails a").nth(0).and_(page.locator("[aria-current]")).wait_for()
+        assert page.locator("#is").inner_text() == before
 
 
 def test_what_is_missing_is_said(browser, path):
     """Unknown layers lead to the first, channels that are not kept to another, and unknown fields have their reason."""
-    with opened(browser, path, "#nothing/1") as page:
+    with opened(browser, path, "#nothing/1//9") as page:
         assert page.locator("#layer-name").inner_text() == "stem"
+        lacking = (
+            "There is no layer nothing in this page; this is the first. There is no image 9 in this page; this is the"
+        )
+        assert page.locator("#not-kept").inner_text() == f"{lacking} first."
+        page.evaluate("location.hash = 'stem/99'")
+        page.locator("#not-kept", has_text="This layer has 6 maps, and none is 99; this is ").wait_for()
         page.evaluate("location.hash = 'blocks.0.pw/3'")
         ready(page, "blocks.0.pw")
-        assert page.locator("#not-kept").inner_text().startswith("Map 3 is not in this page, which has 8 of 12 maps")
+        assert (
+            page.locator("#not-kept")
+            .inner_text()
+            .startswith("Map 3 is not in this page, which has the maps 0–2, 4, 6, 8, 10–11; ")
+        )
         page.evaluate("location.hash = 'attention'")
         ready(page, "attention")
-        assert page.locator("#field-text").inner_text().endswith("an attention mixes all places")
+        assert page.locator("#field-text").inner_text().endswith("an attention mixes all places.")
         assert page.locator("#photo-marks > *").count() == 0
         assert page.locator("#kernels-part").is_hidden()
         page.evaluate("location.hash = 'blocks.1.grouped/2/3,4'")
@@ -235,17 +261,36 @@ def test_what_is_missing_is_said(browser, path):
 
 
 def test_large_kernels_have_digits_on_demand(browser, path):
-    """Cells of a 7 × 7 kernel have no digits until they are wanted; the pointer reads one."""
+    """Cells of a 7 × 7 kernel have no digits until they are wanted, but a mark if not finite; the pointer reads one."""
     with opened(browser, path, "#blocks.1.conv/0") as page:
         cell = page.locator("#sum .window .cells span").first
         assert cell.inner_text() == ""
         cell.hover()
         assert re.fullmatch(r"\S+ × \S+ = \S+", page.locator(".readout").inner_text())
+        broken = page.locator("#sum .not-finite")
+        assert broken.count() == 2  # an infinite weight and its product
+        assert "conic-gradient" in broken.first.evaluate("each => getComputedStyle(each).backgroundImage")
         page.locator("#digits").click()
+        assert broken.first.inner_text() == "∞"
         assert re.fullmatch(r"−?\d+\.\d+", page.locator("#sum .window .cells span").first.inner_text())
         for width in (1440, 375, 320):
             page.set_viewport_size({"width": width, "height": 1300})
             assert page.evaluate(OUTSIDE) == []
+
+
+def test_kernels_of_one_row_have_three_input_maps(browser, tmp_path):
+    """The wide but flat digits of a signal's kernels leave space for three of many input maps."""
+    report = reports.make_report()
+    (units,) = report.layers[4].units
+    cut = {name: getattr(units, name)[..., :1, :5] for name in ("windows", "kernels", "taps")}
+    traced = replace(report.layers[4].traced, kernel=(5,))
+    layer = replace(report.layers[4], units=(replace(units, **cut),), traced=traced)
+    file = tmp_path / "flat.html"
+    file.write_text(report_page(replace(report, layers=(layer,))), encoding="utf-8")
+    with opened(browser, file) as page:
+        assert page.locator("#sum .term").count() == 3
+        assert page.locator("#sum .others").inner_text().startswith("9 other input maps")
+        assert page.evaluate(OUTSIDE) == []
 
 
 def test_without_script_the_page_has_its_core(browser, path):
@@ -260,8 +305,6 @@ def test_without_script_the_page_has_its_core(browser, path):
 
 def test_a_sandboxed_frame_is_alive(browser, report, tmp_path):
     """In ``srcdoc`` without an origin the page works, links stay inside, and the address is left alone."""
-    from dataclasses import replace
-
     file = tmp_path / "notebook.html"
     file.write_text(f"<!doctype html><title>n</title>{replace(report, renderer=report_page)._repr_html_()}", "utf-8")
     context = browser.new_context(viewport={"width": 1100, "height": 950})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import reports
 
-from kernelviz.report.packing import blocks_of, index_of, json_text, unpacked, unpacked_pixels
+from kernelviz.report.packing import blocks_of, index_of, json_text, units_text, unpacked, unpacked_pixels
 
 
 @pytest.mark.parametrize("images", [1, 3])
@@ -55,6 +56,18 @@ def test_numbers_are_short_and_valid_json():
     assert json_text({"a": float("nan"), "b": [np.inf.__float__()]}) == '{"a":null,"b":[null]}'
 
 
+def test_an_infinite_number_of_a_unit_keeps_its_sign():
+    """±∞ are read back as ±∞, from the factors too, and NaN is null; the text is still JSON."""
+    report = reports.make_report()
+    units = report.layers[1].units[0]
+    kernels, values = units.kernels.copy(), units.values.copy()
+    kernels[0, 0, 0, :3], values[0] = (np.inf, -np.inf, np.nan), -np.inf
+    text = units_text([replace(units, kernels=kernels, values=values)])
+    unit = json.loads(text, parse_constant=pytest.fail)[0]
+    assert unit["value"] == -np.inf
+    assert unit["terms"][0]["kernel"][:3] == [np.inf, -np.inf, None]
+
+
 def test_names_cannot_leave_the_index():
     """No name closes the element that the index is in, or ends a line of script."""
     text = json_text(index_of(reports.make_report(names=reports.HOSTILE)))
@@ -65,8 +78,6 @@ def test_names_cannot_leave_the_index():
 def test_a_layer_that_does_not_fit_is_rejected():
     """Arrays of another shape than the layer states are a fault of the program."""
     layer = reports.make_report().layers[1]
-    from dataclasses import replace
-
     with pytest.raises(ValueError, match="array must be"):
         replace(layer, shown=layer.shown[:-1])
     with pytest.raises(ValueError, match="ascending"):

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -145,7 +146,7 @@ def test_the_skyline_has_a_bar_for_each_layer():
         Bar(f"l{at}", f"l{at}: text", f"#l{at}", 8, 2**at, seen, at == 1)
         for at, seen in enumerate((0.1, 0.5, None, 0.4, 0.2))
     ]
-    markup = skyline(bars, ["", "a", "a", "a", "a"])
+    markup = skyline(bars, ["", "a", "a", "a", "a"], 8)
     assert markup.count("<a ") == 5
     assert markup.count('class="mix"') == 1
     assert markup.count('class="seen"') == 2
@@ -155,6 +156,28 @@ def test_the_skyline_has_a_bar_for_each_layer():
     assert stages_of(["conv1", "layer1.0.conv1", "layer2.0.conv1"]) == ["", "layer1", "layer2"]
     dense = [f"features.denseblock{block}.denselayer{layer}.conv1" for block in (1, 2, 3) for layer in (1, 2)]
     assert stages_of(["features.conv0", *dense])[0::2] == ["", *(f"features.denseblock{block}" for block in (1, 2, 3))]
+
+
+def test_the_height_of_a_bar_is_the_logarithm_of_its_resolution():
+    """Maps of half the side of the input have high bars, however small other maps are; those of 1 × 1 have the lowest."""
+    bars = [Bar(f"l{at}", "", f"#l{at}", side, 8, None, mixes=False) for at, side in enumerate((112, 110, 220, 1))]
+    markup = skyline(bars, [""] * 4, 224)
+    heights = [float(each) for each in re.findall(r'class="space"[^>]*height="([\d.]+)"', markup)]
+    assert heights == pytest.approx([53.1, 52.9, 59.8, 6.0], abs=0.1)
+    assert 'class="all"' not in markup  # no line of what a unit sees
+
+
+def test_the_page_is_about_what_it_shows():
+    """A page of a tensor has no photograph; one layer takes the singular, and a choice of kernels needs kernels."""
+    report = reports.make_report()
+    tensor = replace(report.images[0], offset=None, scale=None, exact=False, top=())
+    pool = replace(report.layers[3], traced=replace(report.layers[3].traced, field=None))
+    text = report_page(replace(report, images=(tensor,), layers=(pool,), source=None))
+    core = re.sub(r"(?s)<(script|style).*?</\1>", "", text)
+    assert "photograph" not in core.replace('id="photograph"', "")
+    assert "1 layer turns one input into maps. Choose a map, then point at it to see what each unit sees." in core
+    assert "The line is" not in core
+    assert "One unit sees 3 × 3 values." in layer_sentence(index_of(report)["layers"][0], "input")
 
 
 def test_colours_of_the_page_have_contrast():

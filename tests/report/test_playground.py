@@ -88,7 +88,7 @@ def test_hands_change_numbers_window_and_settings(browser, path):
         assert page.locator("#result").inner_text() == "−2.5"
         cell.fill("two")
         assert page.locator("#result").inner_text() == "−2.5"
-        assert cell.get_attribute("aria-invalid") is not None
+        assert cell.get_attribute("aria-invalid") == "true"
         page.locator("#grip").focus()
         assert cell.input_value() == "2.5"
         page.keyboard.press("ArrowLeft")
@@ -103,6 +103,11 @@ def test_hands_change_numbers_window_and_settings(browser, path):
         page.locator("#stride").fill("3")
         assert page.locator("#output-size").inner_text() == "2 × 2"
         assert page.evaluate("location.hash") == "#s=3&p=1&d=1&i=6x6&k=3x3&at=1,1"
+        before = page.evaluate(READ)["kernel"]
+        page.locator("#kernel").evaluate("each => each.closest('details') && (each.closest('details').open = true)")
+        for size in ("1", "3"):  # a smaller size hides numbers, and a larger one brings them back
+            page.locator("#kernel").fill(size)
+        assert page.evaluate(READ)["kernel"] == before
         page.locator("#padding").fill("0")
         page.locator("#input").fill("1")
         assert page.locator("#input").input_value() == "3"
@@ -153,6 +158,23 @@ def test_without_script_the_numbers_are_there(browser, path):
         assert page.locator("table.static:visible").count() == 3
         assert page.locator("#result").inner_text() == "−3"
         assert "⌊ (6 + 2·1 − 1·(3 − 1) − 1) / 2 ⌋ + 1 = 3" in page.locator("#formula").inner_text()
+
+
+def test_a_large_right_guess_is_taken(browser, tmp_path):
+    """A value beyond a million is shown with all of its digits, in the page itself too, and can be guessed."""
+    file = tmp_path / "large.html"
+    file.write_text(playground_page(np.array([[12345]]), np.array([[1234]])), encoding="utf-8")
+    assert "15233730" in re.sub(r"<script.*?</script>", "", file.read_text("utf-8"), flags=re.DOTALL)
+    with opened(browser, file) as page:
+        page.locator("#guess").check()
+        page.locator("#answer").fill("15233730")
+        page.locator("#answer").press("Enter")
+        assert page.locator("#verdict").inner_text() == "15233730 is right."
+        assert page.locator("#output-board .cell").evaluate("each => each.scrollWidth <= each.clientWidth + 1")
+        page.get_by_label("kernel, row 0, column 0", exact=True).fill("123456")
+        page.locator("#guess").uncheck()
+        assert page.locator("#output-board .cell").inner_text() == "1.52×10⁹"  # as much as fits
+        assert page.locator("#result").inner_text() == "1524064320"
 
 
 def test_python_convolves_as_torch():

@@ -154,11 +154,13 @@ def _layers(random, pixels, side):
     broken = noise(4)
     for each in broken:
         each[2, 3, 4:6] = np.nan
+    dense = units(small, 12, 7)
+    dense[0].kernels[:2, 0, -1, -1] = np.inf  # a weight of channel 0
     field = _field(3, 2, side, half)
     return [
         ReportLayer(
             "stem", _traced("stem", field=field, **_sizes(3, 2, 0, bias=True)), 6, (half, half), tuple(range(6)), stem,
-            conv="dense", inputs=3, kernels=_kernels(random, "rgb", 6, (3, 3)), live=live,
+            conv="dense", inputs=3, kernels=_kernels(random, "rgb", 6, (3, 3)), live=live, reads_input=True,
         ),
         layer("blocks.0.dw", deep, range(6), _traced("blocks.0.dw", field=_field(7, 2, side, half), **_sizes(3, 1, 1, 6)),
               conv="depthwise", inputs=6, kernels=_kernels(random, "sum", 6, (3, 3), zero=(2,), faint=(3,)),
@@ -170,7 +172,7 @@ def _layers(random, pixels, side):
         layer("blocks.0.act", relu, range(8), _traced("blocks.0.act", "ReLU", _field(7, 2, side, half, mixed=True))),
         layer("blocks.1.conv", small, range(4), _traced("blocks.1.conv", field=_field(23, 8, side, 4),
               **_sizes(7, 4, 3)), conv="dense", inputs=12, kernels=_kernels(random, "sum", 4, (7, 7)),
-              units=units(small, 12, 7), makers=(Maker(0, 12, "blocks.0.pw", 0, added=True),)),
+              units=dense, makers=(Maker(0, 12, "blocks.0.pw", 0, added=True),)),
         layer("blocks.1.grouped", broken, range(4), _traced("blocks.1.grouped", field=_field(5, 1, side, half),
               **_sizes(3, 1, 1, 2)), conv="grouped", inputs=4, kernels=_kernels(random, "sum", 4, (3, 3)),
               notes=("run 1 of 2",)),

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from kernelviz.records import Array
 
@@ -46,7 +47,8 @@ class AxisReads:
     several positions, as a recurrent layer does. ``guessed``: a window reaches beyond a map that is too small to show how
     its free reads continue. ``beside`` are planes that are read as well, kept separate if their union would be large: the
     scores of attention read the reads of their row and those of their column. ``gridless`` is why elements have no
-    position, if an operation put them in another order than that of rows and columns.
+    position, if an operation put them in another order than that of rows and columns. ``several``: whether the elements
+    along the first dimension are several images rather than windows of one; None if that is to be read from positions.
     """
 
     planes: Array
@@ -58,6 +60,7 @@ class AxisReads:
     torn: bool = False
     guessed: bool = False
     gridless: str = ""
+    several: bool | None = None
 
     def moved(self, move: Callable[[Array], Array]) -> AxisReads:
         """The reads after ``move`` rearranged the planes; it must keep their first dimension."""
@@ -127,7 +130,13 @@ def joined(parts: Sequence[AxisReads]) -> AxisReads:
         torn=any(part.torn for part in positioned) or bool((planes[POSITION] == TORN).any()),
         guessed=any(part.guessed for part in positioned),
         gridless=next((part.gridless for part in positioned if part.gridless), ""),
+        several=_either([part.several for part in positioned]),
     )
+
+
+def _either(judged: Sequence[bool | None]) -> bool | None:
+    """Whether one of the parts is several images; None if that is known of none."""
+    return True if True in judged else False if False in judged else None
 
 
 def _apart(terms: Sequence[Array]) -> bool:
@@ -518,6 +527,8 @@ def distinct_slices(arrays: Sequence[Array], dims: Sequence[int]) -> list[Array]
     return arrays
 
 
+SEVERAL_IMAGES = "the images along its first axis read different rows and columns"
+
 AXIS_LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 
@@ -564,6 +575,38 @@ class TensorReads:
         return dims[0] if len(dims) == 1 else None
 
     @property
+    def leading(self) -> int:
+        """The number of dimensions before those of a map (C, *axes), at least one."""
+        rank = max((reads.planes.ndim - 1 for reads in self.axes), default=0)
+        return max(rank - len(self.axes) - 1, 1)
+
+    @property
+    def in_windows(self) -> bool:
+        """Whether positions differ along the leading dimensions."""
+        return any(dim < self.leading for reads in self.axes for dim in reads.varies_along)
+
+    @property
+    def several_images(self) -> bool:
+        """Whether the first dimensions hold several images, such as one and its mirror image, rather than windows of one.
+
+        Windows of one image hold each position of it once, in the same order in each window, and leave out none.
+        """
+        if not self.in_windows:
+            return False
+        judged = _either([reads.several for reads in self.axes])
+        positions = None if judged else _positions_of_windows(self)
+        if positions is None:
+            return bool(judged)
+        return _overlapping(positions) or (judged is None and _out_of_order(positions))
+
+    def judged(self, dims: Collection[int]) -> TensorReads:
+        """The reads before positions along ``dims`` are left out or renumbered, with whether they are several images."""
+        if not self.in_windows or not any(set(reads.varies_along) & set(dims) for reads in self.axes):
+            return self
+        several = self.several_images
+        return self.each(lambda reads: replace(reads, several=several))
+
+    @property
     def mixed(self) -> bool:
         """Whether an operation that reads a whole axis took part."""
         return any(reads.mixed or reads.pooled for reads in self.axes)
@@ -577,6 +620,56 @@ class TensorReads:
     def guessed(self) -> bool:
         """Whether they are continued beyond a map that is too small for that."""
         return any(reads.guessed for reads in self.axes)
+
+
+def _positions_of_windows(carried: TensorReads) -> Array | None:
+    """The positions (axes, windows, *dims) of the elements of a tensor, those of its first channel."""
+    lines = [reads.planes[POSITION] for reads in carried.axes]
+    rank = lines[0].ndim
+    if any(line.ndim != rank for line in lines):
+        return None
+    lines = [line if line.min() < line.max() else np.zeros_like(line) for line in lines]
+    if carried.channel is not None and carried.channel.ndim == rank + 1:
+        for dim in range(1, rank):
+            if carried.channel.shape[dim + 1] > 1:
+                lines = [line.take([0], axis=dim) for line in lines]
+    positions = np.stack(np.broadcast_arrays(*lines))
+    return positions.reshape(len(lines), -1, *positions.shape[carried.leading + 1 :])
+
+
+def _overlapping(positions: Array) -> bool:
+    """Whether several elements are at one position."""
+    known = (positions >= 0).all(axis=0)
+    if not known.any():
+        return False
+    cells = np.ravel_multi_index(list(positions[:, known]), [int(line.max()) + 1 for line in positions])
+    return bool(np.bincount(cells).max() > 1)
+
+
+def _out_of_order(positions: Array) -> bool:
+    """Whether windows differ in the dimensions or directions of their rows and columns, or leave out some of the image."""
+    known = (positions >= 0).all(axis=0)
+    if known.sum() != np.prod([len(np.unique(line[known])) for line in positions]):
+        return True
+    for line in positions:
+        used = np.unique(line[line >= 0])
+        if len(used) < 2:
+            continue
+        if len(np.unique(np.diff(used))) > 1:
+            return True
+        span = int(used[-1] - used[0]) + int(used[1] - used[0])
+        moving = []
+        for dim in range(1, line.ndim):
+            one, other = line.take(range(line.shape[dim] - 1), axis=dim), line.take(range(1, line.shape[dim]), axis=dim)
+            steps = (other - one + span // 2) % span - span // 2  # windows may be rolled around the border
+            signs = np.where((one < 0) | (other < 0), 0, np.sign(steps)).reshape(len(line), -1)
+            directions = signs.sum(axis=1)
+            if (directions > 0).any() and (directions < 0).any():
+                return True
+            moving.append(signs.any(axis=1))
+        if any((one & ~other).any() and (other & ~one).any() for one, other in combinations(moving, 2)):
+            return True
+    return False
 
 
 def image(shape: Sequence[int]) -> TensorReads:
@@ -604,6 +697,7 @@ def elementwise(parts: Sequence[TensorReads], rank: int) -> TensorReads:
 
 def reduced(carried: TensorReads, dims: Sequence[int], *, keep: bool) -> TensorReads:
     """The result of a reduction over ``dims``: an axis that was reduced completely is pooled."""
+    carried = carried.judged(dims)
 
     def reduce(reads: AxisReads) -> AxisReads:
         had_position = reads.positioned
@@ -671,6 +765,7 @@ def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: 
         uncertain=any(part.uncertain for part in positioned),
         torn=any(part.torn for part in positioned),
         guessed=any(part.guessed for part in positioned),
+        several=any(part.several for part in positioned) or None,
     )
 
 

@@ -113,7 +113,7 @@ def _followed(call: Call) -> Found | list[Found]:
 
 def _located(call: Call, found: TensorReads) -> TensorReads:
     """What is known of the first output; if it is lost, an operation on maps still determines its dimensions."""
-    if found.lost and call.name in _OF_MAPS and 3 <= call.rank <= 5:
+    if found.lost and _of_maps(call):
         first = call.output[0] if isinstance(call.output, (tuple, list)) else call.output
         return found if _covers(found, first.shape) else located(first.shape, found.lost)
     return found
@@ -127,12 +127,22 @@ def _covers(found: TensorReads, shape: Sequence[int]) -> bool:
 
 def makes_map(call: Call, is_map: Callable[[Any], bool]) -> bool:
     """Whether the output is a map (N, C, *axes) by the contract of the operation, whatever its input is."""
-    if call.name in _OF_MAPS:
-        return 3 <= call.rank <= 5
+    if _of_maps(call):
+        return True
     shape = getattr(call.output, "shape", None)
     return call.name in _ELEMENTWISE and any(
         is_map(tensor) and tensor.shape == shape for tensor in tensors_in((call.args, call.kwargs))
     )
+
+
+def _of_maps(call: Call) -> bool:
+    """Whether the first output is a map by the contract of the operation; an image without a batch is none."""
+    if call.name not in _OF_MAPS:
+        return False
+    axes = next((int(digit) for digit in "123" if f"{digit}d" in call.name), None)
+    if call.name in {"pixel_shuffle", "pixel_unshuffle", "col2im"}:
+        axes = 2
+    return 3 <= call.rank <= 5 if axes is None else call.rank == axes + 2
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
@@ -281,7 +291,12 @@ _OF_MAPS = frozenset({
     "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "max_unpool2d",
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
     "_batch_norm_no_update", "native_group_norm", "grid_sampler_2d", "grid_sampler_3d", "roi_align", "roi_pool",
-    "ps_roi_align", "ps_roi_pool",
+    "ps_roi_align", "ps_roi_pool", "pixel_shuffle", "pixel_unshuffle", "native_channel_shuffle", "col2im",
+    "fractional_max_pool3d", "max_unpool3d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
+    "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
+    *(f"upsample_{kind}" for kind in ("nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "bicubic2d",
+                                      "trilinear3d")),
+    *(f"{kind}_pad{axes}d" for kind in ("reflection", "replication") for axes in (1, 2, 3)),
 })  # fmt: skip
 """Operations whose first output is (N, C, ...) by their own contract."""
 
@@ -377,7 +392,15 @@ def _slice(call: Call) -> Found:
 def part_of(carried: TensorReads, dim: int, part: slice) -> TensorReads:
     """What is known of a part of a tensor along one dimension."""
     index = (slice(None),) * (dim + 1)
-    return carried.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes[(*index, part)])
+    carried = carried.judged([dim]) if dim >= carried.leading else carried
+    return _one_image(carried.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes[(*index, part)]))
+
+
+def _one_image(carried: TensorReads) -> TensorReads:
+    """The reads of a part of a batch, which is no longer several images if its positions do not differ between them."""
+    if carried.in_windows or not any(reads.several for reads in carried.axes):
+        return carried
+    return carried.each(lambda reads: replace(reads, several=None))
 
 
 def _select(call: Call) -> Found:
@@ -386,7 +409,8 @@ def _select(call: Call) -> Found:
 
 
 def _selected(carried: TensorReads, dim: int, position: int) -> TensorReads:
-    return carried.moved(lambda planes: planes.take(0 if planes.shape[dim + 1] == 1 else position, axis=dim + 1))
+    moved = carried.moved(lambda planes: planes.take(0 if planes.shape[dim + 1] == 1 else position, axis=dim + 1))
+    return _one_image(moved)
 
 
 def _split(call: Call) -> list[Found]:

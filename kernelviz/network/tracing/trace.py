@@ -199,11 +199,13 @@ def receptive_field(carried: TensorReads | None) -> Field | None:
 
 def unsettled(carried: TensorReads) -> str:
     """Why receptive fields cannot be derived; empty if they can."""
+    if carried.several_images:
+        return reads.SEVERAL_IMAGES
     axes = [_by_position(carried, axis) for axis in range(len(carried.axes))]
-    if astray := [reads for reads in axes if _astray(reads)]:
-        known = next((reads.gridless for reads in astray if reads.gridless), "")
+    if astray := [each for each in axes if _astray(each)]:
+        known = next((each.gridless for each in astray if each.gridless), "")
         return known or "which element of its output belongs to which row and column was lost track of"
-    if any(_crossing(reads, other) for reads, other in permutations(axes, 2)):
+    if any(_crossing(one, other) for one, other in permutations(axes, 2)):
         return "what a unit reads along one axis depends on its place along the other one too"
     return ""
 
@@ -469,17 +471,21 @@ def _window_facts(module: Any, convolution: ConvLayer | None) -> dict[str, Any]:
             "groups": convolution.groups,
             "bias": convolution.bias,
         }
-    facts: dict[str, Any] = {}
-    if hasattr(module, "kernel_size") and "Pool" in type(module).__name__:
-        rank = 1 if "1d" in type(module).__name__ else 3 if "3d" in type(module).__name__ else 2
-        kernel = _each(module.kernel_size, rank)
-        padding = "same" if "Same" in type(module).__name__ else _each(getattr(module, "padding", 0), rank)
-        facts = {"kernel": kernel, "stride": _each(module.stride or kernel, rank), "padding": padding}
-        if hasattr(module, "dilation"):
-            facts["dilation"] = _each(module.dilation, rank)
-    elif isinstance(module, nn.Linear):
-        facts = {"bias": module.bias is not None}
-    return facts
+    if "Pool" in type(module).__name__:
+        with suppress(Exception):  # the attributes of any class with this name may be of any kind, or missing
+            return _pool_facts(module)
+    return {"bias": module.bias is not None} if isinstance(module, nn.Linear) else {}
+
+
+def _pool_facts(module: Any) -> dict[str, Any]:
+    """Kernel, stride, padding and dilation of a pool; empty for one without a fixed stride, such as a fractional one."""
+    if not hasattr(module, "kernel_size") or not hasattr(module, "stride"):
+        return {}
+    rank = 1 if "1d" in type(module).__name__ else 3 if "3d" in type(module).__name__ else 2
+    kernel = _each(module.kernel_size, rank)
+    padding = "same" if "Same" in type(module).__name__ else _each(getattr(module, "padding", 0), rank)
+    facts = {"kernel": kernel, "stride": _each(module.stride or kernel, rank), "padding": padding}
+    return facts | ({"dilation": _each(module.dilation, rank)} if hasattr(module, "dilation") else {})
 
 
 def _each(value: Any, rank: int) -> tuple[int, ...]:

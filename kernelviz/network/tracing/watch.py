@@ -6,6 +6,7 @@ import contextlib
 import copy
 import re
 import sys
+import threading
 import time
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
@@ -236,6 +237,11 @@ def on_meta(network: nn.Module) -> nn.Module:
     Raises:
         KernelvizError: the network cannot be copied.
     """
+    return _copied(network)[0]
+
+
+def _copied(network: nn.Module) -> tuple[nn.Module, list[torch.Tensor]]:
+    """``on_meta``, and all tensors of the copy, those in objects that are no modules too."""
     memo: dict[int, Any] = {}
     try:
         for module in network.modules():
@@ -253,7 +259,7 @@ def on_meta(network: nn.Module) -> nn.Module:
     for module in meta_copy.modules():
         if isinstance(module, nn.DataParallel):
             module.device_ids = []  # it then runs its module without moving inputs to devices
-    return meta_copy.eval()
+    return meta_copy.eval(), [value for value in memo.values() if isinstance(value, torch.Tensor)]
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
@@ -341,9 +347,9 @@ def observe_pass(
             torch.no_grad(),
         ):
             try:
-                meta_copy = on_meta(module)
+                meta_copy, constants = _copied(module)
                 image = torch.empty(1, *size, dtype=_number_kind(meta_copy), device="meta")
-                return _Observer(meta_copy).observe(image, further or FurtherInputs())
+                return _Observer(meta_copy, constants).observe(image, further or FurtherInputs())
             except KernelvizError:
                 if batch is None:
                     raise
@@ -420,6 +426,26 @@ class _TakenValues(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class _MadeOfNumbers(TorchFunctionMode):
+    """Reports tensors that are made of Python numbers, which no observed operation returns on ``meta``."""
+
+    def __init__(self, made: Callable[[torch.Tensor], None]) -> None:
+        super().__init__()
+        self.made = made
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in {"tensor", "new_tensor", "as_tensor", "asarray"}:
+            self.made(output)
+        return output
+
+
 _NUMBER = "a number"
 _TAKES_VALUES = {
     "item": _NUMBER, "__float__": _NUMBER, "__complex__": _NUMBER, "tolist": "a list", "numpy": "a NumPy array",
@@ -445,6 +471,7 @@ def _takes_numbers(call: Call) -> bool:
     )
 
 
+_UNOBSERVED = "an operation was not observed, as those in other threads are not"
 _OTHER_AXES = "the network makes inputs of another number of axes for its convolutions"
 
 
@@ -453,7 +480,9 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     supports_higher_order_operators = True
 
-    def __init__(self, network: nn.Module, *, only_modules: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, constants: Sequence[torch.Tensor] = (), *, only_modules: bool = False
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.network, self.only_modules = network, only_modules
         self.visits: dict[str, ModuleVisit] = {}
@@ -463,15 +492,23 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for module in network.modules():
             for tensor in tensors_in([module._parameters, module._buffers, vars(module)]):  # noqa: SLF001
                 self.constants[tensor] = _memory(tensor)
+        for tensor in constants:
+            self.constants[tensor] = _memory(tensor)
         self.taken = _TakenValues(self._reads_image)
         if only_modules:
             self.taken.reason = "the operations of this forward pass cannot be observed"
         self.sharing = Sharing()
-        self.stack: list[ModuleVisit] = []
+        self.stacks: dict[int, list[ModuleVisit]] = {}
+        self.thread, self.in_threads = threading.get_ident(), False
         self.ended: list[str] = []
         self.unhooked = ""
         self.nested = False
         self.handled = sys.exception()
+
+    @property
+    def stack(self) -> list[ModuleVisit]:
+        """The modules that run in this thread, the innermost last."""
+        return self.stacks.setdefault(threading.get_ident(), [])
 
     def observe(self, image: torch.Tensor, further: FurtherInputs) -> ObservedPass:
         """Run a batch of one image, and further inputs, through the network.
@@ -523,8 +560,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with ExitStack() as stack:
             if not self.only_modules:
                 stack.enter_context(self)
-                if values:
-                    stack.enter_context(self.taken)
+                stack.enter_context(self.taken if values else _MadeOfNumbers(self._made))
             yield
 
     def _failure(self, error: Exception, size: Sequence[int]) -> BrokenPassError:
@@ -540,6 +576,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _entering(self, name: str) -> Any:
         def enter(_module: nn.Module, inputs: Any, named: Any) -> None:
+            self.in_threads = self.in_threads or threading.get_ident() != self.thread
             visit = self.visits.setdefault(name, ModuleVisit())
             visit.runs += 1
             taken = (*inputs, *(value for value in named.values() if tensors_in(value)))
@@ -578,10 +615,11 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.carried[output] = replace(found, lost=self.taken.reason)
 
     def _locate(self, module: nn.Module, output: Any) -> None:
-        """Locate the elements of a map by the contract of the module, if operations before it were not followed."""
-        if isinstance(output, torch.Tensor) and output.ndim - 2 == _axes_of(
-            tuple(parent.__name__ for parent in type(module).__mro__)
-        ):
+        """Record that a module returns maps by its contract, and locate their elements if operations were not followed."""
+        if not isinstance(output, torch.Tensor) or output.is_nested:
+            return
+        if _is_map(tuple(parent.__name__ for parent in type(module).__mro__), output.ndim):
+            self.maps[output] = True
             found = self._known(output)
             if found is not None and found.lost and not found.axes:
                 self.carried[output] = located(output.shape, found.lost)
@@ -609,6 +647,9 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         except Exception:  # noqa: BLE001 - the network's operation did its work; what it means stays unknown
             for tensor in outputs:
                 self.carried[tensor] = TensorReads(lost=f"{name} could not be followed here")
+        for tensor in outputs:
+            if tensor not in self.carried and tensor not in self.constants:
+                self.constants[tensor] = _memory(tensor)
         if self.nested or _is_nested(output):
             self.nested = True
             self._lose("nested tensors are not followed", (args, kwargs), output, only_nested=True)
@@ -644,8 +685,10 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found: Found = self.carried.get(tensor)
         if found is None and not tensor.is_nested and self.constants.get(tensor, 0) != _memory(tensor):
             found = self._known_by_memory(tensor)
-            if found is None and self.taken.reason:
-                found = TensorReads(lost=self.taken.reason)
+            unobserved = (tensor.is_meta or self.in_threads) and _fractions(tensor) and tensor not in self.constants
+            reason = self.taken.reason or (_UNOBSERVED if unobserved else "")
+            if found is None and reason:
+                found = TensorReads(lost=reason)
             if found is not None:
                 self.carried[tensor] = found
         return found
@@ -659,6 +702,10 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sharing.meet(other, [tensor])
         box = _box(tensor, other)
         return TensorReads(lost="it is another view of the memory of a map") if box is None else _cut(found, box)
+
+    def _made(self, tensor: torch.Tensor) -> None:
+        if tensor not in self.carried and tensor not in self.constants and self.sharing.first(tensor) is None:
+            self.constants[tensor] = _memory(tensor)
 
     def _reads_image(self, tensor: Any) -> bool:
         return self._known(tensor) is not None
@@ -725,12 +772,20 @@ def _dispatches(kind: type) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _axes_of(classes: tuple[str, ...]) -> int | None:
-    """The number of axes of the maps that a convolution, a pool or a normalisation returns, by the names of its classes."""
-    if any(re.search(r"RoI(Align|Pool)$", name) for name in classes):
-        return 2
-    found = (re.search(r"(?:Conv|Pool|Norm)\w*([123])d$", name) for name in classes)
-    return next((int(match[1]) for match in found if match), None)
+def _is_map(classes: tuple[str, ...], rank: int) -> bool:
+    """Whether an output of this rank is a map (N, C, *axes) by the names of the classes of its module."""
+    for name in classes:
+        if name in _OF_ANY_MAPS:
+            return 3 <= rank <= 5
+        if name in _OF_IMAGES or re.search(r"RoI(Align|Pool)$", name):
+            return rank == 4
+        if named := re.search(r"(?:Conv|Pool|Norm|LRN|Pad|Dropout|Softmax|Upsampling|Unpool)\w*([123])d$", name):
+            return rank == int(named[1]) + 2
+    return False
+
+
+_OF_ANY_MAPS = frozenset({"LocalResponseNorm", "Upsample", "ChannelShuffle"})
+_OF_IMAGES = frozenset({"PixelShuffle", "PixelUnshuffle", "Fold"})
 
 
 def blank_batch(network: nn.Module, size: Sequence[int]) -> torch.Tensor | None:

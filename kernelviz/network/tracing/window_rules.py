@@ -144,6 +144,7 @@ def over_windows(
 
     ``free_taps`` are the positions that are read if the image continues, where they are not ``taps``.
     """
+    carried = carried.judged(range(first, first + len(sizes)))
     axes = []
     homes = [_home(reads, number, len(carried.axes), len(sizes), first) for number, reads in enumerate(carried.axes)]
     for number, original in enumerate(carried.axes):

@@ -1,6 +1,8 @@
 // @ts-check
 // The arithmetic of a convolution: one unit worked out, sizes of outputs, and what a wrong answer may come from.
 
+import { exactText } from "./numbers.js";
+
 /**
  * One summand of a unit: what one input channel contributes.
  * @typedef {{n: number, window: Array<number | null>, kernel: Array<number | null>, sum: number | null}} Term
@@ -8,8 +10,8 @@
 
 /**
  * A unit worked out. `of` counts the input channels, `rest` is what those contribute that are no terms. `taps` marks
- * cells outside of the input with 1 and the zeros between the rows of a transposed convolution's input with 2. A number
- * that is not finite is null.
+ * cells outside of the input with 1 and the zeros between the rows of a transposed convolution's input with 2. NaN is
+ * null.
  * @typedef {{at: [number, number, number, number], value: number | null, bias: number | null, of: number,
  *   rest: number | null, taps: number[] | null, terms: Term[]}} Unit
  */
@@ -36,7 +38,7 @@ export function productsOf(term) {
 }
 
 /**
- * A number of a unit; what is null in JSON is not finite.
+ * A number of a unit; null in JSON is NaN.
  * @param {number | null | undefined} value
  */
 export function numberOf(value) {
@@ -49,10 +51,9 @@ export function numberOf(value) {
  * @param {Pixels} image
  * @param {number} position of the channel among those that are shown
  * @param {[number, number, number, number]} at image, channel, row, column
- * @param {number} firstInput the first input channel that this channel reads
  * @returns {Unit}
  */
-export function liveUnit(live, image, position, at, firstInput = 0) {
+export function liveUnit(live, image, position, at) {
   const [high, wide] = live.kernel;
   const size = high * wide;
   const top = at[2] * live.stride[0] - (live.around[0] ?? 0);
@@ -63,9 +64,8 @@ export function liveUnit(live, image, position, at, firstInput = 0) {
   const taps = [];
   let total = live.bias ? (live.bias[position] ?? 0) : 0;
   for (let input = 0; input < live.inputs; input++) {
-    const channel = firstInput + input;
-    const mean = live.mean[channel] ?? 0;
-    const deviation = live.std[channel] ?? 1;
+    const mean = live.mean[input] ?? 0;
+    const deviation = live.std[input] ?? 1;
     const window = [];
     const kernel = [];
     let sum = 0;
@@ -74,7 +74,7 @@ export function liveUnit(live, image, position, at, firstInput = 0) {
         const y = top + row * live.dilation[0];
         const x = left + column * live.dilation[1];
         const outside = y < 0 || x < 0 || y >= image.rows || x >= image.columns;
-        const pixel = outside ? 0 : (image.pixels[3 * (y * image.columns + x) + channel] ?? 0);
+        const pixel = outside ? 0 : (image.pixels[3 * (y * image.columns + x) + input] ?? 0);
         const value = outside ? 0 : (pixel / 255 - mean) / deviation;
         const weight = live.weights[(position * live.inputs + input) * size + row * wide + column] ?? 0;
         window.push(value);
@@ -84,7 +84,7 @@ export function liveUnit(live, image, position, at, firstInput = 0) {
       }
     }
     total += sum;
-    terms.push({ n: channel, window, kernel, sum });
+    terms.push({ n: input, window, kernel, sum });
   }
   const bias = live.bias ? (live.bias[position] ?? 0) : null;
   return { at, value: total, bias, of: live.inputs, rest: 0, taps: taps.includes(1) ? taps : null, terms };
@@ -137,7 +137,7 @@ export function pairsAt({ input, kernel, stride, padding, dilation }, row, colum
 }
 
 /**
- * A value of the output. Sums of decimals are rounded to twelve digits, so that 0.1 + 0.2 is 0.3.
+ * A value of the output. Sums that are not whole are rounded to twelve digits, so that 0.1 + 0.2 is 0.3.
  * @param {Settings} settings
  * @param {number} row
  * @param {number} column
@@ -151,7 +151,16 @@ export function valueAt(settings, row, column) {
 
 /** @param {number} value */
 function rounded(value) {
-  return Number(value.toPrecision(12)) + 0; // no negative zero
+  return (Number.isSafeInteger(value) ? value : Number(value.toPrecision(12))) + 0; // no negative zero
+}
+
+/**
+ * Whether an answer is a number, as far as the page shows its digits.
+ * @param {number} answer
+ * @param {number} value
+ */
+export function isAnswer(answer, value) {
+  return exactText(answer + 0) === exactText(value);
 }
 
 /**
@@ -184,7 +193,7 @@ export function mistakes(settings, row, column) {
  */
 export function mistakeBehind(settings, row, column, answer) {
   const found = Object.entries(mistakes(settings, row, column)).filter(([, values]) =>
-    values.some((value) => Math.abs(value - answer) < 1e-6),
+    values.some((value) => isAnswer(answer, value)),
   );
   return found.length === 1 ? /** @type {"turned" | "signs" | "neighbour"} */ (found[0]?.[0] ?? null) : null;
 }
@@ -199,5 +208,5 @@ export function isTelling(settings, row, column) {
   const right = valueAt(settings, row, column);
   return Object.values(mistakes(settings, row, column))
     .flat()
-    .every((value) => value !== right);
+    .every((value) => !isAnswer(value, right));
 }

@@ -30,7 +30,7 @@
  * @typedef {{name: string, kind: string, kernel: number[] | null, conv: "dense" | "depthwise" | "pointwise" | "grouped" | "transposed" | null,
  *   in: number | null, out: number, map: [number, number], slices: number, field: Field | null, lost: string,
  *   unknown: string, shown: number[], kernels: KernelFacts | null, maps: MapFacts[], live: LiveFacts | null,
- *   makers: Maker[], units: boolean, block: string, parts: Array<[string, number]>, notes: string[]}} Layer
+ *   makers: Maker[], units: boolean, reads: boolean, block: string, parts: Array<[string, number]>, notes: string[]}} Layer
  */
 
 /**

@@ -59,6 +59,16 @@ export function isWhole(box, height, width) {
   return box.top === 0 && box.left === 0 && box.bottom === height - 1 && box.right === width - 1;
 }
 
+/**
+ * Whether a box is no larger than the field of any one unit is stated to be.
+ * @param {Box} box
+ * @param {Field} field
+ */
+export function isWithin(box, field) {
+  const [rows, columns] = field.size;
+  return box.bottom - box.top < (rows ?? Infinity) && box.right - box.left < (columns ?? Infinity);
+}
+
 /** @param {Box} box */
 export function areaOf(box) {
   return (box.bottom - box.top + 1) * (box.right - box.left + 1);
@@ -72,16 +82,6 @@ export function areaOf(box) {
  */
 export function rangeText(noun, first, last) {
   return first === last ? `${noun} ${first}` : `${noun}s ${first}–${last}`;
-}
-
-/**
- * The first input row of a window.
- * @param {number} at the row of the unit
- * @param {number} stride
- * @param {number} before padding above
- */
-export function windowStart(at, stride, before) {
-  return at * stride - before;
 }
 
 /**

@@ -5,12 +5,14 @@ import { liveUnit } from "./arithmetic.js";
 import { readPalettes } from "./colour.js";
 import { Blocks, readJson, splitBlock } from "./data.js";
 import { boxMarks, html, paintBar, paintTiles, svg } from "./drawing.js";
+import { isFound } from "./finding.js";
 import {
   areaOf,
   fieldBox,
   frameSize,
   gridOf,
   isWhole,
+  isWithin,
   rangeText,
   tileAfterKey,
   tileAt,
@@ -18,7 +20,7 @@ import {
   unitUnder,
 } from "./geometry.js";
 import { NOT_FINITE, spread, strongest, valueOfLevel } from "./levels.js";
-import { counted, shortText, valueText } from "./numbers.js";
+import { counted, rangesText, shortText, valueText } from "./numbers.js";
 import { readAddress, writeAddress } from "./state.js";
 import { listenForCells, showSum } from "./sum.js";
 import { element, isDark, onPrint, setUpTheme } from "./theme.js";
@@ -42,8 +44,9 @@ class ReportPage {
   constructor() {
     /** @type {Index} */
     this.index = readJson("kernelviz");
-    /** @type {{palettes: Record<string, Record<string, string>>, sentences: string[]}} */
+    /** @type {{palettes: Record<string, Record<string, string>>, sentences: string[], thing: string}} */
     this.texts = readJson("page");
+    this.thing = this.texts.thing;
     this.palettes = {
       light: readPalettes(this.texts.palettes.light ?? {}),
       dark: readPalettes(this.texts.palettes.dark ?? {}),
@@ -51,6 +54,7 @@ class ReportPage {
     this.blocks = new Blocks(this.index.images.length + 3);
     this.numbers = new Map(this.index.layers.map((layer, number) => [layer.name, number]));
     this.layerNumber = -1;
+    this.wanted = 0; // the layer of the latest call of go, which may still be unpacked
     this.image = 0;
     /** @type {View} */
     this.chosen = { channel: 0, place: [0, 0] };
@@ -99,8 +103,10 @@ class ReportPage {
    */
   async go(address) {
     const number = address.layer === null ? 0 : (this.numbers.get(address.layer) ?? 0);
-    const image = Math.min(address.image ?? this.image, this.index.images.length - 1);
+    const known = (address.image ?? 0) < this.index.images.length;
+    const image = known ? (address.image ?? this.image) : 0;
     const turn = ++this.loading;
+    this.wanted = number;
     if (number !== this.layerNumber || image !== this.image || !this.pixels) {
       const layer = /** @type {Layer} */ (this.index.layers[number]);
       const facts = this.index.images[image];
@@ -124,10 +130,12 @@ class ReportPage {
     this.preview = {};
     this.show();
     this.rememberAddress();
-    const missing = address.channel !== null && !kept;
-    element("not-kept").textContent = missing
-      ? `Map ${address.channel} is not in this page, which has ${shown.length} of ${this.layer.out} maps of this layer; this is ${channel}.`
-      : "";
+    const lacking = [];
+    if (address.layer !== null && !this.numbers.has(address.layer))
+      lacking.push(`There is no layer ${address.layer} in this page; this is the first.`);
+    else if (address.channel !== null && !kept) lacking.push(notKept(address.channel, this.layer, channel));
+    if (!known) lacking.push(`There is no image ${address.image} in this page; this is the first.`);
+    element("not-kept").textContent = lacking.join(" ");
     document.documentElement.dataset.ready = this.layer.name;
     performance.mark("alive");
   }
@@ -145,7 +153,7 @@ class ReportPage {
    * @param {number} step
    */
   step(step) {
-    const next = this.index.layers[this.layerNumber + step];
+    const next = this.index.layers[this.wanted + step];
     if (next) this.go({ layer: next.name, channel: null, place: null, image: null });
   }
 
@@ -214,13 +222,11 @@ class ReportPage {
     /** @type {[number, number, number, number]} */
     const at = [this.image, view.channel, view.place[0], view.place[1]];
     if (!this.isLive || !live || !weights || !this.pixels) return this.units.get(at.join()) ?? null;
-    const { shown, out } = this.layer;
+    const { shown } = this.layer;
     const inputs = weights.length / (shown.length * live.kernel[0] * live.kernel[1]);
-    const groups = Math.max(1, Math.round((this.index.input.size[0] ?? inputs) / inputs));
-    const first = Math.floor(view.channel / (out / groups)) * inputs;
     const { mean, std } = this.index.input;
     const facts = { ...live, bias, weights, inputs, mean, std };
-    return liveUnit(facts, this.pixels, shown.indexOf(view.channel), at, first);
+    return liveUnit(facts, this.pixels, shown.indexOf(view.channel), at);
   }
 
   /**
@@ -565,13 +571,14 @@ class ReportPage {
     const text = element("field-text");
     if (!field || field.size.includes(null)) {
       marks.replaceChildren();
-      text.textContent = `What a unit sees of the photograph is not known${lost ? `: ${lost}` : "."}`;
+      text.textContent = `What a unit sees of the ${this.thing} is not known${lost ? `: ${lost}` : ""}.${this.sliceText(view)}`;
       return;
     }
     const box = fieldBox(field, view.place[0], view.place[1], rows, columns);
+    const sure = isWithin(box, field); // else the network's parts together read more than any one unit
     if (box.top > box.bottom || box.left > box.right) {
       marks.replaceChildren();
-      text.textContent = "The unit sees nothing of the photograph.";
+      text.textContent = `The unit sees nothing of the ${this.thing}.`;
       return;
     }
     const picture = element("photograph");
@@ -579,7 +586,7 @@ class ReportPage {
     marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
     if (isWhole(box, rows, columns)) {
       marks.replaceChildren();
-      text.textContent = "The unit sees the whole photograph.";
+      text.textContent = `The unit sees ${sure ? "" : "at most "}the whole ${this.thing}.`;
       return;
     }
     const drawn = {
@@ -594,7 +601,18 @@ class ReportPage {
     const large = areaOf(box) >= VEIL_FROM * rows * columns;
     marks.replaceChildren(...(large ? [veil] : []), ...boxMarks(drawn, 40));
     const seen = `${rangeText("row", box.top, box.bottom)}, ${rangeText("column", box.left, box.right)}`;
-    text.textContent = `The unit sees ${seen}${field.global ? "; a gate, a mean or attention adds the rest" : ""}.`;
+    text.textContent = `The unit sees ${sure ? "" : "at most "}${seen}${field.global ? "; a gate, a mean or attention adds the rest" : ""}.`;
+  }
+
+  /**
+   * The slice that a unit is in, where the slices of a map are below each other.
+   * @param {View} view
+   */
+  sliceText(view) {
+    const { slices, map } = this.layer;
+    const high = map[0] / slices;
+    const [row] = view.place;
+    return slices > 1 ? ` Row ${row} is row ${row % high} of slice ${Math.floor(row / high)}.` : "";
   }
 
   /**
@@ -664,8 +682,9 @@ class ReportPage {
 
   /** @param {number} channel */
   inputName(channel) {
-    if (!this.layer.live) return String(channel);
-    return (this.index.input.size[0] === 3 ? ["red", "green", "blue"][channel] : undefined) ?? `input ${channel}`;
+    if (!this.layer.reads) return String(channel);
+    const colours = this.thing === "photograph" && this.index.input.size[0] === 3 ? ["red", "green", "blue"] : [];
+    return colours[channel] ?? `input ${channel}`;
   }
 
   /**
@@ -762,7 +781,10 @@ class ReportPage {
         this.setScale(/** @type {HTMLInputElement} */ (option).value === "whole"),
       );
     }
-    addEventListener("hashchange", () => this.go(readAddress(location.hash)));
+    addEventListener("hashchange", () => {
+      const address = readAddress(location.hash);
+      this.go({ ...address, image: address.image ?? 0 }); // as in a page that is opened there
+    });
     setUpTheme(() => this.repaint());
     onPrint((printing) => {
       this.printing = printing;
@@ -880,7 +902,7 @@ class ReportPage {
     const column = /** @type {HTMLInputElement} */ (element("column"));
     for (const field of [row, column]) {
       field.addEventListener("change", () => {
-        const [down, across] = [Number.parseInt(row.value, 10), Number.parseInt(column.value, 10)];
+        const [down, across] = [Math.trunc(row.valueAsNumber), Math.trunc(column.valueAsNumber)];
         if (Number.isNaN(down) || Number.isNaN(across)) this.show();
         else this.fix(this.bounded([down, across]));
       });
@@ -904,7 +926,7 @@ class ReportPage {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
       event.preventDefault();
-      const next = Math.max(0, Math.min(this.index.layers.length - 1, this.layerNumber + step));
+      const next = Math.max(0, Math.min(this.index.layers.length - 1, this.wanted + step));
       const link = document.querySelector(`#skyline a[data-layer="${next}"]`);
       if (link instanceof SVGElement) link.focus({ preventScroll: true });
       this.go({ layer: this.index.layers[next]?.name ?? "", channel: null, place: null, image: null });
@@ -914,18 +936,19 @@ class ReportPage {
   listenToFind() {
     const field = /** @type {HTMLInputElement} */ (element("find"));
     const matching = () => {
-      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const query = field.value;
       /** @type {number[]} */
       const found = [];
       for (const row of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#table tbody tr"))) {
-        const text = row.textContent?.toLowerCase() ?? "";
-        row.hidden = !words.every((word) => text.includes(word));
-        if (!row.hidden) found.push(Number(row.dataset.layer));
+        const number = Number(row.dataset.layer);
+        const layer = /** @type {Layer} */ (this.index.layers[number]);
+        row.hidden = !isFound(query, layer, this.texts.sentences[number] ?? "");
+        if (!row.hidden) found.push(number);
       }
       for (const link of /** @type {NodeListOf<SVGElement>} */ (document.querySelectorAll("#skyline a"))) {
         link.classList.toggle("dim", !found.includes(Number(link.dataset.layer)));
       }
-      element("found").textContent = words.length
+      element("found").textContent = query.trim()
         ? `${found.length} of ${counted(this.index.layers.length, "layer")}`
         : "";
       return found;
@@ -950,7 +973,8 @@ class ReportPage {
     document.addEventListener("keydown", (event) => {
       const field =
         event.target instanceof Element && event.target.closest("input:not([type=radio]), textarea, select");
-      if (field || event.ctrlKey || event.altKey || event.metaKey || dialog.open) return;
+      const alternative = event.getModifierState("AltGraph"); // how some keyboards type a bracket; Windows adds Ctrl and Alt
+      if (field || dialog.open || event.metaKey || (!alternative && (event.ctrlKey || event.altKey))) return;
       if (event.key === "[") this.step(-1);
       else if (event.key === "]") this.step(1);
       else if (event.key === "s") this.setScale(!this.whole);
@@ -1001,6 +1025,18 @@ function mapsNote(facts, layer) {
   const broken = Object.keys(facts.nonfinite).map(Number);
   if (broken.length) notes.push(`With values that are not finite, chequered: ${listed(broken)}.`);
   return notes.join(" ");
+}
+
+/**
+ * Why another channel is shown than the one of an address.
+ * @param {number} wanted
+ * @param {Layer} layer
+ * @param {number} channel
+ */
+function notKept(wanted, layer, channel) {
+  if (wanted >= layer.out)
+    return `This layer has ${counted(layer.out, "map")}, and none is ${wanted}; this is ${channel}.`;
+  return `Map ${wanted} is not in this page, which has the maps ${rangesText(layer.shown)}; this is ${channel}.`;
 }
 
 /** @param {number[]} numbers */

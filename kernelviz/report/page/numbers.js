@@ -72,11 +72,36 @@ export function cellText(value, power = 0) {
 }
 
 /**
- * A share of one as a percentage.
- * @param {number} share
+ * A number with its whole part and at most six significant digits, and a true minus.
+ * @param {number} value
  */
-export function percentText(share) {
-  return share >= 0.005 ? `${Math.round(100 * share)} %` : "< 1 %";
+export function exactText(value) {
+  const digits = Math.max(6, Math.trunc(Math.abs(value)).toFixed().length);
+  return String(Number(value.toPrecision(Math.min(digits, 17)))).replace("-", "−");
+}
+
+/**
+ * The number that a text stands for; null if it is none.
+ * @param {string} text
+ */
+export function numberOfText(text) {
+  const plain = text.trim().replace("−", "-");
+  return /^[-+]?(\d+\.?\d*|\.\d+)$/.test(plain) ? Number(plain) : null;
+}
+
+/**
+ * Ascending numbers as text, in runs: `0–2, 5, 7–9`.
+ * @param {number[]} numbers
+ */
+export function rangesText(numbers) {
+  /** @type {Array<[number, number]>} */
+  const runs = [];
+  for (const number of numbers) {
+    const last = runs.at(-1);
+    if (last && number === last[1] + 1) last[1] = number;
+    else runs.push([number, number]);
+  }
+  return runs.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`)).join(", ");
 }
 
 /**

@@ -1,10 +1,11 @@
 // @ts-check
 // The playground: a convolution whose numbers and settings can be changed, with its window, sum and output.
 
-import { isTelling, mistakeBehind, outputShape, outputSize, pairsAt, valueAt } from "./arithmetic.js";
+import { isAnswer, isTelling, mistakeBehind, outputShape, outputSize, pairsAt, valueAt } from "./arithmetic.js";
 import { cssColour, readPalettes } from "./colour.js";
 import { readJson } from "./data.js";
 import { ZERO_LEVEL } from "./levels.js";
+import { exactText, numberOfText, shortText } from "./numbers.js";
 import { element, isDark, setUpTheme } from "./theme.js";
 
 /** @import { Settings } from "./arithmetic.js" */
@@ -13,6 +14,7 @@ import { element, isDark, setUpTheme } from "./theme.js";
 
 const SETTINGS = /** @type {Setting[]} */ (["stride", "padding", "dilation", "input", "kernel"]);
 const LARGEST = 1e6;
+const FITTING = 8; // characters in a cell
 const REASONS = {
   turned: "is what comes out when the kernel is turned by 180°. Here it is laid on as it stands.",
   signs: "is what comes out when the signs of the kernel are forgotten.",
@@ -20,37 +22,28 @@ const REASONS = {
 };
 
 /**
- * A number with at most six significant digits and a true minus.
- * @param {number} value
- */
-export function exactText(value) {
-  return String(Number(value.toPrecision(6))).replace("-", "−");
-}
-
-/**
- * The number that a text stands for; null if it is none, or too large.
+ * What a cell can hold of a text: six significant digits below a million, null for anything else.
  * @param {string} text
  */
-export function numberOfText(text) {
-  const plain = text.trim().replace("−", "-");
-  if (!/^[-+]?(\d+\.?\d*|\.\d+)$/.test(plain)) return null;
-  const value = Number(Number(plain).toPrecision(6));
+function cellOfText(text) {
+  const value = Number((numberOfText(text) ?? Number.NaN).toPrecision(6));
   return Math.abs(value) < LARGEST ? value : null;
 }
 
 /**
- * Numbers in another size: those that are there stay, the others are made up from their place.
+ * Numbers in another size: those that are there or were there stay, the others are made up from their place.
  * @param {number[][]} values
- * @param {number} rows
- * @param {number} columns
+ * @param {number[][]} earlier
+ * @param {number} side
  * @param {number} least
  * @param {number} count of different numbers
  */
-function grown(values, rows, columns, least, count) {
-  return Array.from({ length: rows }, (_, row) =>
+function grown(values, earlier, side, least, count) {
+  return Array.from({ length: side }, (_, row) =>
     Array.from(
-      { length: columns },
-      (_, column) => values[row]?.[column] ?? ((row * 7 + column * 5 + row * column) % count) + least,
+      { length: side },
+      (_, column) =>
+        values[row]?.[column] ?? earlier[row]?.[column] ?? ((row * 7 + column * 5 + row * column) % count) + least,
     ),
   );
 }
@@ -65,6 +58,8 @@ class Playground {
     };
     /** @type {Settings} */
     this.settings = texts.settings;
+    /** @type {{input: number[][], kernel: number[][]}} the numbers in the largest size, which a smaller one only hides */
+    this.boards = { input: [], kernel: [] };
     /** @type {[number, number]} */
     this.at = texts.at;
     this.guessing = false;
@@ -115,7 +110,8 @@ class Playground {
     const most = name === "input" ? 12 : 7;
     const side = (/** @type {number} */ length) => Math.max(1, Math.min(most, length));
     const made = /** @type {[number, number]} */ (name === "input" ? [0, 4] : [-1, 3]);
-    return grown(this.settings[name], side(rows), side(columns), ...made);
+    this.boards[name] = grown(this.settings[name], this.boards[name], most, ...made);
+    return this.boards[name].slice(0, side(rows)).map((line) => line.slice(0, side(columns)));
   }
 
   /**
@@ -212,9 +208,9 @@ class Playground {
     const values = this.settings[name];
     cell.value = exactText(values[row]?.[column] ?? 0);
     cell.addEventListener("input", () => {
-      const number = numberOfText(cell.value);
+      const number = cellOfText(cell.value);
       cell.classList.toggle("bad", number === null);
-      cell.toggleAttribute("aria-invalid", number === null);
+      cell.setAttribute("aria-invalid", String(number === null));
       const line = values[row];
       if (number === null || !line) return;
       line[column] = number;
@@ -248,8 +244,10 @@ class Playground {
     for (const [at, cell] of [...element("output-board").querySelectorAll(".cell")].entries()) {
       const value = shown[at] ?? null;
       const text = value === null ? (at === reached ? "?" : "") : exactText(value);
-      cell.textContent = text;
-      cell.classList.toggle("long", text.length > 4);
+      const brief = text.length > FITTING && value !== null ? shortText(value) : text; // the sum below has all digits
+      cell.textContent = brief;
+      cell.classList.toggle("long", brief.length > 4);
+      cell.classList.toggle("longer", brief.length > 6);
       cell.classList.toggle("framed", at === reached);
       /** @type {HTMLElement} */ (cell).style.backgroundColor = value === null ? "" : this.colour(value, limit);
     }
@@ -329,6 +327,7 @@ class Playground {
       const field = /** @type {HTMLInputElement} */ (cell);
       field.style.backgroundColor = this.colour(value, limit);
       field.classList.toggle("long", field.value.length > 4);
+      field.classList.toggle("longer", field.value.length > 6);
     }
   }
 
@@ -505,7 +504,7 @@ class Playground {
       return;
     }
     const right = valueAt(this.settings, ...this.at);
-    if (Math.abs(given - right) < 1e-6 * Math.max(1, Math.abs(right))) {
+    if (isAnswer(given, right)) {
       this.answered = true;
       field.value = "";
       this.refresh();

@@ -18,6 +18,7 @@ import { cellText, counted, powerText, sharedPower, shortText, valueText } from 
  */
 
 const MOST_GRIDS = 3;
+const FLAT = 2; // rows of a kernel of which three of its grids fit below each other
 const SIDE_BY_SIDE = 4; // columns of a kernel whose digits fit beside those of window and products
 const DIGITS_ON_DEMAND = 7;
 const DIGITS_UP_TO = 6; // columns of a kernel whose digits are always there
@@ -49,10 +50,10 @@ function totalOf(unit) {
  * @param {SumLook} look
  */
 function gridsOf(unit, look) {
-  const [, columns] = look.kernel;
+  const [rows, columns] = look.kernel;
   const digits = columns <= DIGITS_UP_TO || (look.digits && columns <= DIGITS_ON_DEMAND);
   const under = columns > SIDE_BY_SIDE && digits; // three grids of digits are too wide
-  const terms = unit.terms.slice(0, under && unit.of > MOST_GRIDS ? 1 : MOST_GRIDS);
+  const terms = unit.terms.slice(0, under && rows > FLAT && unit.of > MOST_GRIDS ? 1 : MOST_GRIDS);
   const all = unit.of;
   const products = terms.map(productsOf);
   const limits = {
@@ -160,13 +161,14 @@ function named(name, channel, look) {
  * @param {boolean} digits
  */
 function cellsOf(values, columns, limit, power, taps, palette, digits) {
-  const grid = html("div", `cells${columns > 6 ? " many" : ""}`);
+  const grid = html("div", `cells${columns > DIGITS_UP_TO ? " many" : ""}`);
   grid.setAttribute("role", "img");
   grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
   for (const [at, value] of values.entries()) {
     const number = numberOf(value);
-    const cell = html("span", taps?.[at] ? "padding" : "", digits ? cellText(number, power) : "");
-    if (!taps?.[at]) cell.style.backgroundColor = cssColour(palette, levelOf(number, limit));
+    const kind = Number.isFinite(number) ? (taps?.[at] ? "padding" : "") : "not-finite";
+    const cell = html("span", kind, digits ? cellText(number, power) : "");
+    if (!kind) cell.style.backgroundColor = cssColour(palette, levelOf(number, limit));
     if (!digits) cell.dataset.value = valueText(number);
     grid.append(cell);
   }
@@ -178,7 +180,7 @@ function cellsOf(values, columns, limit, power, taps, palette, digits) {
  * @param {number} limit
  */
 function levelOf(value, limit) {
-  if (!Number.isFinite(value) || !(limit > 0)) return ZERO_LEVEL;
+  if (!(limit > 0)) return ZERO_LEVEL;
   return Math.round(ZERO_LEVEL + ZERO_LEVEL * Math.max(-1, Math.min(1, value / limit)));
 }
 

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
+  isAnswer,
   isTelling,
   liveUnit,
   mistakeBehind,
@@ -15,10 +16,12 @@ import {
   valueAt,
 } from "../../../kernelviz/report/page/arithmetic.js";
 import { splitBlock } from "../../../kernelviz/report/page/data.js";
+import { isFound } from "../../../kernelviz/report/page/finding.js";
 import {
   fieldBox,
   frameSize,
   gridOf,
+  isWithin,
   tileAfterKey,
   tileAt,
   tileUnder,
@@ -32,7 +35,16 @@ import {
   strongest,
   valueOfLevel,
 } from "../../../kernelviz/report/page/levels.js";
-import { cellText, powerText, sharedPower, shortText, valueText } from "../../../kernelviz/report/page/numbers.js";
+import {
+  cellText,
+  exactText,
+  numberOfText,
+  powerText,
+  rangesText,
+  sharedPower,
+  shortText,
+  valueText,
+} from "../../../kernelviz/report/page/numbers.js";
 import { readAddress, writeAddress } from "../../../kernelviz/report/page/state.js";
 
 test("a level stands for a share of the limit", () => {
@@ -88,6 +100,19 @@ test("an address names layer, channel, unit and image, with any layer name", () 
   assert.deepEqual(readAddress(""), { layer: null, channel: null, place: null, image: null });
   assert.deepEqual(readAddress("#stem/x/1,2,3"), { layer: "stem", channel: null, place: null, image: null });
   assert.equal(readAddress("#%").layer, "%");
+  assert.deepEqual(readAddress("#///1"), { layer: null, channel: null, place: null, image: 1 });
+});
+
+test("a search finds a layer by name, kind and whole sizes, however a size is written", () => {
+  const layer = { name: "blocks.1.0.conv_dw", kind: "Conv2d", conv: /** @type {const} */ ("depthwise") };
+  const small = { ...layer, map: /** @type {[number, number]} */ ([15, 15]) };
+  const sentence = "3 × 3 depthwise convolution, stride 2. 5 → 5 channels of 15 × 15. One unit sees 5 × 5 pixels.";
+  for (const query of ["", " conv_dw 3 × 3", "3x3", "3×3", "3 ×", "DEPTHWISE", "stride 2", "15 x 15"]) {
+    assert.ok(isFound(query, small, sentence), query);
+  }
+  for (const query of ["5 × 5", "conv_dw 5x5", "5×", "pixels", "15 × 1"]) {
+    assert.ok(!isFound(query, small, sentence), query);
+  }
 });
 
 test("a box is inside of the image", () => {
@@ -101,6 +126,17 @@ test("a box is inside of the image", () => {
   assert.deepEqual(fieldBox(field, 0, 1, 20, 11), { top: 0, bottom: 2, left: 9, right: 10 });
   const beyond = fieldBox({ ...field, rows: { start: -9, jump: 4, size: 5 } }, 0, 0, 20, 11);
   assert.ok(beyond.top > beyond.bottom); // it reads padding alone
+});
+
+test("a box larger than the stated field of a unit is only an upper bound", () => {
+  /** @type {import("../../../kernelviz/report/page/geometry.js").Field} */
+  const field = { size: [5, null], rows: { first: [0], last: [9] }, columns: { first: [0], last: [9] }, global: false };
+  assert.ok(isWithin({ top: 1, bottom: 5, left: 0, right: 9 }, field));
+  assert.ok(!isWithin(fieldBox(field, 0, 0, 20, 20), field));
+});
+
+test("numbers in a row are one range", () => {
+  assert.equal(rangesText([0, 1, 2, 5, 7, 8]), "0–2, 5, 7–8");
 });
 
 test("each tile is found under its own middle, and keys stay among the tiles", () => {
@@ -220,4 +256,17 @@ test("a wrong answer has a reason where one usual mistake leads to it", () => {
   assert.equal(mistakeBehind(picture, 2, 1, 2), null); // the kernel turned, and the window after it
   assert.ok(isTelling(picture, 1, 2));
   assert.ok(!isTelling(picture, 1, 1)); // turned it is 0 as well
+});
+
+test("an answer is right with all of its digits, or with those that the page shows", () => {
+  const right = valueAt({ ...picture, input: [[11.1111]], kernel: [[11.1111]], stride: 1, padding: 0 }, 0, 0);
+  for (const text of ["123.457", "123.45654", "123.45654321"])
+    assert.ok(isAnswer(numberOfText(text) ?? 0, right), text);
+  for (const text of ["123.456", "123.46", "-123.457"]) assert.ok(!isAnswer(numberOfText(text) ?? 0, right), text);
+  const large = valueAt({ ...picture, input: [[12345]], kernel: [[1234]], stride: 1, padding: 0 }, 0, 0);
+  assert.equal(exactText(large), "15233730");
+  assert.ok(isAnswer(numberOfText("15233730") ?? 0, large) && !isAnswer(15233731, large));
+  assert.equal(exactText(-1234567.25), "−1234567");
+  assert.ok(isAnswer(numberOfText("-0") ?? 1, 0));
+  assert.deepEqual(["two", "", "1e3", "−.5"].map(numberOfText), [null, null, null, -0.5]);
 });
