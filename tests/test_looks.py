@@ -127,7 +127,7 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
         lambda make: kv.plot_convolution(
             work_out(kv.TransposedConvolution(2, 2, stride=2, in_channels=3)), view="stamps", **make.look
         ),
-        True,
+        False,
     ),
     "grey image": (lambda make: kv.plot_pixels(kv.read_image(PHOTO), **make.look), True),
     "small image": (lambda make: kv.plot_pixels(kv.read_image(PHOTO[:8, :8]), **make.look), False),
@@ -160,8 +160,8 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
         True,
     ),
     "four maps": (lambda make: kv.plot_maps(work_out(kv.Convolution(12, 3, out_channels=4)), **make.look), True),
-    "sharing": (lambda make: kv.plot_sharing(**make.look), False),
-    "sharing of nine": (lambda make: kv.plot_sharing(9, 5, **make.look), False),
+    "sharing": (lambda make: kv.plot_sharing(**make.look), True),
+    "sharing of nine": (lambda make: kv.plot_sharing(9, 5, **make.look), True),
     "uses": (lambda make: kv.plot_uses(kv.Convolution(5, 3, padding=1), **make.look), False),
     "uses of a large input": (lambda make: kv.plot_uses(kv.Convolution(40, 5, padding=2), **make.look), False),
     "chain": (lambda make: kv.plot_chain(16, ["conv6"] * 3, padding="same", **make.look), False),
@@ -339,14 +339,66 @@ def test_large_inputs_have_slides_of_some_steps_with_a_colour_bar(operation, sho
     assert ends
 
 
+def test_a_slide_of_many_steps_has_the_kernel_and_reaches_all_corners_of_the_input():
+    """The steps are those of the first and of the last row, from the first to the last column, or the first to the last."""
+    figure = kv.plot_convolution(work_out(kv.Convolution(60, 3)), view="steps", look="slide")
+    drawn = [text.get_text() for text in words(figure)]
+    assert {f"row {row}, column {column}" for row in (0, 57) for column in (0, 57)} <= set(drawn)
+    assert "kernel" in drawn
+    assert "6 of 3,364 steps, spread over the first and the last row" in drawn
+    column = kv.plot_convolution(work_out(kv.Convolution((200, 3), 3)), view="steps", look="slide")
+    assert {"row 0", "row 197"} <= {text.get_text() for text in words(column)}
+
+
 def test_the_title_of_maps_counts_the_kernels_that_are_drawn():
     """A slide of two of four kernels is not called one of four, and has a colour bar if maps have no numbers."""
     figure = kv.plot_maps(work_out(kv.Convolution(12, 3, out_channels=4)), look="slide")
     drawn = [text.get_text() for text in words(figure)]
-    assert "Two kernels make two maps" in drawn
+    assert "Two of four kernels and their maps" in drawn
     assert any(text.startswith("2 of 4 kernels") for text in drawn)
     assert figure.recipe["shown"] == 2
     assert any(text.startswith("−") and text[1:] in drawn and text not in ("−1", "−2") for text in drawn)
+
+
+def test_a_page_of_maps_states_how_many_kernels_it_leaves_out():
+    """Of five kernels four are drawn: the title counts both, and the list of biases is not complete."""
+    operation = kv.Convolution(4, 1, out_channels=5, bias=True)
+    worked = kv.work_out(operation, np.arange(16).reshape(1, 4, 4), np.ones((5, 1, 1, 1)), [1, 2, 3, 4, 5])
+    drawn = " ".join(text.get_text() for text in words(kv.plot_maps(worked)))
+    assert "Four of five kernels and their maps" in drawn
+    assert "5 biases (1, 2, 3, 4, …)" in drawn
+    one = kv.work_out(kv.Convolution(4, 1), np.ones((1, 4, 4)), np.ones((1, 1, 1, 1)))
+    assert "1 kernel × 1 weight = 1 weight, no bias" in " ".join(text.get_text() for text in words(kv.plot_maps(one)))
+
+
+@pytest.mark.parametrize("at", [(2, 4), (3, 4), (1, 4)])
+def test_letters_of_windows_are_not_on_the_arrows_to_the_kernels(at):
+    """Windows at the right edge have their letters beside the arrows, which begin there."""
+    values = np.zeros((1, 6, 6))
+    values[0, at[0] : at[0] + 2, at[1] : at[1] + 2] = 1
+    worked = kv.work_out(kv.Convolution(6, 2, out_channels=4), values, np.ones((4, 1, 2, 2)))
+    figure = kv.plot_maps(worked)
+    FigureCanvasAgg(figure).draw()
+    renderer = figure.canvas.get_renderer()
+    letters = [text.get_window_extent(renderer) for text in words(figure) if text.get_text() in "abcd"]
+    lines = [line.get_window_extent(renderer) for line in figure.findobj(Line2D)]
+    start = min((line for line in lines if line.height < 5 and 12 < line.width < 60), key=lambda line: line.x0)
+    for box in sorted(letters, key=lambda box: box.x0)[:4]:
+        assert box.x1 + 10 < start.x0 or abs(box.y0 + box.height / 2 - start.y0) > 16
+
+
+def test_the_head_of_a_pool_begins_with_its_column_and_the_key_has_no_bold_numbers_if_there_are_none():
+    """Maps of 18 × 18 have no numbers, and the pool of nine small cells is below its own head."""
+    figure = kv.plot_maps(work_out(kv.Convolution(20, 3, out_channels=2)), relu=True, pool=2)
+    FigureCanvasAgg(figure).draw()
+    head, below = (
+        next(text for text in words(figure) if text.get_text() == word) for word in ("max-pool", "18 / 2 = 9")
+    )
+    start = head.get_window_extent().x0
+    assert abs(start - below.get_window_extent().x0) < 3
+    pooled = max(raster.get_window_extent().x0 for raster in figure.findobj(RasterArtist))
+    assert abs(start - pooled) < 4
+    assert "the pool keeps the largest of each 2 × 2 block" in [text.get_text() for text in words(figure)]
 
 
 def test_slides_of_sharing_and_of_a_call_state_what_they_leave_out():
@@ -357,6 +409,26 @@ def test_slides_of_sharing_and_of_a_call_state_what_they_leave_out():
     assert "a convolution in Keras" in [text.get_text() for text in words(figure)]
     many = "nn.Conv2d(3, 8, kernel_size=5, stride=2, padding=2, bias=False, groups=1)"
     assert kv.plot_call(many, look="slide").recipe["look"] == "slide"
+
+
+@pytest.mark.parametrize("units", [7, 9])
+def test_a_slide_of_sharing_has_its_matrices_for_every_number_of_units(units):
+    """The lines of many units are shorter, so that the digits of the matrices are legible."""
+    figure = kv.plot_sharing(units, 3, look="slide")
+    drawn = [text.get_text() for text in words(figure)]
+    assert {str(units * units), "matrix"} <= set(drawn)
+    assert "without the weights for an image" in figure.recipe["drawn"][0]
+
+
+def test_a_slide_of_stamps_has_the_numbers_of_all_channels():
+    """Three input channels of 3 × 3 are beside each other, so that each sum of the output can be checked."""
+    worked = work_out(kv.TransposedConvolution(3, 3, in_channels=3, out_channels=2))
+    figure = kv.plot_convolution(worked, view="stamps", look="slide")
+    drawn = [text.get_text() for text in words(figure)]
+    assert {"input 0", "input 1", "input 2", "=", "output 0"} <= set(drawn)
+    assert drawn.count("+") == 2
+    assert f"{int(worked.output[0, 4, 4])}" in drawn
+    assert figure.recipe["drawn"] == ["output channel 0 of 2"]
 
 
 def test_the_underlines_of_a_call_end_with_its_words():

@@ -71,8 +71,7 @@ BETWEEN, CLOSE = 34.0, 16.0  # two rows, also in a box
 PLANES = 12.0  # between two channels
 LEAST_CORNER = 12.0  # the smallest cell with a corner
 LETTERS = "abcd"
-WORDS = ("", "One kernel makes one map", "Two kernels make two maps", "Three kernels make three maps",
-         "Four kernels make four maps")  # fmt: skip
+NUMBERS = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 STEP, LAST = 500, 3000  # milliseconds
 GAPS_NOTE = "some numbers are too long for their cells and left out"
 
@@ -198,10 +197,28 @@ class _Page:
         self.between = BETWEEN if tallest == math.inf else CLOSE
         self.tint = maps_tint(maps)
         self.columns = self._columns()
+        if not self._lay_out(aligned=True):
+            legible = self._legible()
+            self._lay_out(aligned=False)
+            if self._legible() <= legible:
+                self._lay_out(aligned=True)
+        self.lefts, self.width = self._positions(self.cell, self.kernel_cell)
+
+    def _lay_out(self, *, aligned: bool) -> bool:
+        """Choose the cells, and return whether all matrices have their numbers.
+
+        The head of the pool begins with its column if it is ``aligned``, else it ends with it, which takes less width.
+        """
+        self.aligned = aligned
         self.wider: dict[str, float] = {}  # the cells of columns whose numbers need larger ones than the others
         self.cell, self.kernel_cell = self._cells()
         self._widen()
-        self.lefts, self.width = self._positions(self.cell, self.kernel_cell)
+        return self.has_numbers
+
+    def _legible(self) -> int:
+        """The number of matrices with all their numbers."""
+        pairs = [(each, column.key) for column in self.columns for row in column.cells for each in row]
+        return sum(digit_size([each], self.cell_of(key), DIGITS) > 0 for each, key in pairs)
 
     @property
     def current(self) -> tuple[int, int] | None:
@@ -314,10 +331,12 @@ class _Page:
             if number:
                 before = self.columns[number - 1]
                 widths = [*before.heads, *([self._longest_name - 10] if before.key == "kernel" else [])]
-                last = column.key == "pool"  # its head ends with its column
-                x = max(end + GAPS[column.key], x + (0.0 if last else max(widths) + 24))
+                free = column.key == "pool" and not self.aligned
+                x = max(end + GAPS[column.key], x + (0.0 if free else max(widths) + 24))
             lefts.append(x)
             end = x + column.shape[1] * self._side(column.key, cell, kernel_cell)
+        if self.aligned or self.columns[-1].key != "pool":
+            return lefts, max(end, lefts[-1] + max(self.columns[-1].heads))
         heads = zip(self.columns[-2].heads, self.columns[-1].heads, strict=True)
         return lefts, max(end, lefts[-2] + 24 + max(before + own for before, own in heads))
 
@@ -473,7 +492,9 @@ class _Page:
                 drawn.add(key)
             if self.reached is None:
                 others = [other for other in windows if other not in (None, window)]
-                x, y = self._corner(window, top + planes[0] * step, taken, others)
+                x, y = self._corner(
+                    window, top + planes[0] * step, taken, others, arrow=top + column.tall(self.cell) / 2
+                )
                 taken.append((x, y))
                 ring = [Shape(circle(x, y, DISC + 3), ON_DISC)] if halo else []
                 (discs if halo else items).extend([*ring, *disc(x, y, letter)])
@@ -485,8 +506,12 @@ class _Page:
         top: float,
         taken: list[tuple[float, float]],
         others: Sequence[tuple[range, range] | None],
+        arrow: float,
     ) -> tuple[float, float]:
-        """Where the letter of a window is: a corner that is free and belongs to no other window, else a free one."""
+        """Where the letter of a window is: a corner that is free and belongs to no other window, else a free one.
+
+        It is not on the arrows to the kernels, which begin at this y beside the input.
+        """
         rows, columns = window
         ys = top + rows[0] * self.cell, top + (rows[-1] + 1) * self.cell
         xs = columns[0] * self.cell, (columns[-1] + 1) * self.cell
@@ -494,7 +519,12 @@ class _Page:
         corners += [((xs[0] + xs[1]) / 2, y) for y in ys] + [(x, (ys[0] + ys[1]) / 2) for x in xs]
         corners += [(xs[0] + shift * 2.2 * DISC, ys[0]) for shift in range(1, 8)]
         free = [each for each in corners if all(math.dist(each, other) > 2.1 * DISC for other in taken)]
-        return min(free or corners, key=lambda corner: self._windows_at(corner, top, others))
+        right = self.columns[0].shape[1] * self.cell
+
+        def meets(corner: tuple[float, float]) -> bool:
+            return corner[0] > right + DISC or (corner[0] > right - DISC and abs(corner[1] - arrow) < DISC + 4)
+
+        return min(free or corners, key=lambda corner: (meets(corner), self._windows_at(corner, top, others)))
 
     def _windows_at(
         self, corner: tuple[float, float], top: float, windows: Sequence[tuple[range, range] | None]
@@ -604,11 +634,22 @@ def maps_page(maps: Maps, reached: int | None = None, tallest: float = math.inf)
         body = with_tint_bar(body, page.tint, top=HEADS, height=BOXED_BAR, gap=BAR_GAP)
     foot = foot if tallest == math.inf else foot[:1]
     key = _short_key(page) if tallest < body.height + 46 + legend.height else []
-    title, count = WORDS[len(page.maps.rows)], len(page.maps.rows)
+    title, count = _title(page.maps), len(page.maps.rows)
     fewer = [partial(refitted, partial(maps_page, maps, reached))] if tallest == math.inf else []
     facts = {"shown": count, "notes": page.maps.notes, "limits": page.tint.limits}
     notices = [*page.maps.notes, *([GAPS_NOTE] if page.has_gaps else []), *key]
     return worksheet(title, maps.stages, body, foot, _notes(page), notices=notices, fewer=fewer, facts=facts)
+
+
+def _title(maps: Maps) -> str:
+    """How many kernels make how many maps; of how many, if some are left out."""
+    shown, total = len(maps.rows), len(maps.worked.output)
+    number = NUMBERS[shown]
+    if shown < total:
+        whole = NUMBERS[total] if total < len(NUMBERS) else f"{total:,}"
+        return f"{number.capitalize()} of {whole} kernels and {'its map' if shown == 1 else 'their maps'}"
+    one = shown == 1
+    return f"{number.capitalize()} {'kernel makes' if one else 'kernels make'} {number} {'map' if one else 'maps'}"
 
 
 def _short_key(page: _Page) -> list[str]:
@@ -647,7 +688,8 @@ def _legend(page: _Page) -> Panel:
     else:
         what = "the window, and the numbers that it makes"
     lines = [("frame", what)]
-    if maps.relu:
+    last = page.digits["ReLU" if maps.relu else "map"]
+    if maps.relu and page.cell_of("ReLU") >= LEAST_CORNER:
         lines.append(("corner", "cut by ReLU: was negative, is 0"))
     if maps.pool is not None:
         size = size_text((maps.pool.size, maps.pool.size))
@@ -655,6 +697,7 @@ def _legend(page: _Page) -> Panel:
             "in the pool, the block with the framed number" if page.reached is None else "framed in the pool: its block"
         )
         bold = f"bold: the largest of its {size} block, which the pool keeps"
+        bold = bold if last else f"the pool keeps the largest of each {size} block"
         lines.append(("", f"the pool averages each {size} block; {where}" if maps.pool.average else bold))
     for kind, text in lines:
         if kind == "frame":
@@ -662,7 +705,8 @@ def _legend(page: _Page) -> Panel:
         elif kind == "corner":
             items.append(frame(y + 2, 2, side - 4, side - 4, 1.0, colour=BORDER, width=1.6))
             items.append(Shape(((3, y + side - 13), (3, y + side - 3), (13, y + side - 3)), CUT))
-            items.append(Text(side / 2 + 1, y + side / 2, "0", SMALL, DARK, align="center", middle=True))
+            zero = Text(side / 2 + 1, y + side / 2, "0", SMALL, DARK, align="center", middle=True)
+            items += [zero] if last else []
         items.append(Text(indent, y + side / 2, text, SMALL, DIM, middle=True))
         y += 40
     width = max(text_width(text, SMALL) for _, text in lines) + indent
@@ -680,7 +724,8 @@ def _notes(page: _Page) -> list[str]:
     if operation.bias and page.worked.bias is not None:
         typed, shown = page.worked.typed.get("bias"), len(maps.rows)
         texts = number_texts(page.worked.bias[:shown], None if typed is None else typed[:shown])
-        bias = f"{counted(operation.out_channels, 'bias', 'biases')} ({', '.join(texts)})"
+        written = ", ".join([*texts, *(["…"] if shown < operation.out_channels else [])])
+        bias = f"{counted(operation.out_channels, 'bias', 'biases')} ({written})"
     settings = f"stride {sides_text(operation.stride)}, {padding_text(operation)}"
     if operation.dilation != (1, 1):
         settings += f", dilation {sides_text(operation.dilation)}"
@@ -691,7 +736,7 @@ def _notes(page: _Page) -> list[str]:
     origin = display_text(origin_text(page.worked), page.worked.input, page.worked.kernel, *numbers, marked=marked)
     answers, greys = page.reached is not None, greys_text(page.worked)
     return [
-        f"{kernels} × {counted(per, 'weight')} = {operation.weights:,} weights, {bias}", settings,
+        f"{kernels} × {counted(per, 'weight')} = {counted(operation.weights, 'weight')}, {bias}", settings,
         *([] if answers else ["below each map: the products that are not 0"]), *maps.notes,
         *([GAPS_NOTE] if page.has_gaps else []),
         f"{greys}; {SCALE_BESIDE}" if greys else "one colour scale for the whole page, logarithmic", origin,

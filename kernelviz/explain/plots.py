@@ -26,7 +26,6 @@ from kernelviz.drawing.worksheets import (
     SMALL,
     SUM,
     WIDEST,
-    Cells,
     LabelledPicture,
     Tint,
     cells_panel,
@@ -48,7 +47,7 @@ from kernelviz.drawing.worksheets import (
     worksheet,
 )
 from kernelviz.errors import UsageError
-from kernelviz.explain.stamp_channels import MOST_ROWS, Stamp, StampGrid, stamp_area, stamped_kernel
+from kernelviz.explain.stamp_channels import MOST_ROWS, Stamp, StampColumns, StampGrid, stamp_area, stamped_kernel
 from kernelviz.explain.step_pages import WHITE, number_note, scale_lines, step_page, window_span
 from kernelviz.explain.step_parts import (
     LARGE,
@@ -101,20 +100,25 @@ BIGGEST, SMALLEST = 60.0, 14.0  # cells of a tile; smaller ones have no output b
 
 @dataclass(frozen=True)
 class StepsSheet:
-    """The pictures of some steps, or with ``ruled`` the input once; ``few`` steps are a spread choice."""
+    """The pictures of some steps, or with ``ruled`` the input once.
+
+    ``few`` steps are a spread choice, with ``edges`` one of the first and the last row of the output.
+    """
 
     panel: Panel
     steps: list[Step]
     layout: SheetLayout
     ruled: bool
     few: bool
+    edges: bool = False
 
 
 def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> Panel:
     """The kernel on top, then one picture per step: the window on the input, and the output up to there.
 
     A large input is drawn once, with a ruler that has the windows of the first row and of the first column. For a box of
-    this height there are fewer steps, without the kernel; with a colour bar if cells have no numbers.
+    this height there are fewer steps, without the kernel; with a colour bar if cells have no numbers, and with the kernel
+    beside a spread choice of steps.
     """
     boxed = tallest < math.inf
     first = worked.step(0, 0, channel)
@@ -127,11 +131,12 @@ def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> 
     elif not sheet.ruled and _has_digits(worked, first, tint, sheet.layout):
         body = sheet.panel
     else:
-        bar = tint_bar(tint, BOXED_BAR)
-        sheet = _steps_sheet(worked, first, tint, room - bar.width - GAP, tallest)
+        key = _key(worked, first, tint, kernel=sheet.few)
+        sheet = _steps_sheet(worked, first, tint, room - key.width - GAP, tallest)
         width = max(sheet.panel.width, right_end(sheet.panel.items)) + GAP
-        items = (*sheet.panel.items, *bar.centred_at(width, sheet.panel.height / 2))
-        body = Panel(items, width + bar.width, sheet.panel.height)
+        height = max(sheet.panel.height, key.height) if sheet.few else sheet.panel.height
+        left, right = moved(sheet.panel, 0, (height - sheet.panel.height) / 2), (height - key.height) / 2
+        body = Panel((*left, *moved(key, width, right)), width + key.width, height)
     steps, layout, total = sheet.steps, sheet.layout, worked.output[channel].size
     count = _steps_text(worked, sheet, total, boxed=boxed)
     labels = "below each its row and column in the output, counted from 0, and the result"
@@ -172,8 +177,40 @@ def _steps_sheet(worked: Walkthrough, first: Step, tint: Tint, room: float, tall
     steps = [worked.step(*at, channel) for at in positions]
     if ruled is not None:
         return StepsSheet(ruled, steps, layout, ruled=True, few=few)
+    if boxed and few and not layout.output and min(worked.operation.output_size) > 1:
+        return _edges_sheet(worked, first, tint, room, tallest)
     panel, drawn = _tiles(worked, steps, tint, layout, (room, tallest))
+    if few and drawn < len(steps):  # up to the last one
+        steps = [steps[at] for at in _spread(len(steps), 0, drawn)]
+        panel, drawn = _tiles(worked, steps, tint, layout, (room, tallest))
     return StepsSheet(panel, steps[:drawn], layout, ruled=False, few=few)
+
+
+MOST_ACROSS = 4  # steps of a row in a box
+
+
+def _edges_sheet(worked: Walkthrough, first: Step, tint: Tint, room: float, tallest: float) -> StepsSheet:
+    """Steps of the first and of the last row of the output, evenly spread over each, as many as fit with their labels."""
+    (rows, columns), (high, wide) = worked.operation.output_size, worked.canvas.padding.shape
+    for across in range(min(MOST_ACROSS, columns), 0, -1):
+        width = (room - (across - 1) * GAP) / across - 0.01
+        layout = SheetLayout(across, min(BIGGEST, width / wide, ((tallest - GAP) / 2 - LABEL) / high))
+        positions = [(row, column) for row in (0, rows - 1) for column in _spread(columns, 0, across)]
+        steps = [worked.step(*at, first.channel) for at in positions]
+        panel, drawn = _tiles(worked, steps, tint, layout, (room, tallest))
+        if drawn == len(steps) and panel.height < 2 * (high * layout.cell + LABEL + GAP):  # in two rows
+            break
+    return StepsSheet(panel, steps[:drawn], layout, ruled=False, few=True, edges=True)
+
+
+def _key(worked: Walkthrough, step: Step, tint: Tint, *, kernel: bool) -> Panel:
+    """What is beside the steps in a box: the colour bar, and above it the kernel."""
+    bar = tint_bar(tint, BOXED_BAR)
+    if not kernel or step.weights is None:
+        return Panel(tuple(bar.at(0, 0)), bar.width, bar.height)
+    return stacked(
+        [in_a_row([_kernel_part(worked, step, tint, BOXED_KERNEL)]), _key(worked, step, tint, kernel=False)], 34
+    )
 
 
 def _steps_text(worked: Walkthrough, sheet: StepsSheet, total: int, *, boxed: bool) -> str:
@@ -181,6 +218,8 @@ def _steps_text(worked: Walkthrough, sheet: StepsSheet, total: int, *, boxed: bo
     drawn = len(sheet.steps)
     if drawn == total:
         return f"all {total:,} steps"
+    if sheet.edges:
+        return f"{drawn:,} of {total:,} steps, spread over the first and the last row"
     if boxed and not sheet.ruled:
         return f"{drawn:,} of {total:,} steps{'' if sheet.few else ': the first ones'}"
     if 1 in worked.operation.output_size:
@@ -189,7 +228,7 @@ def _steps_text(worked: Walkthrough, sheet: StepsSheet, total: int, *, boxed: bo
     return f"{drawn:,} of {total:,} steps: {which} the first row and the first column"
 
 
-BOXED_BAR = 300.0  # the height of the colour bar in a box
+BOXED_BAR, BOXED_KERNEL = 300.0, 180.0  # in a box, the height of the colour bar and the side of the kernel
 
 
 def _has_digits(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout) -> bool:
@@ -407,11 +446,7 @@ def _top(worked: Walkthrough, step: Step, tint: Tint, room: float) -> Panel:
     """The kernel, the size of the output, and the scale of the colours."""
     parts: list[LabelledPicture] = []
     if step.weights is not None:
-        kernel = kernel_cells(step, 0, tint)
-        count = f"{len(step.channels)} × " if len(step.channels) > 1 else ""
-        turned = isinstance(worked.operation, TransposedConvolution)
-        size = TURNED if turned else count + size_text(kernel.shape)
-        parts += [headed(_small(kernel), "kernel", size, aside=True), space(70)]
+        parts += [_kernel_part(worked, step, tint), space(70)]
     row = in_a_row(parts) if parts else Panel((), 0, 0)
     bar = tint_bar(tint, 200.0)
     formula = formula_panel(worked.operation.formulas, max(420.0, room - row.width - bar.width - 70))
@@ -424,9 +459,14 @@ def _top(worked: Walkthrough, step: Step, tint: Tint, room: float) -> Panel:
     return Panel(items, row.width + formula.width + 70 + bar.width, height)
 
 
-def _small(cells: Cells) -> Panel:
-    cell = min(CELL * 0.75, 380 / max(cells.shape))
-    return digits_panel(cells, cell)
+def _kernel_part(worked: Walkthrough, step: Step, tint: Tint, side: float = 380.0) -> LabelledPicture:
+    """The kernel of the first channel, within a square of this side."""
+    kernel = kernel_cells(step, 0, tint)
+    count = f"{len(step.channels)} × " if len(step.channels) > 1 else ""
+    turned = isinstance(worked.operation, TransposedConvolution)
+    size = TURNED if turned else count + size_text(kernel.shape)
+    panel = digits_panel(kernel, min(CELL * 0.75, side / max(kernel.shape)))
+    return headed(panel, "kernel", size, aside=True)
 
 
 def _meanings(worked: Walkthrough, step: Step) -> list[str]:
@@ -498,9 +538,7 @@ def _channels_of_stamps(worked: Walkthrough, step: Step, tallest: float = math.i
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
         raise TypeError(operation)
-    grids = (StampGrid(worked, step, tallest, most) for most in range(MOST_ROWS, 0, -1))
-    grid = next((each for each in grids if each.digits or tallest == math.inf), None)
-    grid = grid or StampGrid(worked, step, tallest, 1)
+    grid = StampGrid(worked, step) if tallest == math.inf else _boxed_stamps(worked, step, tallest)
     body = grid.panel()
     room = max(NARROWEST - 2 * MARGIN, body.width)
     words = _sum_panel(worked, step, room)
@@ -509,10 +547,12 @@ def _channels_of_stamps(worked: Walkthrough, step: Step, tallest: float = math.i
     made = [stamp.values for column in grid.stamps for stamp in column]
     note = number_note(worked, step, made, drawn=[body, *(panel for _, panel in foot)])
     outputs = len(grid.outputs)
-    one = f"output channel {step.channel} of {operation.out_channels:,}"
+    one = (
+        f"output channel {step.channel} of {operation.out_channels:,}" if outputs == 1 < operation.out_channels else ""
+    )
     texts = [
         grid.choice,
-        one if outputs == 1 < operation.out_channels else "",
+        one,
         "framed in the input: the values whose stamps meet on the framed cell",
         _apart_text(operation),
         gap_text(operation),
@@ -523,12 +563,23 @@ def _channels_of_stamps(worked: Walkthrough, step: Step, tallest: float = math.i
     ]
     settings = f"{settings_text(operation)}: each channel stamps with its own kernel, and the channels are added up"
     lines = scale_lines(operation, greys=greys_text(worked))
-    notices = [text for text in (grid.choice, *broken_notes(worked)) if text]
+    notices = [text for text in (grid.choice, one, *broken_notes(worked)) if text]
     fewer = [partial(refitted, partial(_channels_of_stamps, worked, step))] if tallest == math.inf else []
     return worksheet(
         name_text(operation), settings, body, foot, texts, lines=lines, notices=notices, fewer=fewer,
         aside=settings_text(operation),
     )  # fmt: skip
+
+
+def _boxed_stamps(worked: Walkthrough, step: Step, tallest: float) -> StampGrid:
+    """As many channels as have legible numbers, below each other or else beside each other, if possible above the sum."""
+    low = tallest - 46 - _sum_panel(worked, step, WIDEST - 2 * MARGIN).height
+    for most in range(MOST_ROWS, 0, -1):
+        for kind, height in ((StampGrid, tallest), (StampColumns, low), (StampColumns, tallest)):
+            grid = kind(worked, step, height, most)
+            if grid.digits:
+                return grid
+    return StampGrid(worked, step, tallest, 1)
 
 
 def make_stamp(worked: Walkthrough, position: tuple[int, int], step: Step) -> Stamp:

@@ -231,6 +231,7 @@ def sharing_page(sharing: Sharing, counts: ImageWeights) -> Panel:
 
 
 UNITS = 137.0  # the middle of the outputs
+LEAST_LINES = 110.0  # in a box, from the outputs to the matrix
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,7 @@ class Sizes:
     tall: float
     apart: float
     cell: float
+    below: float = 38.0  # what is free below the text about the matrices
 
     @property
     def matrix(self) -> float:
@@ -249,12 +251,20 @@ class Sizes:
 
 def _layers_in(sharing: Sharing, counts: ImageWeights, box: Box) -> Body:
     """The layers with small matrices for a box; without matrices if their digits would not be legible."""
-    compact = Sizes(125, 58, 0)
-    cell = min(CELL, COLUMN / sharing.units, (tallest_of(box) - compact.matrix - 78) / sharing.units)
-    legible = cell >= LEGIBLE / MATRIX_DIGITS.tall
-    missing = [*([] if legible else ["the matrices"]), f"the weights for an image of {size_text(counts.image)}"]
-    panel = _layers(sharing, replace(compact, cell=cell) if legible else Sizes(TALL, 0, 0))
-    return Body(panel, (f"without {' and '.join(missing)}: dense {counts.dense:,}, shared {counts.shared:,}",))
+    sizes = _sizes_in(sharing, tallest_of(box))
+    missing = [*([] if sizes.cell else ["the matrices"]), f"the weights for an image of {size_text(counts.image)}"]
+    notice = f"without {' and '.join(missing)}: dense {counts.dense:,}, shared {counts.shared:,}"
+    return Body(_layers(sharing, sizes), (notice,))
+
+
+def _sizes_in(sharing: Sharing, tallest: float) -> Sizes:
+    """The sizes for a height: of many units the lines are shorter, so that the digits of the matrices are legible."""
+    compact, least = Sizes(125, 58, 0), math.ceil(LEGIBLE / MATRIX_DIGITS.tall)
+    cell = min(CELL, COLUMN / sharing.units, (tallest - compact.matrix - 78) / sharing.units)
+    if cell >= least:
+        return replace(compact, cell=cell)
+    lines = min(compact.tall + compact.apart, tallest - UNITS - sharing.units * least - 38 - 9)
+    return Sizes(0.7 * lines, 0.3 * lines, least, below=8) if lines >= LEAST_LINES else Sizes(TALL, 0, 0)
 
 
 def _layers(sharing: Sharing, sizes: Sizes) -> Panel:
@@ -272,7 +282,7 @@ def _layers(sharing: Sharing, sizes: Sizes) -> Panel:
     styled = sharing.kernel in STYLES
     same = "the same digit and the same line is one weight" if styled else "the same digit is one weight"
     text = f"A row for each output, a column for each input. Digit: which weight; {same}."
-    return Panel((*items, Text(0, y, text, SMALL, DIM)), WIDTH, y + 38)
+    return Panel((*items, Text(0, y, text, SMALL, DIM)), WIDTH, y + sizes.below)
 
 
 def _layer(sharing: Sharing, name: str, matrix: list[list[int]], lines: Sequence[str], sizes: Sizes) -> Panel:

@@ -10,11 +10,12 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import TransposedConvolution
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.page import INK, Item, Panel, Rule, Text, moved, text_width
+from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.worksheets import (
     CELL,
     DIM,
     HEAD,
+    LEGIBLE,
     MARGIN,
     SMALL,
     WIDEST,
@@ -23,6 +24,7 @@ from kernelviz.drawing.worksheets import (
     cells_panel,
     digit_size,
     frame,
+    legible_cell,
     shortened_cells,
     tint_bar,
 )
@@ -155,8 +157,19 @@ class StampGrid:
                 value < 0 for column in self.stamps for each in column for value in each.values.flat
             ),
         )  # fmt: skip
-        size = self.operation.output_size
-        self.area = stamp_area(size, [each for column in self.stamps for each in column])
+        self.area = stamp_area(self.operation.output_size, [each for column in self.stamps for each in column])
+        self._fit()
+        self.digits = self._digits()
+        if not self.digits:
+            self.tint = replace(self.tint, pale=False)
+
+    def _digits(self) -> float:
+        """The size of all digits; 0 if some would not be legible."""
+        return min(digit_size([shortened_cells(each, self.cell)], self.cell) for each in self._every())
+
+    def _fit(self) -> None:
+        """Choose the cell and the distances for the width and the height."""
+        outputs = self.outputs
         lines = len(self.planes) + 1 + bool(self.rest)
         tall = max(len(self.area[0]), self.operation.input_size[0], self.operation.kernel[0])
         columns = self.operation.input_size[1] + len(outputs) * (self.operation.kernel[1] + len(self.area[1]))
@@ -178,9 +191,6 @@ class StampGrid:
         self.cell = min(CELL * 0.75, width, height)
         self.pitch = tall * self.cell + self.between
         self.tall = tall * self.cell
-        self.digits = min(digit_size([shortened_cells(each, self.cell)], self.cell) for each in self._every())
-        if not self.digits:
-            self.tint = replace(self.tint, pale=False)
 
     def _input_size(self) -> str:
         return size_text((len(self.step.channels), *self.operation.input_size))
@@ -291,6 +301,114 @@ class StampGrid:
 
     def _placed(self, panel: Panel, x: float, line: int) -> tuple[Item, ...]:
         return moved(panel, x, self._middle(line) - panel.height / 2)
+
+
+PAIR, PLUS, BLOCK_HEADS, DOWN = 26.0, 48.0, 44.0, 50.0  # input and kernel; two blocks; above a block; above its stamps
+
+
+class StampColumns(StampGrid):
+    """The channels beside each other: below the input and the kernel of each are its stamps, and at the right the output.
+
+    For a box that is wide and not tall; there is one output channel, and no colour bar.
+    """
+
+    ADDED = "stamps, added up"
+
+    def _fit(self) -> None:
+        operation = self.operation
+        upper = max(operation.input_size[0], operation.kernel[0])
+        sources = self._sources()
+        fixed = len(self.planes) * PLUS + self._texts_width()
+        for cell in map(float, np.arange(CELL * 0.75, 1.0, -0.5)):
+            for source in (cell, legible_cell(sources, LEGIBLE, cell) or cell):
+                self.cell, self.source, self.tall = cell, source, upper * source
+                width = len(self.planes) * self._block() + fixed
+                width += max(operation.output_size[1] * cell, self._output_head())
+                height = BLOCK_HEADS + self.tall + DOWN + len(self.area[0]) * cell + 6
+                if width <= WIDEST - 2 * MARGIN and height <= self.tallest:
+                    return
+
+    def _sources(self) -> list[Cells]:
+        """The inputs and the kernels, whose numbers are usually short."""
+        found = [input_cells(self.worked, channel, self.tint) for channel in self._channels()]
+        return found + [stamped_kernel(self.step, self.tint, plane) for plane in self.planes]
+
+    def _digits(self) -> float:
+        made = [stamp.cells(self.area, self.operation.output_size, self.tint) for stamp in self.stamps[0]]
+        made.append(output_cells(self.worked, self.step, self.tint))
+        sides = [(each, self.source) for each in self._sources()] + [(each, self.cell) for each in made]
+        return min(digit_size([shortened_cells(each, cell)], cell) for each, cell in sides)
+
+    def _block(self) -> float:
+        """The width of a channel."""
+        pair = self._kernel_left() + max(self.operation.kernel[1] * self.source, text_width("kernel", HEAD, bold=True))
+        return max(pair, len(self.area[1]) * self.cell, 36 + text_width(self.ADDED, SMALL))
+
+    def _kernel_left(self) -> float:
+        names = [text_width(f"input {channel}", HEAD, bold=True) for channel in self._channels()]
+        return max(self.operation.input_size[1] * self.source, *names) + PAIR
+
+    def _output_name(self) -> str:
+        return f"output {self.step.channel}" if self.operation.out_channels > 1 else "output"
+
+    def _output_head(self) -> float:
+        return self._wide(self._output_name(), size_text(self.operation.output_size))
+
+    def _texts_width(self) -> float:
+        """The width of the texts about the rest and the bias, before the output."""
+        added = self._added(self.step)
+        return max(text_width(text, HEAD - 3) for text in added) + PLUS if added else 0.0
+
+    def panel(self) -> Panel:
+        """The page's body."""
+        operation, cell, items = self.operation, self.cell, list[Item]()
+        stamps = BLOCK_HEADS + self.tall + DOWN
+        middle = stamps + len(self.area[0]) * cell / 2
+        x = end = 0.0
+        for plane, channel, stamp in zip(self.planes, self._channels(), self.stamps[0], strict=True):
+            items += moved(self._channel(plane, channel), x, 0)
+            made = self._panel(stamp.cells(self.area, operation.output_size, self.tint))
+            items += moved(self._marked(made, 0, framed=True), x, stamps)
+            end = x + made.width
+            x += self._block() + PLUS
+            if channel != self._channels()[-1]:
+                items.append(Text((end + x) / 2, middle, "+", HEAD + 8, DIM, align="center", middle=True))
+        x = end
+        for line, text in enumerate(added := self._added(self.step)):
+            y = middle + (line - (len(added) - 1) / 2) * 36
+            items.append(Text(x + 0.5 * PLUS, y, text, HEAD - 3, INK, middle=True))
+        x += self._texts_width()
+        items.append(Text(x + PLUS / 2, middle, "=", HEAD + 8, DIM, align="center", middle=True))
+        x += PLUS
+        output = self._panel(output_cells(self.worked, self.step, self.tint))
+        y = stamps - self.area[0].start * cell
+        items += moved(Panel((*output.items, frame(*self.step.at, 1, 1, cell)), output.width, output.height), x, y)
+        items += moved(
+            Panel(tuple(self._head(0, self._output_name(), size_text(operation.output_size))), 0, 0), x, y - 44
+        )
+        return Panel(tuple(items), max(x + max(output.width, self._output_head()), 1.0), middle * 2 - stamps + 4)
+
+    def _channel(self, plane: int, channel: int) -> Panel:
+        """The input and the kernel of a channel, and the arrow to its stamps."""
+        cell, operation = self.source, self.operation
+        sources = input_cells(self.worked, channel, self.tint), stamped_kernel(self.step, self.tint, plane)
+        source, kernel = (cells_panel(shortened_cells(cells, cell), cell, self.digits) for cells in sources)
+        rows, columns = operation.reads(*self.step.at)
+        around = [frame(rows[0], columns[0], len(rows), len(columns), cell)] if rows and columns else []
+        left, tall = self._kernel_left(), self.tall
+        items: list[Item] = [
+            Text(0, 26, f"input {channel}", HEAD, INK, bold=True),
+            Text(left, 26, "kernel", HEAD, INK, bold=True),
+            *moved(Panel((*source.items, *around), 0, 0), 0, BLOCK_HEADS),
+            *moved(kernel, left, BLOCK_HEADS),
+        ]
+        x, top, bottom = 12.0, BLOCK_HEADS + tall + 10, BLOCK_HEADS + tall + DOWN - 10
+        items += [
+            Rule(x, top, x, bottom - 12, DIM, 2.6),
+            Shape(((x - 7, bottom - 14), (x + 7, bottom - 14), (x, bottom)), DIM),
+            Text(36, (top + bottom) / 2, self.ADDED, SMALL, DIM, middle=True),
+        ]
+        return Panel(tuple(items), self._block(), BLOCK_HEADS + tall + DOWN)
 
 
 def channel_step(step: Step, plane: int) -> Step:
