@@ -21,6 +21,8 @@ from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank, SeenIma
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+os.environ.pop("COLUMNS", None)  # workers have one: tables are as wide as in a pipe
+
 # Read when the hub's client is imported: no test finds what this machine has in its cache, or asks a real hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = os.environ["TORCH_HOME"] = tempfile.mkdtemp(prefix="kernelviz-tests-")

@@ -175,8 +175,8 @@ def failure_texts(what: str, network: nn.Module, error: BaseException, *, with_t
     ``with_type`` puts the type of the error before its text.
     """
     layer, where, reason = broken_layer(network, error), raised_at(error), reason_text(error, with_type=with_type)
-    if not str(error) and (condition := _condition(error)):
-        reason = f"{type(error).__name__}: {condition}"
+    if reason == type(error).__name__ and (condition := _condition(error)):  # it has no text
+        reason = f"{reason}: {condition}"
     return (
         f"{what}: {layer}." if layer else f"{what}.",
         f"{reason.rstrip('.')}. Raised in {where}." if where else reason,
