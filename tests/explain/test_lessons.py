@@ -142,7 +142,7 @@ def test_averages_are_never_left_out_silently():
         f"{row.pooled[0, 0]:f}".rstrip("0").rstrip(".").replace("-", "−")
         for row in as_maps_of(worked, pool="avg2").rows
     } <= set(shown)
-    without_space = kernelviz.plot_maps(worked_out(Convolution(6, 3, out_channels=2)), relu=True, pool="avg2")
+    without_space = kernelviz.plot_maps(worked_out(Convolution(8, 2, out_channels=3)), relu=True, pool="avg2")
     assert "some numbers are too long for their cells and left out" in " ".join(texts(without_space))
 
 
