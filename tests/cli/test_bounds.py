@@ -138,7 +138,9 @@ def test_a_name_that_is_too_long_for_an_output_is_refused_by_every_command(run, 
     assert "xxx" in result.err
 
 
-@pytest.mark.parametrize("words", [pytest.param("", marks=pytest.mark.slow), "--steps", "--at 5,5"])
+@pytest.mark.parametrize(
+    "words", ["--steps", *(pytest.param(each, marks=pytest.mark.slow) for each in ("", "--at 5,5"))]
+)
 def test_pages_of_large_inputs_keep_the_bound(words):
     """Drawing an input near the bound takes less than 500 MB more than drawing a small one, and little time."""
     commands = [f"explain conv --input {side} --kernel 1 -o out {words} -q" for side in (6, 2150)]

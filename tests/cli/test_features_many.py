@@ -199,7 +199,8 @@ def test_standard_input_is_kept(run, monkeypatch, choice):
     ("choice", "end"),
     [
         (("--style", "bare", "--arrays"), ".png"), (("--arrays",), ".npz"), (("--format", "svg"), ".svg"),
-        (("--format", "pdf"), ".pdf"), (("--single",), "0003.png"), (("--single",), "index.json"),
+        pytest.param(("--format", "pdf"), ".pdf", marks=pytest.mark.slow),
+        (("--single",), "0003.png"), (("--single",), "index.json"),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_made_anew(look, choice, end, share):

@@ -377,7 +377,7 @@ def test_settings_of_matplotlib_have_no_effect(fresh, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "what"),
     [
-        ("TORCH_LOGS", "nonsense", "The package torch cannot be imported."),
+        pytest.param("TORCH_LOGS", "nonsense", "The package torch cannot be imported.", marks=pytest.mark.slow),
         pytest.param("TIMM_USE_SCIPY_INTERP", "", "The package timm cannot be imported.", marks=pytest.mark.slow),
         ("PYTORCH_ALLOC_CONF", "nonsense", "The environment variable PYTORCH_ALLOC_CONF is malformed"),
         pytest.param(

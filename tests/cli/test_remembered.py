@@ -449,7 +449,7 @@ def test_the_second_run_imports_no_torch(run, tmp_path, words):
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
 
 
-@pytest.mark.parametrize("how", ["cut", "changed", "other"])
+@pytest.mark.parametrize("how", ["changed", *(pytest.param(how, marks=pytest.mark.slow) for how in ("cut", "other"))])
 def test_a_damaged_entry_is_made_anew(run, kept, how):
     """An entry that was cut, changed, or is of another version counts as not there, and is replaced."""
     rng = random.Random(0)

@@ -404,6 +404,7 @@ def test_16_bit_colours_with_a_profile_are_converted():
     assert np.array_equal(grey.values[..., 0], WIDE)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_measured_values_take_bounded_memory(run):
     """Large images of 16 bits, of many bands and of floating-point numbers are read within 300 MB above the baseline."""

@@ -91,7 +91,7 @@ def test_lazy_modules_stay_lazy():
     assert is_lazy(network[0].weight)
 
 
-@pytest.mark.parametrize("name", ["levit_128s", "efficientformerv2_s0"])
+@pytest.mark.parametrize("name", ["levit_128s", pytest.param("efficientformerv2_s0", marks=pytest.mark.slow)])
 def test_a_network_in_training_keeps_nothing_of_the_pass(name):
     """Maps after an optimizer's step are those of the new weights, and eval mode afterwards goes by these too."""
     with torch.random.fork_rng(devices=[]):

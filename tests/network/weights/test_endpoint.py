@@ -63,6 +63,7 @@ def test_the_address_that_the_user_has_set(monkeypatch):
     assert set_endpoint("http://hub") == "http://hub"
 
 
+@pytest.mark.slow
 def test_a_port_that_the_client_cannot_be_imported_with(tmp_path):
     """What needs no hub works all the same, what needs it is exit 4, and stdout holds one document alone."""
     code = (
