@@ -133,7 +133,7 @@ def expand(
         )
         sides = options.parse_sides(input_size)
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
-        found = find(images, output, report, recursive=recursive)
+        found = session.named_images(images, output, report, recursive=recursive)
         with terminal.progress(shown=not quiet) as progress:
             chosen = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
@@ -150,17 +150,6 @@ def expand(
                 session.attempt(report, name, len(names), partial(run.draw, name))
 
     return run_command("expand", work, as_json=as_json, quiet=quiet, debug=debug)
-
-
-def find(images: Sequence[str], output: Path, report: Report, *, recursive: bool) -> tuple[str, ...]:
-    """The images that the arguments name; folders that cannot be read are reported."""
-    from kernelviz.files.finding import find_images
-
-    found = find_images(images, recursive=recursive, output=output)
-    report.inform(*found.notes)
-    for path, error in found.unreadable.items():
-        session.report_failure(report, path, error)
-    return found.images
 
 
 @dataclass

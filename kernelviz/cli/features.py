@@ -241,7 +241,6 @@ def features(
     """
 
     def work(report: Report) -> None:
-        from kernelviz.files.finding import find_images
 
         report.more["images"] = []
         check_order("features", model, images)
@@ -256,10 +255,7 @@ def features(
             tuple(basis or ()), picture, ImageChoices(value_range, bands, mean, std, interpolation),
         )  # fmt: skip
         check(choices, destination)
-        found = find_images(images, recursive=recursive, output=output)
-        report.warn(*found.notes)
-        for folder, error in found.unreadable.items():
-            session.report_failure(report, folder, error)
+        named = session.named_images(images, output, report, recursive=recursive)
         with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
             chosen = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
@@ -267,12 +263,12 @@ def features(
             )  # fmt: skip
             network = choices.image.prepare(session.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
-            run = prepare(network, choices, destination, report, paths=found.images, writer=writer)
+            run = prepare(network, choices, destination, report, paths=named, writer=writer)
             try:
                 if choices.summarised:
-                    draw_summaries(run, found.images, progress)
+                    draw_summaries(run, named, progress)
                 else:
-                    run, paths = with_bases(run, found.images, progress)
+                    run, paths = with_bases(run, named, progress)
                     draw_all(run, paths, progress)
             except BrokenPassError:
                 writer.flush()  # pictures of the layers before the break

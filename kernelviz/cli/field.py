@@ -120,7 +120,6 @@ def field(
 
     def work(report: Report) -> None:
         from kernelviz.cli.advice import check_order
-        from kernelviz.files.finding import find_images
 
         check_order("field", model, images)
         session.check_directory(output)
@@ -130,10 +129,7 @@ def field(
         unit, sides = options.parse_position(at, "unit"), options.parse_sides(input_size)
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         reading.as_recipe()
-        found = find_images(images, recursive=recursive, output=output)
-        report.warn(*found.notes)
-        for folder, error in found.unreadable.items():
-            session.report_failure(report, folder, error)
+        named = session.named_images(images, output, report, recursive=recursive)
         with terminal.progress(shown=not quiet) as progress:
             first = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
@@ -143,7 +139,7 @@ def field(
             if against is not None:
                 models.append(load_other(first, against, models[0], reading=reading, report=report, progress=progress))
             tallies = start(models, layers=layer, unit=unit, channels=channels, sides=sides, crop=crop)
-            run_images(tallies, found.images, reading, report, progress)
+            run_images(tallies, named, reading, report, progress)
             draw(tallies, layer, unit, destination, report)
 
     return run_command("field", work, as_json=as_json, quiet=quiet, debug=debug)

@@ -140,7 +140,6 @@ def patches(
     """
 
     def work(report: Report) -> None:
-        from kernelviz.files.finding import find_images
 
         report.more |= {"images": [], "patches": []}
         check_order("patches", model, images)
@@ -157,10 +156,7 @@ def patches(
             image=ImageChoices(value_range, bands, mean, std, interpolation),
         )  # fmt: skip
         choices.image.as_recipe()
-        found = find_images(images, recursive=recursive, output=output)
-        report.warn(*found.notes)
-        for folder, error in found.unreadable.items():
-            session.report_failure(report, folder, error)
+        named = session.named_images(images, output, report, recursive=recursive)
         with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
             chosen = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
@@ -168,9 +164,9 @@ def patches(
             )  # fmt: skip
             network = choices.image.prepare(session.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
-            run = prepare(network, choices, destination, report, paths=found.images, writer=writer)
+            run = prepare(network, choices, destination, report, paths=named, writer=writer)
             run = replace(run, unusual={key: value for key, value in run.unusual.items() if key != "classes"})
-            draw_patches(run, wanted, found.images, progress)
+            draw_patches(run, wanted, named, progress)
         if run.plan.broken is not None:
             raise run.plan.broken
 

@@ -98,7 +98,6 @@ def report(
     """
 
     def work(report: Report) -> None:
-        from kernelviz.files.finding import find_images
 
         report.more["images"] = []
         check_order("report", model, images)
@@ -113,10 +112,7 @@ def report(
             "layers": layer or None, "max_size": max_size if max_size != MAX_SIZE else None,
             "size": list(sides) if sides else None, "crop": crop, **reading.as_recipe(),
         }  # fmt: skip
-        found = find_images(images, recursive=recursive, output=output)
-        report.warn(*found.notes)
-        for folder, error in found.unreadable.items():
-            session.report_failure(report, folder, error)
+        named = session.named_images(images, output, report, recursive=recursive)
         with terminal.progress(shown=not quiet) as progress:
             chosen = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
@@ -124,7 +120,7 @@ def report(
             )  # fmt: skip
             network = reading.prepare(session.load(chosen, report, progress), report)
             run = _Run(
-                network, list(found.images), reading, OutputChoices(output, ".html", arrays=False, force=force), report,
+                network, list(named), reading, OutputChoices(output, ".html", arrays=False, force=force), report,
                 {key: value for key, value in asked.items() if value is not None},
             )  # fmt: skip
             run.write(layer, sides, crop=crop, max_size=max_size, skip_existing=skip_existing, progress=progress)

@@ -231,6 +231,17 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
         report_failure(report, culprit, error, named=f" layer {shown(culprit)} " in f" {error.what} ")
 
 
+def named_images(images: Sequence[str], output: Path, report: Report, *, recursive: bool) -> tuple[str, ...]:
+    """The images that the arguments of a command name; what is left out is a warning, an unreadable folder a failure."""
+    from kernelviz.files.finding import find_images
+
+    found = find_images(images, recursive=recursive, output=output)
+    report.warn(*found.notes)
+    for folder, error in found.unreadable.items():
+        report_failure(report, folder, error)
+    return found.images
+
+
 def report_failure(report: Report, culprit: str, error: KernelvizError, *, named: bool = False) -> None:
     """Name what failed, unless the message has ``named`` it, and keep it in the report."""
     terminal.print_message(error.what if named else f"{culprit}: {error.what}")
