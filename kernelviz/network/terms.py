@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     OnLayer = Callable[[FeatureMaps, "LayerRun | KernelvizError | None"], object]
 
 
-_AT_ONCE = 2**19
+_AT_ONCE = 2**18
 """Factors that are multiplied at once, so that they stay near the processor."""
 
 
@@ -50,6 +51,11 @@ class LayerRun:
     def record(self) -> ConvLayer:
         """The sizes of the layer as it ran."""
         return self.reads.record
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether its windows are single values."""
+        return math.prod(self.reads.call.weight.shape[2:]) == 1
 
     @property
     def zeros(self) -> bool:
@@ -86,11 +92,13 @@ class LayerRun:
     def extremes(self, channels: Sequence[int]) -> Array:
         """The units (n, 3) to work out: of each channel the largest value in size, and the largest of the other sign.
 
-        They are chosen where the window contains no padding, if there is such a place: a padded layer has its largest
-        values at its border.
+        No channel is named twice. The units are chosen where the window contains no padding, if there is such a place: a
+        padded layer has its largest values at its border.
         """
-        reads, numbers = self.reads, np.sort(np.asarray(channels))
-        maps = reads.output if len(numbers) == len(reads.output) else reads.output[numbers]
+        reads, numbers, maps = self.reads, np.arange(len(self.reads.output)), self.reads.output
+        if len(channels) < len(maps):
+            numbers = np.sort(np.asarray(channels))
+            maps = maps[numbers]
         places, values = _extremes(maps, reads.inside)
         if not np.isfinite(values).all():
             places, values = _extremes(np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0), reads.inside)
@@ -132,7 +140,7 @@ class LayerRun:
     def _places(self, rows: Array, columns: Array) -> tuple[Array, Array]:
         """(n, kh, kw): the place of each tap in the source, behind the last if there is none; and what it reads."""
         reads = self.reads
-        (down, across), inside = (reads.cells(0), reads.cells(1)), reads.inside
+        (down, across), inside = reads.cells, reads.inside
         places = (down.index * reads.size[1])[rows][:, :, None] + across.index[columns][:, None]
         taps = np.zeros(places.shape, np.uint8)
         if inside and not reads.call.transposed and _within(rows, inside[0]) and _within(columns, inside[1]):
@@ -345,4 +353,5 @@ def _layer_run(
         reads = LayerReads(str(maps.layer), module, call, maps.values if fits else None)
     except KernelvizError as error:
         return error
-    return LayerRun(reads, reads.is_image(given), reads.is_input(given))
+    reads_input = reads.is_input(given)
+    return LayerRun(reads, reads_input and reads.is_image(given), reads_input)

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from kernelviz.records import Array, Image
 
     _Sides = tuple[int, int, int, int]
-    _Along = tuple[int, _Sides, int, tuple[int, int], bool]
 
 
 ONLY_FIRST_RUN = "the receptive fields of a layer that runs several times are known of its first run only"
@@ -186,8 +185,9 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             first = output[0] if isinstance(output, tuple) else output
             around = self._added_to(name, args[0])
             kept = _copy if self.copies else _detached
-            call = RecordedCall(name, kept(args[0]), tuple(map(kept, args[1:])), kept(first), *around)
-            self.calls.append(call if self.copies else replace(call, versions=_versions(call.source, call.output)))
+            source, made = kept(args[0]), kept(first)
+            versions = None if self.copies else _versions(source, made)
+            self.calls.append(RecordedCall(name, source, tuple(map(kept, args[1:])), made, *around, versions))
         return output
 
 
@@ -501,23 +501,27 @@ class LayerReads:
         kernels = self.weight.reshape(-1, *self.weight.shape[2:])
         return np.asarray(kernels.take(channels[:, None] * columns + numbers, axis=0))
 
-    def cells(self, axis: int) -> AxisCells:
-        """What is under the taps (side, k) of a convolution's kernel at each row (axis 0) or column (axis 1) of a map.
+    @cached_property
+    def cells(self) -> tuple[AxisCells, AxisCells]:
+        """What is under the taps (side, k) of a convolution's kernel at each row, and at each column, of a map.
 
         The arrays are shared by layers of equal sizes, and cannot be written.
         """
-        return _cells(*self._along(axis))
+        (down, _), (across, _) = self._axes
+        return down, across
 
-    @property
+    @cached_property
     def inside(self) -> tuple[slice, slice] | None:
         """The rows and columns of a map whose windows contain no padding; None if there are none."""
-        rows, columns = (_inside(*self._along(axis)) for axis in (0, 1))
+        (_, rows), (_, columns) = self._axes
         return (rows, columns) if rows and columns else None
 
-    def _along(self, axis: int) -> _Along:
-        own = self.own[axis]
-        return (self.output.shape[axis + 1], self.sides[axis], self.size[axis], (own.start, own.stop),
-                self.call.transposed)  # fmt: skip
+    @cached_property
+    def _axes(self) -> list[tuple[AxisCells, slice | None]]:
+        return [
+            _cells(count, sides, size, (own.start, own.stop), transposed=self.call.transposed)
+            for count, sides, size, own in zip(self.output.shape[1:], self.sides, self.size, self.own, strict=True)
+        ]
 
     def span(self, axis: int, position: int) -> tuple[int, int]:
         """The first and the last row (column) of the layer's own input under a kernel, which may be outside of it."""
@@ -527,21 +531,16 @@ class LayerReads:
 
 
 @lru_cache(maxsize=256)
-def _cells(*along: *_Along) -> AxisCells:
-    """What is under the taps (count, k) of the kernel at all positions along one axis."""
-    count, sides, size, own, transposed = along
+def _cells(
+    count: int, sides: _Sides, size: int, own: tuple[int, int], *, transposed: bool
+) -> tuple[AxisCells, slice | None]:
+    """What is under the taps (count, k) of a kernel at all positions along one axis, and those without padding."""
     taps = _taps(np.arange(count), sides, transposed=transposed)
     found = axis_cells(taps, size, stride=_apart(sides, transposed=transposed), own=own)
     for array in vars(found).values():
         array.flags.writeable = False
-    return found
-
-
-@lru_cache(maxsize=256)
-def _inside(*along: *_Along) -> slice | None:
-    """From the first to the last position along one axis at which the kernel covers no padding."""
-    inside = np.flatnonzero(~_cells(*along).padding.any(axis=1))
-    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else None
+    inside = np.flatnonzero(~found.padding.any(axis=1))
+    return found, slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else None
 
 
 def _apart(sides: _Sides, *, transposed: bool) -> int:
@@ -560,7 +559,7 @@ def _unit(network: Model | nn.Module, reads: LayerReads, given: Input, at: tuple
     call, own = reads.call, reads.own
     numbers = reads.numbers(np.array([channel]))
     inputs = reads.source[numbers[0]]
-    window, padding, stretched = read_cells(inputs, reads.cells(0).at(row), reads.cells(1).at(column))
+    window, padding, stretched = read_cells(inputs, reads.cells[0].at(row), reads.cells[1].at(column))
     return Unit(
         layer=reads.record,
         at=at,

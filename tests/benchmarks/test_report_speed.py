@@ -60,7 +60,7 @@ def test_tracing_units_costs_little_more_than_the_forward_pass(name):
 
     def on_layer(maps, run):
         shown = range(plan.quotas[maps.layer])
-        run.terms(run.extremes(shown), POINTWISE_TERMS if max(run.record.kernel_size) == 1 else TERMS)
+        run.terms(run.extremes(shown), POINTWISE_TERMS if run.pointwise else TERMS)
 
     def ours():
         run_layers(plan.capture, given, on_layer)
