@@ -85,14 +85,12 @@ def test_all_layers_of_a_network_in_one_pass():
     check(model, image)
 
 
-@pytest.mark.parametrize(
-    "lay_out", [lambda network: network.double(), lambda network: network.to(memory_format=torch.channels_last)]
-)
-def test_other_layouts_of_tensors_have_the_same_terms(lay_out):
+@pytest.mark.parametrize("layout", [{"dtype": torch.float64}, {"memory_format": torch.channels_last}], ids=str)
+def test_other_layouts_of_tensors_have_the_same_terms(layout):
     """Networks in float64 or with their channels last have the terms of a traced unit."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 6, 3, padding=1), nn.Conv2d(6, 8, 3, groups=2))
-    check(lay_out(network), torch.randn(3, 13, 11), ["0", "1", "2"])
+    check(network.to(**layout), torch.randn(3, 13, 11), ["0", "1", "2"])
 
 
 def test_several_units_of_a_few_channels_have_the_terms_of_a_traced_unit():
