@@ -24,7 +24,7 @@ INTERRUPTED = 130
 _NARROWEST, _DIGITS = 10, 4  # columns, and how many digits their number may have
 _COMPLETION = "_KERNELVIZ_COMPLETE"
 RARELY = (20_000, 20, 20)
-"""Thresholds of the garbage collector: imports create objects that stay, and its default takes a tenth of the time."""
+"""Thresholds of the garbage collector, whose default takes a tenth of the time."""
 COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "explain": (
         "explain.conv",
@@ -67,9 +67,14 @@ class _EndedError(BaseException):
 
 
 def run() -> NoReturn:
-    """Run the command with this process' arguments and end the process."""
+    """Run the command with this process' arguments and end the process.
+
+    What is imported before a command begins stays: the garbage collector need not search it, nor anything at the end,
+    when the memory is returned anyway.
+    """
     code = 1
     gc.set_threshold(*RARELY)
+    gc.disable()  # until ``run_command``
     try:
         ignore_settings()
         _ignore_impossible_sizes()
@@ -85,6 +90,7 @@ def run() -> NoReturn:
     except _EndedError as ended:
         _die(ended.number)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the interpreter's own shutdown is left
+    gc.freeze()
     sys.exit(code)
 
 
