@@ -107,7 +107,8 @@ def main(arguments: Sequence[str]) -> int:
     arguments = list(arguments)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of caches that it replaces by others
     try:
-        code = _app(next(iter(arguments), None))(arguments, standalone_mode=False, prog_name="kernelviz")
+        requested = arguments[0] if arguments else _completed_command()
+        code = _app(requested)(arguments, standalone_mode=False, prog_name="kernelviz")
     except BrokenPipeError:
         raise
     except Exception as problem:  # noqa: BLE001  (every error ends in a message)
@@ -115,6 +116,13 @@ def main(arguments: Sequence[str]) -> int:
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return int(code or 0)
+
+
+def _completed_command() -> str | None:
+    """The command in the line that a shell completes, if there is a further word; in bash or in the other shells."""
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    words = f"{line}|".split(maxsplit=2)  # the mark is a word of its own behind a space
+    return words[1] if _COMPLETION in os.environ and len(words) > 2 else None
 
 
 def _fail(problem: Exception, arguments: list[str]) -> int:
