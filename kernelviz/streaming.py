@@ -250,18 +250,27 @@ def cut_patches(
     images = list(dict.fromkeys(image for image, _, _ in places))
     for done, image in enumerate(images):
         progress("patches", done, len(images))
-        given = read(image)
-        if given.image is not None and patches.digests[image] not in (None, given.image.sha256):
-            name = patches.images[image]
-            raise KernelvizError(f"The image {name} has changed since its maps were captured.", hint="Run it again.")
-        if patches.input_size not in (None, given.size):
-            sides, own = (" × ".join(map(str, size)) for size in (given.size, patches.input_size))
-            what = f"The patches are of inputs of {own}, but {patches.images[image]} is read as {sides}."
-            raise UsageError(what, hint="Give the input_size of the tally.")
-        pixels = seen_pixels(given)
+        pixels = pixels_again(patches, image, read(image))
         crops |= {place: patches.cut(place, pixels) for place in places if place[0] == image}
     progress("patches", len(images), len(images))
     return replace(patches, crops=crops)
+
+
+def pixels_again(patches: Patches, image: int, given: Input) -> Array:
+    """The pixels (H, W, 3) of the image with this index in the patches, which was read again as ``given``.
+
+    Raises:
+        UsageError: it has another size than the inputs of the patches.
+        KernelvizError: it is no longer that of the tally.
+    """
+    name = patches.images[image]
+    if given.image is not None and patches.digests[image] not in (None, given.image.sha256):
+        raise KernelvizError(f"The image {name} has changed since its maps were captured.", hint="Run it again.")
+    if patches.input_size not in (None, given.size):
+        sides, own = (" × ".join(map(str, size)) for size in (given.size, patches.input_size))
+        what = f"The patches are of inputs of {own}, but {name} is read as {sides}."
+        raise UsageError(what, hint="Give the input_size of the tally.")
+    return seen_pixels(given)
 
 
 def seen_pixels(given: Input) -> Array:

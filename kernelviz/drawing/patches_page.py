@@ -49,6 +49,7 @@ from kernelviz.views.patches import (
     end_text,
     irregularities,
     reduction_text,
+    shrunk,
     ties_text,
 )
 from kernelviz.wording import PART, counted, number_text, sentence
@@ -346,7 +347,7 @@ def _kernel(weight: Array, layout: _Layout) -> list[Item]:
 def _tile(crop: Crop, x: int, y: int, layout: _Layout, unit: tuple[int, int]) -> list[Item]:
     """A patch in the middle of its cell, hatched where it is outside the image."""
     full = Crop(crop.pixels, crop.inside, crop.inside) if layout.clipped else crop
-    pixels, box, inside = _shrunk(full, layout.shrink) if layout.shrink > 1 else (full.pixels, full.box, full.inside)
+    pixels, box, inside = shrunk(full, layout.shrink) if layout.shrink > 1 else (full.pixels, full.box, full.inside)
     zoom = layout.zoom
     tall, wide = (box[1] - box[0] + 1) * zoom, (box[3] - box[2] + 1) * zoom
     x, y = x + (layout.cell - wide) // 2, y + (layout.cell - tall) // 2
@@ -420,23 +421,6 @@ def _hatched(x: float, y: float, part: tuple[int, int, int, int]) -> list[Item]:
             lines.append((x + start, y + total - start, x + end, y + total - end))
     ground = Raster(colour.plain(HATCH_GROUND), x + left, y + top, right - left, bottom - top)
     return [ground, Strokes(tuple(lines), HATCH_LINE, 1.2)] if lines else [ground]
-
-
-def _shrunk(crop: Crop, by: int) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
-    """The pixels as means of ``by`` by ``by`` of the box, those inside the image alone, and both boxes in these steps."""
-    pixels = crop.pixels.astype(np.float64)
-    ends = []
-    for axis in (0, 1):
-        start = crop.inside[2 * axis] - crop.box[2 * axis]
-        cells = (start + np.arange(pixels.shape[axis])) // by
-        starts = np.flatnonzero(np.diff(cells, prepend=-1))
-        counts = np.diff(starts, append=len(cells))
-        pixels = np.add.reduceat(pixels, starts, axis=axis) / np.expand_dims(counts, tuple({0, 1, 2} - {axis}))
-        size = -(-(crop.box[2 * axis + 1] - crop.box[2 * axis] + 1) // by)
-        ends.append((size, int(cells[0]), int(cells[-1])))
-    box = (0, ends[0][0] - 1, 0, ends[1][0] - 1)
-    inside = (ends[0][1], ends[0][2], ends[1][1], ends[1][2])
-    return np.rint(pixels).astype(np.uint8), box, inside
 
 
 def _key() -> Panel:

@@ -206,6 +206,23 @@ def crop_of(pixels: Array, box: tuple[int, int, int, int]) -> Crop:
     return Crop(np.array(part, np.uint8), box, inside)
 
 
+def shrunk(crop: Crop, by: int) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
+    """The pixels as means of ``by`` by ``by`` of the box, those inside the image alone, and both boxes in these steps."""
+    pixels = crop.pixels.astype(np.float64)
+    ends = []
+    for axis in (0, 1):
+        start = crop.inside[2 * axis] - crop.box[2 * axis]
+        cells = (start + np.arange(pixels.shape[axis])) // by
+        starts = np.flatnonzero(np.diff(cells, prepend=-1))
+        counts = np.diff(starts, append=len(cells))
+        pixels = np.add.reduceat(pixels, starts, axis=axis) / np.expand_dims(counts, tuple({0, 1, 2} - {axis}))
+        size = -(-(crop.box[2 * axis + 1] - crop.box[2 * axis] + 1) // by)
+        ends.append((size, int(cells[0]), int(cells[-1])))
+    box = (0, ends[0][0] - 1, 0, ends[1][0] - 1)
+    inside = (ends[0][1], ends[0][2], ends[1][1], ends[1][2])
+    return np.rint(pixels).astype(np.uint8), box, inside
+
+
 def extents(axis: Any) -> tuple[Array, Array]:
     """The first and the last row that each unit reads: of the extent, if it is known, else those inside the image."""
     if not is_exact(axis):
@@ -768,13 +785,16 @@ def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
         lines.append(
             f"{counted(lost, 'value is', 'values are')} not finite, in {counted(broken, 'channel')}, and left out"
         )
-    if patches.duplicates:
-        names = ", ".join(patches.duplicates[:3]) + (" …" if len(patches.duplicates) > 3 else "")
-        same = inflected(
-            len(patches.duplicates), "has the bytes of an earlier image", "have the bytes of earlier images"
-        )
-        lines.append(f"{counted(len(patches.duplicates), 'image')} {same}, counted once: {names}")
-    return lines
+    return [*lines, *filter(None, [duplicates_text(patches.duplicates)])]
+
+
+def duplicates_text(names: Sequence[str]) -> str:
+    """Which images have the bytes of earlier ones; empty if none has."""
+    if not names:
+        return ""
+    same = inflected(len(names), "has the bytes of an earlier image", "have the bytes of earlier images")
+    first = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return f"{counted(len(names), 'image')} {same}, counted once: {first}"
 
 
 def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:
