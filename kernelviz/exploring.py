@@ -19,7 +19,7 @@ from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer
 from kernelviz.report.levels import chosen_channels, report_kernels, report_maps, tile_of
 from kernelviz.report.page import report_page
 from kernelviz.report.patches import SHARE, PatchSource, Ranked, with_patches
-from kernelviz.streaming import FailedImage, Passes, ReadImage, name_of, pixels_again
+from kernelviz.streaming import FailedImage, Passes, ReadImage, is_tensor, name_of, pixels_again
 from kernelviz.views.patches import Patches, PatchTally, check_field
 from kernelviz.wording import counted, inflected, shown
 
@@ -85,7 +85,7 @@ def make_report(
     from kernelviz.records import Image
 
     def read(item: object) -> Input:
-        ready = isinstance(item, Image | tuple | Mapping) or hasattr(item, "detach")
+        ready = isinstance(item, Image | tuple | Mapping) or is_tensor(item)
         return as_input(model, item if ready else read_image(item), input_size=input_size, crop=crop)
 
     def fail(number: int, error: KernelvizError, every: Sequence[object] | None = None) -> None:

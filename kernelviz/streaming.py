@@ -161,7 +161,7 @@ def capture_many(
     chosen = _Chosen(network, input_size, {"layers": layers, "kind": kind, "tap": tap})
 
     def read(item: object) -> Input:
-        image = item if isinstance(item, Image) or hasattr(item, "detach") else read_image(item)
+        image = item if isinstance(item, Image) or is_tensor(item) else read_image(item)
         return as_input(network, image, input_size=input_size, crop=crop)
 
     def fail(number: int, item: object, error: KernelvizError) -> None:
@@ -231,7 +231,7 @@ def crop_patches(
 
     def read(image: int) -> Input:
         item = found[image]
-        given = item if isinstance(item, Image) or hasattr(item, "detach") else read_image(item)
+        given = item if isinstance(item, Image) or is_tensor(item) else read_image(item)
         return as_input(network, given, input_size=input_size, crop=crop)
 
     return cut_patches(patches, places, read, progress or (lambda *_: None))
@@ -300,7 +300,7 @@ def _images_of(patches: Patches, images: Iterable[object] | None, wanted: set[in
             at = paths.get(os.fsdecode(item)) if isinstance(item, str | os.PathLike) else at
             found |= {} if at is None else {at: item}
         if len(items) == len(patches.images):
-            found |= {at: item for at, item in enumerate(items) if hasattr(item, "detach")}
+            found |= {at: item for at, item in enumerate(items) if is_tensor(item)}
     if missing := sorted(wanted - found.keys()):
         what = f"The image {patches.images[missing[0]]} is missing."
         raise UsageError(what, hint="Give all images that were added to the tally.")
@@ -344,6 +344,11 @@ class _Chosen:
         if not self.known and isinstance(self.network, Model):
             size = (self.network.input_size[0], *input_size_of(self.network, self.input_size))
             make_taps(self.network, size, batch=blank(size), **self.choices)
+
+
+def is_tensor(item: object) -> bool:
+    """Whether an image is a tensor; open files have a method ``detach`` too."""
+    return hasattr(item, "detach") and hasattr(item, "ndim")
 
 
 def name_of(item: object, number: int) -> str:

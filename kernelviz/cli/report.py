@@ -266,13 +266,46 @@ class _Run:
         ]
         notes = tuple(note for note in page.notes if note not in report.warnings)
         report.warn(*notes)
+        report.more["patches"] = _patches_of(page) if self.searched is not None else None
         report.inform(f"{counted(len(page.layers), 'layer')}; the file contains the image{'s' if count > 1 else ''}")
+        if self.searched is not None:
+            report.inform(_patches_line(page))
         shown, total = sum(len(layer.shown) for layer in page.layers), sum(layer.outputs for layer in page.layers)
         broken = sum(sum(maps.nonfinite.values()) for layer in page.layers for maps in layer.maps)
         report.add_output(session.output_row(
             path, image=paths[0] if count == 1 else None, view="report", shown=shown, total=total,
             nonfinite=broken, notes=notes,
         ))  # fmt: skip
+
+
+def _patches_of(page: Page) -> dict[str, Any]:
+    """What the page has of the patches, and why layers have none."""
+    return {
+        "images": page.patch_set,
+        "shown": [
+            {"name": image.name, "sha256": image.sha256, "scale": image.scale, "of_report": image.shown is not None}
+            for image in page.patch_images
+        ],
+        "layers": [
+            {
+                "layer": layer.name,
+                "channels": 0 if layer.patches is None else len(layer.patches.channels),
+                "total": layer.outputs,
+                "patches": 0 if layer.patches is None else layer.patches.values.shape[1],
+                "reason": layer.without_patches or None,
+            }
+            for layer in page.layers
+        ],
+    }  # fmt: skip
+
+
+def _patches_line(page: Page) -> str:
+    """How many patches the page has, of how many images."""
+    those = [layer.patches for layer in page.layers if layer.patches is not None]
+    channels = sum(len(each.channels) for each in those)
+    many = counted(sum(int((each.places[..., 0] >= 0).sum()) for each in those), "patch", "patches")
+    what = f"{many} of {counted(channels, 'channel')} in {counted(len(those), 'layer')}"
+    return f"{what}; the file contains {counted(len(page.patch_images), 'image')} of {page.patch_set:,} for them"
 
 
 def _loaded(path: str) -> EncodedImage | KernelvizError:

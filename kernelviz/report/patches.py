@@ -260,7 +260,8 @@ class _Cutting:
 
 def _kept(layer: _Layer, choice: _Choice) -> Patches:
     """The patches of a layer with at most so many of a channel."""
-    found, count = layer.ranked.patches, choice.patches
+    found = layer.ranked.patches
+    count = min(choice.patches, found.possible)
     best = found.highest
     best = replace(best, values=best.values[:, :count], places=best.places[:, :count], boxes=best.boxes[:, :count])
     return replace(found, highest=best, lowest=None)
@@ -319,7 +320,7 @@ def _left_out(report: Report, layers: Sequence[_Layer], choice: _Choice, images:
         yield f"{have} reduced: a pixel is the mean of {choice.scale} × {choice.scale}"
     lacking = sum(bool(layer.without_patches) for layer in report.layers)
     if lacking:
-        yield f"{counted(lacking, 'layer has', 'layers have')} no patches: it is stated there"
+        yield f"{counted(lacking, 'layer has', 'layers have')} no patches, for the reason that is stated there"
     duplicates = layers[0].ranked.patches.duplicates
     if duplicates:
         yield duplicates_text(duplicates)

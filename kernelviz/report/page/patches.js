@@ -243,18 +243,17 @@ export class PatchList {
    * @param {PatchFacts} facts
    */
   marksIn(patch, facts) {
-    const { drawn, inside, field } = patch;
+    const { drawn } = patch;
     const [high, wide] = sidesOf(drawn);
     let path = "";
     if (facts.framed) {
       const share = this.shareOf(patch);
       path = `M${share.x - drawn.left} ${share.y - drawn.top}h${share.width}v${share.height}h${-share.width}z`;
     } else if (facts.clipped) {
-      const [row, column] = [(field.top + field.bottom + 1) / 2, (field.left + field.right + 1) / 2];
-      if (row <= inside.top || row > inside.bottom || column <= inside.left || column > inside.right) return [];
-      const [y, x] = [row - drawn.top, column - drawn.left];
+      const centre = centreOf(patch);
+      if (!centre) return [];
       const arm = Math.max(high, wide) / 18;
-      path = `M${x - arm} ${y}h${2 * arm}M${x} ${y - arm}v${2 * arm}`;
+      path = crossPath(centre.x - drawn.left, centre.y - drawn.top, arm);
     } else return [];
     const marks = svg("svg", { class: "marks", viewBox: `0 0 ${wide} ${high}`, preserveAspectRatio: "none" });
     marks.append(svg("path", { class: "ring-halo", d: path }), svg("path", { class: "ring-line", d: path }));
@@ -369,6 +368,7 @@ export class PatchList {
       const picture = await this.pictureOf(image);
       if (canvas.dataset.block !== image.block) return;
       paintPart(canvas, picture);
+      canvas.classList.toggle("small", picture.columns < 112);
       canvas.style.aspectRatio = `${image.size[1]} / ${image.size[0]}`;
     }
     canvas.setAttribute("aria-label", `${image.name}, as the network saw it`);
@@ -394,6 +394,12 @@ export class PatchList {
     const whole = isWhole(inside, image.size[0], image.size[1]);
     const marks = element("place-marks");
     marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const clipped = this.shown?.layer.patches?.clipped ? centreOf(patch) : null;
+    if (clipped) {
+      const d = crossPath(clipped.x * across, clipped.y * down, 12);
+      marks.replaceChildren(svg("path", { class: "place-halo", d }), svg("path", { class: "place-line", d }));
+      return;
+    }
     if ((whole && !framed) || inside.top > inside.bottom || inside.left > inside.right) {
       marks.replaceChildren();
       return;
@@ -471,6 +477,24 @@ export class PatchList {
       /** @type {HTMLElement | null} */ (list.querySelector(`[data-rank="${this.selected}"]`))?.focus();
     });
   }
+}
+
+/**
+ * The centre of a field in pixels of the image; null if it is not inside the image.
+ * @param {Patch} patch
+ */
+function centreOf({ field, inside }) {
+  const [y, x] = [(field.top + field.bottom + 1) / 2, (field.left + field.right + 1) / 2];
+  return y > inside.top && y <= inside.bottom && x > inside.left && x <= inside.right ? { x, y } : null;
+}
+
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {number} arm
+ */
+function crossPath(x, y, arm) {
+  return `M${x - arm} ${y}h${2 * arm}M${x} ${y - arm}v${2 * arm}`;
 }
 
 /**
