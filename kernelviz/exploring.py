@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.errors import DiskFullError, KernelvizError, UnknownLayerError, UsageError
+from kernelviz.files.encoding import jpeg_bytes
 from kernelviz.report.budget import MEGABYTE, LayerSizes, fitted, quotas
 from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer
 from kernelviz.report.levels import chosen_channels, report_kernels, report_maps, tile_of
@@ -212,7 +213,7 @@ def _given_patches(walk: _Walk, found: Sequence[Any], read: Callable[[Any], Inpu
     def again(ranked: Ranked, image: int) -> Array:
         return pixels_again(ranked.patches, image, read(ranked.patches.paths[image]))
 
-    return PatchSource(layers, lacking, images, len(numbers), again)
+    return PatchSource(layers, lacking, images, len(numbers), again, jpeg_bytes)
 
 
 class _Ranking:
@@ -263,7 +264,7 @@ class _Ranking:
         }  # fmt: skip
         images = {number: (names[number], self.digests.get(number)) for number in sorted(names)}
         count = 0 if longest is None else len(longest.numbers)
-        return PatchSource(layers, self.reasons | unread, images, count, self._again, tuple(self._notes()))
+        return PatchSource(layers, self.reasons | unread, images, count, self._again, jpeg_bytes, tuple(self._notes()))
 
     def _read(self, item: Any) -> Input:
         return self.read_item(item)

@@ -126,7 +126,7 @@ class PatchImage:
     """An image with patches: ``pixels`` uint8 (h, w, 3) are what the network saw, means of ``scale`` × ``scale`` pixels.
 
     ``size`` are rows and columns of what the network saw. If it is an image of the report, ``shown`` is its position there,
-    and ``pixels`` is None.
+    and ``pixels`` is None. ``jpeg`` is the file that a page without room for the pixels shows instead, else None.
     """
 
     name: str
@@ -135,6 +135,7 @@ class PatchImage:
     scale: int = 1
     shown: int | None = None
     sha256: str | None = None
+    jpeg: bytes | None = None
 
     __repr__ = record_repr
 

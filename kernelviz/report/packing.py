@@ -7,7 +7,7 @@ The index is JSON::
      "input": {"size": [C, H, W], "mean": [C], "std": [C]},                       mean and std [] if not known
      "patches": {"set": images that were searched,
                  "images": [{"name", "sha256" | null, "size": [H, W], "picture": [h, w] | null, "scale",
-                             "shown": image | null, "block": "s0" | "p0"}]} | null,  null without a set of images
+                             "shown": image | null, "jpeg": bool, "block": "s0" | "p0"}]} | null,
      "images": [{"name", "sha256" | null, "size": [H, W], "seen": {"offset": [2], "scale": [2]} | null, "exact": bool,
                  "notes": [text], "top": [{"index", "label" | null, "probability"}], "block": "p0"}],
      "layers": [{"name", "kind", "conv": "dense" | "depthwise" | "pointwise" | "grouped" | "transposed" | null,
@@ -52,7 +52,8 @@ A block is base64(zlib(parts, one after the other)), and a layer's parts are::
              uint8 (h, w, 3) one after the other, channel by channel; each pixel minus that on its left
 
 The block of a photograph is uint8 (H, W, 3); that of an image with patches, ``s0``, uint8 (h, w, 3), means of ``scale`` ×
-``scale`` pixels, each minus that on its left. n counts ``shown``. Where ``live`` is, every value for an image with
+``scale`` pixels, each minus that on its left; if ``jpeg``, it is base64 of a JPEG. ``patches`` is null without a set of
+images. n counts ``shown``. Where ``live`` is, every value for an image with
 ``exact`` is bias + Σ weight · (pixel / 255 − mean) / std, with zeros in ``around``; such a layer has units only if not all
 images are ``exact``.
 """
@@ -112,7 +113,7 @@ def packed(report: Report) -> tuple[dict[str, Any], dict[str, str]]:
     numbered = [
         (f"p{each.shown}" if each.pixels is None else f"s{at}", each) for at, each in enumerate(report.patch_images)
     ]
-    pictures = {name: _packed([row_differences(each.pixels)]) for name, each in numbered if each.pixels is not None}
+    pictures = {name: _picture(each.pixels, each.jpeg) for name, each in numbered if each.pixels is not None}
     images = {f"p{at}": _packed([image.pixels.tobytes()]) for at, image in enumerate(report.images)}
     index = {
         "kernelviz": __version__,
@@ -191,6 +192,10 @@ def from_differences(data: bytes, rows: int, columns: int) -> Array:
     return np.cumsum(np.frombuffer(data, np.uint8).reshape(rows, columns, 3), axis=1, dtype=np.uint8)
 
 
+def _picture(pixels: Array, jpeg: bytes | None) -> str:
+    return _packed([row_differences(pixels)]) if jpeg is None else base64.b64encode(jpeg).decode("ascii")
+
+
 def _packed(parts: Iterable[bytes]) -> str:
     return base64.b64encode(zlib_ng.compress(b"".join(parts), _EFFORT)).decode("ascii")
 
@@ -229,7 +234,8 @@ def _patch_parts(patches: LayerPatches) -> list[tuple[str, bytes]]:
 def _patch_image_entry(image: PatchImage, block: str) -> dict[str, Any]:
     return {
         "name": image.name, "sha256": image.sha256, "size": image.size, "scale": image.scale, "shown": image.shown,
-        "picture": None if image.pixels is None else image.pixels.shape[:2], "block": block,
+        "picture": None if image.pixels is None else image.pixels.shape[:2], "jpeg": image.jpeg is not None,
+        "block": block,
     }  # fmt: skip
 
 

@@ -35,10 +35,11 @@ SHARE = 1 / 3
 """Of the largest size of a page, what is kept for patches if there are any."""
 
 _PIXEL = 0.8 * 3  # bytes of the page for a pixel, of which deflate saves more than base64 adds
+_JPEG, _JPEG_HEAD = 0.45, 500  # of a pixel of a JPEG, and of its tables
 _PATCH, _IMAGE, _LAYER = 24, 220, 700  # of the numbers of a patch, of the entry of an image, of the texts of a layer
 _LEAST_CELLS = 16  # across a patch that is cut out of a reduced image
 _MOST_CELLS = 24  # across one that has pixels of its own
-_SMALLEST = 56  # pixels across a reduced image; 32 if there is no room for all channels
+_SMALLEST = 56  # pixels across a reduced image
 _TRIES = 6
 
 
@@ -55,7 +56,8 @@ class PatchSource:
     """The ranked units of each layer, or the reason why it has none, and the images to cut the patches out of.
 
     ``images`` are names and SHA-256 by number, ``count`` is the number of images that were searched. ``read`` returns the
-    pixels uint8 (H, W, 3) of an image of a layer as the network saw them, given its index there.
+    pixels uint8 (H, W, 3) of an image of a layer as the network saw them, given its index there. ``encode`` makes a JPEG of
+    pixels.
     """
 
     layers: Mapping[str, Ranked]
@@ -63,16 +65,20 @@ class PatchSource:
     images: Mapping[int, tuple[str, str | None]]
     count: int
     read: Callable[[Ranked, int], Array]
+    encode: Callable[[Array], bytes]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """What a page has of the patches: how many of a channel, how reduced, and of how many channels of each layer."""
+    """What a page has of the patches: how many of a channel, of how many channels of each layer, and of which pictures.
+
+    Pictures are reduced by ``scale``, and JPEGs if ``lossy``.
+    """
 
     patches: int
     scale: int
-    cells: int
+    lossy: bool
     channels: int
 
 
@@ -108,7 +114,7 @@ class _Layer:
         side = max(self.sides)
         if choice.scale == 1 or side >= _LEAST_CELLS * choice.scale:
             return 0
-        return -(-side // choice.cells)
+        return -(-side // _MOST_CELLS)
 
     def numbers(self, choice: _Choice) -> Array:
         """(n,): for each patch the number of its image."""
@@ -157,14 +163,15 @@ def _chosen(report: Report, layers: Sequence[_Layer], source: PatchSource, room:
     every = max(len(layer.shown) for layer in layers)
     most = max(layer.ranked.patches.values.shape[1] for layer in layers)
     scales = [scale for scale in (1, 2, 3, 4) if side >= _SMALLEST * scale] or [1]
-    steps = [(most, scale) for scale in scales] + [(count, scales[-1]) for count in (6, 4) if count < most]
+    steps = [(most, scale, False) for scale in scales[:2]]
+    steps += [(count, scale, True) for count in dict.fromkeys((most, min(4, most))) for scale in scales[1:]]
     there = {image.sha256 for image in report.images} - {None}
     free = {number for number, (_, digest) in source.images.items() if digest in there}
-    for count, scale in steps:
-        choice = _Choice(count, scale, _MOST_CELLS, every)
+    choice = _Choice(most, 1, lossy=False, channels=every)
+    for count, scale, lossy in steps:
+        choice = _Choice(count, scale, lossy, every)
         if _bytes_of(layers, choice, free) <= room:
             return choice
-    choice = _Choice(min(4, most), max(1, side // 32), _LEAST_CELLS, 0)
     low, high = 0, every
     while low < high:
         middle = (low + high + 1) // 2
@@ -178,8 +185,7 @@ def _chosen(report: Report, layers: Sequence[_Layer], source: PatchSource, room:
 def _bytes_of(layers: Sequence[_Layer], choice: _Choice, free: set[int]) -> float:
     """About how many bytes of a page the patches take; the images ``free`` are in it already."""
     numbers: set[int] = set()
-    total = 0.0
-    area = 0
+    total = area = 0.0
     for layer in layers:
         found = layer.numbers(choice)
         numbers.update(found.tolist())
@@ -187,7 +193,9 @@ def _bytes_of(layers: Sequence[_Layer], choice: _Choice, free: set[int]) -> floa
         pixels = -(-rows // reduced) * -(-columns // reduced) if reduced else 0
         total += _LAYER + len(found) * (_PATCH + _PIXEL * pixels)
         area = max(area, int(np.prod(layer.ranked.patches.input_size[1:])) if layer.ranked.patches.input_size else 0)
-    return total + _IMAGE * len(numbers) + _PIXEL * area / choice.scale**2 * len(numbers - free)
+    area /= choice.scale**2
+    picture = _JPEG_HEAD + _JPEG * area if choice.lossy else _PIXEL * area
+    return total + _IMAGE * len(numbers) + picture * len(numbers - free)
 
 
 def _made(report: Report, layers: Sequence[_Layer], source: PatchSource, choice: _Choice) -> Report:
@@ -243,7 +251,9 @@ class _Cutting:
             self.images[number] = PatchImage(name, size, shown=shown, sha256=digest)
         else:
             scale = self.choice.scale
-            self.images[number] = PatchImage(name, size, _reduced(whole, scale), scale, sha256=digest)
+            small = _reduced(whole, scale)
+            jpeg = self.source.encode(small) if self.choice.lossy else None
+            self.images[number] = PatchImage(name, size, small, scale, sha256=digest, jpeg=jpeg)
         for layer in self.layers:
             if layer.reduced(self.choice) and number in layer.ranked.numbers:
                 self._cut(layer, number, pixels)
@@ -287,7 +297,7 @@ def _patches_of(layer: _Layer, cutting: _Cutting, order: Mapping[int, int]) -> L
     ends = {channel: end_text(found, best, channel) for channel in channels}
     ties = {channel: ties_text(best, channel) for channel in channels}
     texts = [
-        border_text(found, channels), *clipping_texts(found), reduction_text(reduced),
+        border_text(found, channels), *clipping_texts(found), _reduction(reduced, choice),
         *irregularities(replace(found, duplicates=()), channels),
     ]  # fmt: skip
     return LayerPatches(
@@ -300,6 +310,12 @@ def _patches_of(layer: _Layer, cutting: _Cutting, order: Mapping[int, int]) -> L
         clipped=found.exceeds_image, framed=found.covers_image,
         notes=tuple(sentence(text) for text in texts if text),
     )  # fmt: skip
+
+
+def _reduction(reduced: int, choice: _Choice) -> str:
+    """How the patches of a layer are made smaller; empty if they are not."""
+    text = reduction_text(reduced or choice.scale)
+    return f"{text}, out of compressed pictures (JPEG)" if choice.lossy and not reduced else text
 
 
 def _left_out(report: Report, layers: Sequence[_Layer], choice: _Choice, images: Sequence[PatchImage]) -> Iterator[str]:
@@ -317,7 +333,8 @@ def _left_out(report: Report, layers: Sequence[_Layer], choice: _Choice, images:
     pictures = sum(image.pixels is not None for image in images)
     if choice.scale > 1 and pictures:
         have = counted(pictures, "image with patches is", "images with patches are")
-        yield f"{have} reduced: a pixel is the mean of {choice.scale} × {choice.scale}"
+        lossy = ", and compressed (JPEG)" if choice.lossy else ""
+        yield f"{have} reduced: a pixel is the mean of {choice.scale} × {choice.scale}{lossy}"
     lacking = sum(bool(layer.without_patches) for layer in report.layers)
     if lacking:
         yield f"{counted(lacking, 'layer has', 'layers have')} no patches, for the reason that is stated there"

@@ -98,6 +98,33 @@ def test_a_page_of_any_size_is_kept_and_states_what_it_leaves_out(most):
     assert bool(reduced) == ("reduced: a pixel is the mean of" in stated)
 
 
+def test_pictures_without_room_are_compressed_and_shown(browser, tmp_path, monkeypatch):
+    """If even reduced pictures have no room they are JPEGs, which the page states; patches are near the means of pixels."""
+    monkeypatch.setattr("kernelviz.report.patches._SMALLEST", 16)
+    monkeypatch.setattr("kernelviz.report.patches._JPEG_HEAD", 0)
+    bare = len(report_page(reports.make_report(1)).encode())
+    sizes = range(bare + 20_000, bare + 100_000, 2_000)
+    every = (patch_reports.make_report(most=most) for most in sizes)
+    found = next(each for each in every if any(image.jpeg for image in each.patch_images))
+    assert any("and compressed (JPEG)" in note for note in found.notes)
+    name, layer = next(
+        (layer.name, layer.patches) for layer in found.layers if layer.patches and layer.patches.crops is None
+    )
+    assert any("out of compressed pictures" in note for note in layer.notes)
+    file = tmp_path / "report.html"
+    file.write_text(found.html, encoding="utf-8")
+    channel = layer.channels[0]
+    with opened(browser, file, f"#{name}/{channel}") as page:
+        shown(page, f"{name}/{channel}")
+        rank = next(at for at, each in enumerate(layer.places[0]) if found.patch_images[each[0]].jpeg)
+        page.locator(f'[data-rank="{rank}"]').click()
+        image = found.patch_images[layer.places[0, rank, 0]]
+        page.locator("#place-text b", has_text=image.name).wait_for()
+        drawn = pixels(page.locator("#place-picture"))
+        assert drawn.shape == image.pixels.shape
+        assert np.abs(drawn.astype(int) - image.pixels).mean() < 20
+
+
 def test_each_patch_has_its_value_and_exactly_what_its_unit_reads(browser, path):
     """In their order, with the value as `patches` writes it; what is outside the image is no part of the picture."""
     every = patch_reports.tallies()

@@ -6,6 +6,7 @@ import numpy as np
 import reports
 from patch_maps import make_maps
 
+from kernelviz.files.encoding import jpeg_bytes
 from kernelviz.records import AxisField, Field, Image, SeenImage
 from kernelviz.report.page import report_page
 from kernelviz.report.patches import PatchSource, Ranked, with_patches
@@ -68,7 +69,7 @@ def make_source(names=None):
     found = {name: Ranked(tally.result(), tally.numbers) for name, tally in tallies().items()}
     images = {number: ((names or {}).get(number, f"set {number}.png"), f"{number:064}") for number in range(6)}
     reasons = {"attention": "The receptive field of attention is not known. An attention mixes all places."}
-    return PatchSource(found, reasons, images, 6, lambda ranked, image: pixels_of(ranked.numbers[image]))
+    return PatchSource(found, reasons, images, 6, lambda ranked, image: pixels_of(ranked.numbers[image]), jpeg_bytes)
 
 
 def make_report(count=1, *, most=3_000_000, names=None, **more):

@@ -42,9 +42,9 @@
 
 /**
  * An image with patches: `shown` is its number among the images of the page, null if it is none of them; `picture` are rows
- * and columns of its pixels, which are those of the image of the page where it is null.
+ * and columns of its pixels, which are those of the image of the page where it is null. With `jpeg` its block is a JPEG.
  * @typedef {{name: string, size: [number, number], picture: [number, number] | null, scale: number, shown: number | null,
- *   block: string}} PatchImage
+ *   jpeg: boolean, block: string}} PatchImage
  */
 
 /**

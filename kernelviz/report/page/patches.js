@@ -19,8 +19,10 @@ import { element } from "./theme.js";
  */
 
 /**
- * Pixels (rows, columns, 3), each of `scale` pixels of the image, of which the first is at `top` and `left`.
- * @typedef {{pixels: Uint8Array, rows: number, columns: number, top: number, left: number, scale: number}} Part
+ * Pixels (rows, columns, 3), each of `scale` pixels of the image, of which the first is at `top` and `left`; or the part of
+ * a decoded picture of the whole image that is there.
+ * @typedef {{pixels: Uint8Array | null, picture: HTMLImageElement | null, rows: number, columns: number, top: number,
+ *   left: number, scale: number}} Part
  */
 
 /**
@@ -120,6 +122,8 @@ export class PatchList {
     this.index = index;
     this.images = index.patches?.images ?? [];
     this.blocks = new Blocks(KEPT_PICTURES);
+    /** @type {Map<string, HTMLImageElement>} */
+    this.decoding = new Map();
     this.turn = 0;
     this.key = "";
     /** @type {Patch[]} */
@@ -289,17 +293,18 @@ export class PatchList {
       const cells = patchCells(drawn, inside, facts.reduced);
       const start = this.startsOf(facts, numbers)[patch.at] ?? 0;
       const stored = numbers.crops.subarray(start, start + 3 * cells.rows * cells.columns);
-      return { ...cells, pixels: withoutDifferences(stored, cells.columns) };
+      return { ...cells, pixels: withoutDifferences(stored, cells.columns), picture: null };
     }
     const { scale } = patch.image;
     const cells = patchCells({ top: 0, left: 0, bottom: 0, right: 0 }, inside, scale);
-    const picture = await this.pictureOf(patch.image);
+    const whole = await this.pictureOf(patch.image);
+    if (!whole.pixels) return { ...cells, pixels: null, picture: whole.picture };
     const pixels = new Uint8Array(3 * cells.rows * cells.columns);
     for (let row = 0; row < cells.rows; row++) {
-      const from = 3 * ((cells.top / scale + row) * picture.columns + cells.left / scale);
-      pixels.set(picture.pixels.subarray(from, from + 3 * cells.columns), 3 * row * cells.columns);
+      const from = 3 * ((cells.top / scale + row) * whole.columns + cells.left / scale);
+      pixels.set(whole.pixels.subarray(from, from + 3 * cells.columns), 3 * row * cells.columns);
     }
-    return { ...cells, pixels };
+    return { ...cells, pixels, picture: null };
   }
 
   /**
@@ -329,10 +334,27 @@ export class PatchList {
    * @returns {Promise<Part>}
    */
   async pictureOf(image) {
-    const bytes = await this.blocks.read(image.block);
     const [rows, columns] = image.picture ?? image.size;
-    const pixels = image.picture ? withoutDifferences(bytes, columns) : bytes;
-    return { pixels, rows, columns, top: 0, left: 0, scale: image.scale };
+    const facts = { rows, columns, top: 0, left: 0, scale: image.scale };
+    if (image.jpeg) return { ...facts, pixels: null, picture: await this.decoded(image.block) };
+    const bytes = await this.blocks.read(image.block);
+    return { ...facts, pixels: image.picture ? withoutDifferences(bytes, columns) : bytes, picture: null };
+  }
+
+  /**
+   * A picture of the page that is a JPEG.
+   * @param {string} block
+   */
+  decoded(block) {
+    const known = this.decoding.get(block);
+    const picture = known ?? new Image();
+    if (!known) {
+      picture.src = `data:image/jpeg;base64,${element(block).textContent}`;
+      this.decoding.set(block, picture);
+      const oldest = this.decoding.keys().next().value;
+      if (this.decoding.size > KEPT_PICTURES && oldest !== undefined) this.decoding.delete(oldest);
+    }
+    return picture.decode().then(() => picture);
   }
 
   // ---------------------------------------------------------------- the place
@@ -519,12 +541,16 @@ function canvasOf(part) {
  * @param {Part} part
  */
 function paintPart(canvas, part) {
-  canvas.width = part.columns;
-  canvas.height = part.rows;
-  const image = new ImageData(part.columns, part.rows);
-  for (let at = 0; at < part.rows * part.columns; at++) {
-    image.data.set(part.pixels.subarray(3 * at, 3 * at + 3), 4 * at);
+  const { pixels, picture, rows, columns, scale } = part;
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d");
+  if (picture) context?.drawImage(picture, part.left / scale, part.top / scale, columns, rows, 0, 0, columns, rows);
+  if (!pixels) return;
+  const image = new ImageData(columns, rows);
+  for (let at = 0; at < rows * columns; at++) {
+    image.data.set(pixels.subarray(3 * at, 3 * at + 3), 4 * at);
     image.data[4 * at + 3] = 255;
   }
-  canvas.getContext("2d")?.putImageData(image, 0, 0);
+  context?.putImageData(image, 0, 0);
 }
