@@ -50,6 +50,11 @@ class Ranked:
     patches: Patches
     numbers: tuple[int, ...]
 
+    @cached_property
+    def indices(self) -> dict[int, int]:
+        """The index of each image in the patches, by its number."""
+        return {number: index for index, number in enumerate(self.numbers)}
+
 
 @dataclass(frozen=True)
 class PatchSource:
@@ -242,8 +247,8 @@ class _Cutting:
 
     def read(self, number: int) -> None:
         """Read an image again, and keep what is shown of it."""
-        ranked = next(layer.ranked for layer in self.layers if number in layer.ranked.numbers)
-        pixels = self.source.read(ranked, ranked.numbers.index(number))
+        ranked = next(layer.ranked for layer in self.layers if number in layer.ranked.indices)
+        pixels = self.source.read(ranked, ranked.indices[number])
         name, digest = self.source.images[number]
         size = (pixels.shape[0], pixels.shape[1])
         whole = crop_of(pixels, (0, size[0] - 1, 0, size[1] - 1))
@@ -255,12 +260,12 @@ class _Cutting:
             jpeg = self.source.encode(small) if self.choice.lossy else None
             self.images[number] = PatchImage(name, size, small, scale, sha256=digest, jpeg=jpeg)
         for layer in self.layers:
-            if layer.reduced(self.choice) and number in layer.ranked.numbers:
+            if layer.reduced(self.choice) and number in layer.ranked.indices:
                 self._cut(layer, number, pixels)
 
     def _cut(self, layer: _Layer, number: int, pixels: Array) -> None:
         """Keep the patches of a layer that are of this image."""
-        found, image = self.kept[layer.name], layer.ranked.numbers.index(number)
+        found, image = self.kept[layer.name], layer.ranked.indices[number]
         channels = np.array(layer.channels[: self.choice.channels])
         for at, rank in np.argwhere(found.places[channels, :, 0] == image).tolist():
             channel = int(channels[at])
