@@ -28,7 +28,7 @@ def files(package: str, folder: str, names: str) -> list[Path]:
 
 def picture(page: Path, address: str = "", height: int = HEIGHT, part: str = "") -> None:
     """Draw the first view of a page, or a part of the page, with the Chromium that is installed."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415  (only the picture needs it)
+    from playwright.sync_api import FloatRect, sync_playwright  # noqa: PLC0415  (only the picture needs it)
 
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
@@ -37,8 +37,9 @@ def picture(page: Path, address: str = "", height: int = HEIGHT, part: str = "")
         view.goto(f"{page.absolute().as_uri()}{address}")
         view.locator("html[data-ready]").wait_for(state="attached")
         if part:
-            box = view.locator(f"{part}[data-shown]").bounding_box() or {}
-            area = {"x": 0, "y": box["y"], "width": WIDTH, "height": box["height"] + 20}
+            box = view.locator(f"{part}[data-shown]").bounding_box()
+            assert box  # noqa: S101
+            area: FloatRect = {"x": 0, "y": box["y"], "width": WIDTH, "height": box["height"] + 20}
             view.screenshot(path=page.with_suffix(".png"), clip=area, full_page=True)
         else:
             view.screenshot(path=page.with_suffix(".png"))

@@ -21,6 +21,7 @@ from kernelviz.report.levels import chosen_channels, report_kernels, report_maps
 from kernelviz.report.page import report_page
 from kernelviz.report.patches import SHARE, PatchSource, Ranked, with_patches
 from kernelviz.streaming import FailedImage, Passes, ReadImage, is_tensor, name_of, pixels_again
+from kernelviz.views.gathered import Gathered, ImageList
 from kernelviz.views.patches import Patches, PatchTally, check_field
 from kernelviz.wording import counted, inflected, shown
 
@@ -240,13 +241,15 @@ class _Ranking:
         from kernelviz.network.capture import module_of
         from kernelviz.network.model import uses_all_processors
 
+        listed = ImageList()  # each image is kept once for all layers
         for tap in self.plan.taps.taps:
             try:
                 check_field(tap.field, tap.name, tap.lost)
             except UsageError as error:
                 self.reasons[tap.name] = f"{error.what} {error.why}".strip()
             else:
-                self.tallies[tap.name] = PatchTally(PATCHES)
+                tally = self.tallies[tap.name] = PatchTally(PATCHES)
+                tally.images = Gathered(listed)
         passes: Passes[Any, Input, ReadImage[Any]] = Passes(
             read=self._read, ready=self._ready, plan=self._plan, on_map=self._add, after=self._after, failed=self._fail,
             batch_size=1, to_the_end=False, exclusive=uses_all_processors(module_of(self.plan.network)),

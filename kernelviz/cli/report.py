@@ -224,26 +224,23 @@ class _Run:
     def _has_patches(self, path: Path) -> bool:
         """Whether a page has the patches of the requested images, or none if none were requested."""
         from kernelviz.files.recipes import read_recipe
-        from kernelviz.views.statistics import Gathered
+        from kernelviz.views.gathered import identity_of
 
-        gathered = Gathered()
         digests: dict[str, None] = {}
         for each in self.searched or ():
             file = self.files[each] if each in self.files else _loaded(each)
             if isinstance(file, KernelvizError):
                 return False
             digests[file.as_recipe()["sha256"]] = None
-        for digest in digests:
-            gathered.add_image("", None, digest, ())
-        return bool((read_recipe(path).get("patches") or {}).get("image") == gathered.as_recipe())
+        return bool((read_recipe(path).get("patches") or {}).get("image") == identity_of(digests))
 
     def _path(self, images: list[dict[str, Any]]) -> Path:
         """The path of the page of these images."""
-        from kernelviz.cli.feature_pictures import stems_of
+        from kernelviz.cli.feature_pictures import Stems
         from kernelviz.files.names import file_stems
 
         source = self.network.source
-        stem = () if len(self.paths) > 1 else tuple(stems_of(self.paths).values())
+        stem = () if len(self.paths) > 1 else (Stems(self.paths)[self.paths[0]],)
         identity = {
             "command": "report", "model": source.as_recipe(), "layer": None,
             "image": images[0] if len(images) == 1 else images,
