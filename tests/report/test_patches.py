@@ -10,7 +10,9 @@ import patch_reports
 import pytest
 import reports
 from pages import opened, ready, violations
+from PIL import Image
 
+from kernelviz import load_model, make_report, save_report
 from kernelviz.report.packing import json_text, packed, unpacked
 from kernelviz.report.page import report_page
 from kernelviz.views.patches import crop_of
@@ -275,6 +277,32 @@ def test_hostile_names_of_images_are_text(browser, tmp_path):
         assert page.locator("#place-text b").inner_text() == name
         assert name in page.locator("#said").inner_text()
         assert page.locator("img[src='x']").count() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "efficientnet_b0", "vgg11"])
+def test_architectures_have_patches(browser, tmp_path, name):
+    """With random weights, first, middle and last layer have patches or a reason, and the page stays below 8 MB."""
+    photographs = ["sample:grace_hopper"]
+    for number in range(3):
+        noise = np.random.default_rng(number).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+        photographs.append(tmp_path / f"{number}.png")
+    report = make_report(load_model(name, weights="random"), photographs[0], patches_from=photographs)
+    path = save_report(report, tmp_path / "report.html")
+    assert path.stat().st_size <= 8_000_000
+    layers = [report.layers[at] for at in (0, len(report.layers) // 2, -1)]
+    with opened(browser, path) as page:
+        for layer in layers:
+            page.evaluate("name => { location.hash = encodeURIComponent(name); }", layer.name)
+            ready(page, layer.name)
+            page.locator(f'#patches[data-shown^="{layer.name}/"]').wait_for()
+            count = page.locator("#patch-list .patch-link").count()
+            assert count > 0 or layer.without_patches
+            for width in (1440, 375):
+                page.set_viewport_size({"width": width, "height": 900})
+                page.wait_for_timeout(50)
+                assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 def test_a_page_without_patches_has_no_place_for_them(report):

@@ -1,7 +1,7 @@
 // @ts-check
 // The patches of a channel: what its strongest units read, in their order, and where that is.
 
-import { Blocks } from "./data.js";
+import { inflated } from "./data.js";
 import { boxMarks, html, svg } from "./drawing.js";
 import { areaOf, isWhole, rangeText } from "./geometry.js";
 import { counted, rangesText, shortText } from "./numbers.js";
@@ -76,9 +76,8 @@ export function patchCells(drawn, inside, by) {
  */
 export function withoutDifferences(differences, columns) {
   const pixels = new Uint8Array(differences);
-  const row = 3 * columns;
-  for (let at = 0; at < pixels.length; at++) {
-    if (at % row >= 3) pixels[at] = (pixels[at] ?? 0) + (pixels[at - 3] ?? 0);
+  for (let row = 0; row < pixels.length; row += 3 * columns) {
+    for (let at = row + 3; at < row + 3 * columns; at++) pixels[at] = (pixels[at] ?? 0) + (pixels[at - 3] ?? 0);
   }
   return pixels;
 }
@@ -121,9 +120,8 @@ export class PatchList {
   constructor(index) {
     this.index = index;
     this.images = index.patches?.images ?? [];
-    this.blocks = new Blocks(KEPT_PICTURES);
-    /** @type {Map<string, HTMLImageElement>} */
-    this.decoding = new Map();
+    /** @type {Map<string, Promise<Part>>} */
+    this.pictures = new Map();
     this.turn = 0;
     this.key = "";
     /** @type {Patch[]} */
@@ -329,32 +327,35 @@ export class PatchList {
   }
 
   /**
-   * The picture of an image, reduced or as the network saw it.
+   * The picture of an image, reduced or as the network saw it; the latest ones are kept.
    * @param {PatchImage} image
    * @returns {Promise<Part>}
    */
-  async pictureOf(image) {
-    const [rows, columns] = image.picture ?? image.size;
-    const facts = { rows, columns, top: 0, left: 0, scale: image.scale };
-    if (image.jpeg) return { ...facts, pixels: null, picture: await this.decoded(image.block) };
-    const bytes = await this.blocks.read(image.block);
-    return { ...facts, pixels: image.picture ? withoutDifferences(bytes, columns) : bytes, picture: null };
+  pictureOf(image) {
+    const found = this.pictures.get(image.block) ?? this.unpacked(image);
+    this.pictures.delete(image.block);
+    this.pictures.set(image.block, found);
+    const oldest = this.pictures.keys().next().value;
+    if (this.pictures.size > KEPT_PICTURES && oldest !== undefined) this.pictures.delete(oldest);
+    return found;
   }
 
   /**
-   * A picture of the page that is a JPEG.
-   * @param {string} block
+   * @param {PatchImage} image
+   * @returns {Promise<Part>}
    */
-  decoded(block) {
-    const known = this.decoding.get(block);
-    const picture = known ?? new Image();
-    if (!known) {
-      picture.src = `data:image/jpeg;base64,${element(block).textContent}`;
-      this.decoding.set(block, picture);
-      const oldest = this.decoding.keys().next().value;
-      if (this.decoding.size > KEPT_PICTURES && oldest !== undefined) this.decoding.delete(oldest);
+  async unpacked(image) {
+    const [rows, columns] = image.picture ?? image.size;
+    const facts = { rows, columns, top: 0, left: 0, scale: image.scale };
+    const text = element(image.block).textContent ?? "";
+    if (image.jpeg) {
+      const picture = new Image();
+      picture.src = `data:image/jpeg;base64,${text}`;
+      await picture.decode();
+      return { ...facts, pixels: null, picture };
     }
-    return picture.decode().then(() => picture);
+    const bytes = await inflated(text);
+    return { ...facts, pixels: image.picture ? withoutDifferences(bytes, columns) : bytes, picture: null };
   }
 
   // ---------------------------------------------------------------- the place
@@ -548,9 +549,12 @@ function paintPart(canvas, part) {
   if (picture) context?.drawImage(picture, part.left / scale, part.top / scale, columns, rows, 0, 0, columns, rows);
   if (!pixels) return;
   const image = new ImageData(columns, rows);
-  for (let at = 0; at < rows * columns; at++) {
-    image.data.set(pixels.subarray(3 * at, 3 * at + 3), 4 * at);
-    image.data[4 * at + 3] = 255;
+  const { data } = image;
+  for (let from = 0, to = 0; to < data.length; from += 3, to += 4) {
+    data[to] = pixels[from] ?? 0;
+    data[to + 1] = pixels[from + 1] ?? 0;
+    data[to + 2] = pixels[from + 2] ?? 0;
+    data[to + 3] = 255;
   }
   context?.putImageData(image, 0, 0);
 }
