@@ -139,6 +139,16 @@ def test_the_texts_of_stamps_do_not_overlap(name, kind):
     check_page(plot_convolution(worked(operation, kind), at=(rows // 2, columns // 2), view="stamps"))
 
 
+@pytest.mark.parametrize(
+    ("operation", "at"),
+    [(TransposedConvolution((4, 6), (2, 1), stride=(2, 1), dilation=2), (7, 3)), (TransposedConvolution((9, 1), 1), (3, 0)),
+     (TransposedConvolution((12, 2), 1, stride=2), (3, 0)), (TransposedConvolution((16, 1), (3, 1)), (3, 0))],
+)  # fmt: skip
+def test_narrow_stamps_leave_no_third_of_the_page_empty(operation, at):
+    """Where few or no stamps meet on the framed cell of a tall output, they are beside the input and the kernel."""
+    check_page(plot_convolution(worked(operation), at=at, view="stamps"))
+
+
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("slim") and "channels" not in name])
 def test_slim_inputs_are_drawn_in_part(name):
     """The window is always within the part; cells are large enough to be seen, and the caption states the part."""
