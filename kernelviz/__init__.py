@@ -40,6 +40,8 @@ from typing import TYPE_CHECKING, Any
 from kernelviz.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from kernelviz.arithmetic.costs import Cost as Cost
+    from kernelviz.arithmetic.costs import compare_costs as compare_costs
     from kernelviz.arithmetic.operations import Convolution as Convolution
     from kernelviz.arithmetic.operations import Pooling as Pooling
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from kernelviz.explain.call_reader import read_call as read_call
     from kernelviz.explain.calls import Call as Call
     from kernelviz.explain.chain import plot_chain as plot_chain
+    from kernelviz.explain.costs import plot_costs as plot_costs
     from kernelviz.explain.image_page import plot_pixels as plot_pixels
     from kernelviz.explain.map_pages import animate_maps as animate_maps
     from kernelviz.explain.map_pages import plot_maps as plot_maps
@@ -167,6 +170,7 @@ _HOMES = {
     "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
+    "Cost": "arithmetic.costs",
     "CovarianceTally": "views.components",
     "Crop": "views.patches",
     "EffectiveField": "views.effective_fields",
@@ -213,6 +217,7 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "compare_costs": "arithmetic.costs",
     "crop_patches": "streaming",
     "effective_field": "network.effective_field",
     "effective_fields": "network.effective_field",
@@ -233,6 +238,7 @@ _HOMES = {
     "playground_page": "report.playground",
     "plot_call": "explain.call_page",
     "plot_chain": "explain.chain",
+    "plot_costs": "explain.costs",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_expanded": "drawing.expanded_page",

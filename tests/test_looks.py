@@ -166,6 +166,13 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     "uses of a large input": (lambda make: kv.plot_uses(kv.Convolution(40, 5, padding=2), **make.look), False),
     "chain": (lambda make: kv.plot_chain(16, ["conv6"] * 3, padding="same", **make.look), False),
     "long chain": (lambda make: kv.plot_chain(224, ["conv3"] * 12, **make.look), False),
+    "costs": (lambda make: kv.plot_costs(56, ["conv7", "3xconv3", "dw7+conv1"], in_channels=64, **make.look), False),
+    "many costs": (
+        lambda make: kv.plot_costs(
+            (224, 160), [f"conv{k}+dw3+conv1c128" for k in range(1, 9)], in_channels=4, **make.look
+        ),
+        False,
+    ),
     "matrix of a convolution": (lambda make: kv.plot_matrix(work_out(kv.Convolution(4, 3)), **make.look), False),
     "large matrix of a convolution": (
         lambda make: kv.plot_matrix(work_out(kv.Convolution(10, 3)), **make.look),

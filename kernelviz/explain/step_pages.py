@@ -139,7 +139,7 @@ MAP, EQUATION = 150.0, 660.0  # the side of the map of the window, and the wides
 SMALLEST = 24.0  # cells of products without digits
 LEGIBLE_CELL = 46.0  # in which short numbers are legible
 OUTPUT = 190.0
-MOST_TRIES = 4  # to lay out the channels within the widest page
+MOST_TRIES = 12  # to lay out the channels within the widest page: each narrows the wide columns only
 
 
 def channels_page(worked: Walkthrough, step: Step, reached: int | None, tallest: float = math.inf) -> Panel:

@@ -22,6 +22,7 @@ COMMANDS = {
     "maps": ["conv", "--input", "5", "--out-channels", "2", "--maps", "--relu", "--pool", "2"],
     "matrix": ["conv", "--input", "3", "--kernel", "2", "--matrix"],
     "chain": ["chain", "--input", "16", "conv6", "pool2", "--padding", "same"],
+    "cost": ["cost", "conv7", "3xconv3", "dw7+conv1", "pool2", "--padding", "same"],
     "sharing": ["sharing", "--units", "4"],
     "image": ["image", "digit.png"],
     "call": ["Conv2D(32, (3, 3), activation='relu', input_shape=(150, 150, 3))"],

@@ -12,11 +12,12 @@ COMMANDS = {
     "sharing": ["sharing", "--units", "3"],
     "uses": ["conv", "--input", "4", "--padding", "1", "--uses"],
     "chain": ["chain", "--input", "9", "conv3", "pool2"],
+    "cost": ["cost", "conv3", "dw3+conv1", "--input", "9", "--in-channels", "4"],
     "matrix": ["conv", "--input", "3", "--kernel", "2", "--matrix", "--at", "1,0"],
 }
 
 
-QUICK = ("chain", "uses")  # the pictures of the others take a second
+QUICK = ("chain", "cost", "uses")  # the pictures of the others take a second
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,9 @@ def test_the_documents_hold_the_numbers(run):
     assert uses["uses_without_padding"]["uses"][0] == [1, 2, 2, 1]
     chain = run("explain", *COMMANDS["chain"], "--json").document
     assert (chain["chain"]["sizes"], chain["chain_without_padding"]) == ([9, 7, 3], None)
+    cost = run("explain", *COMMANDS["cost"], "--json").document
+    assert [each["parameters"] for each in cost["settings"]] == [144, 52]
+    assert [each["macs"] for each in cost["settings"]] == [144 * 49, 52 * 49]
     sharing = run("explain", *COMMANDS["sharing"], "--json").document
     assert sharing["weights"] == {"dense": 9, "local": 7, "shared": 3}
     matrix = run("explain", *COMMANDS["matrix"], "--json").document
@@ -72,6 +76,8 @@ def test_kernels_that_are_filters_get_their_names(run):
         (["transpose", "--maps"], "not a map of matches"),
         (["chain", "--input", "3", "conv6"], "No layer fits: 3 − 6 + 1 < 1"),
         (["chain", "conv3", "--padding", "1"], "--padding must be same or valid"),
+        (["cost", "conv3", "--padding", "1"], "--padding must be same or valid"),
+        (["cost", "conv3", "conv70"], "The setting 'conv70' does not fit"),
         (["sharing", "--kernel", "4"], "no middle"),
         (["sharing", "--image", "3"], "height, width and channels"),
         (["sharing", "--image", "3x3x1"], "kernel is larger than the image"),
