@@ -171,7 +171,7 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
         lambda make: kv.plot_costs(
             (224, 160), [f"conv{k}+dw3+conv1c128" for k in range(1, 9)], in_channels=4, **make.look
         ),
-        False,
+        True,
     ),
     "matrix of a convolution": (lambda make: kv.plot_matrix(work_out(kv.Convolution(4, 3)), **make.look), False),
     "large matrix of a convolution": (
