@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from kernelviz.explain.map_pages import plot_maps as plot_maps
     from kernelviz.explain.matrix import plot_matrix as plot_matrix
     from kernelviz.explain.plots import plot_convolution as plot_convolution
+    from kernelviz.explain.pools import animate_pools as animate_pools
+    from kernelviz.explain.pools import plot_pools as plot_pools
     from kernelviz.explain.sharing import plot_sharing as plot_sharing
     from kernelviz.explain.unit_pages import plot_kernel_and_map as plot_kernel_and_map
     from kernelviz.explain.unit_pages import plot_unit as plot_unit
@@ -209,6 +211,7 @@ _HOMES = {
     "Walkthrough": "explain.walkthrough",
     "animate_convolution": "explain.animation",
     "animate_maps": "explain.map_pages",
+    "animate_pools": "explain.pools",
     "apply_filter": "filters.filtering",
     "apply_gradient": "filters.gradient",
     "apply_kernel": "filters.filtering",
@@ -259,6 +262,7 @@ _HOMES = {
     "plot_overview": "drawing.overview",
     "plot_patches": "drawing.patches_page",
     "plot_pixels": "explain.image_page",
+    "plot_pools": "explain.pools",
     "plot_sharing": "explain.sharing",
     "plot_shift": "drawing.shift_page",
     "plot_statistics": "drawing.statistics_page",

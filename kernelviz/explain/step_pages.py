@@ -923,22 +923,24 @@ def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None, 
     return worksheet(name_text(operation), settings_text(operation), both, [], texts, counted=count, lines=lines)
 
 
-def pool_sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
-    """The framed cell of a pool in one line, or several."""
-    text, equals, value = step_parts(worked.operation, step)
+def pool_sum_panel(
+    worked: Walkthrough, step: Step, room: float, *, most: int | None = None, head: bool = True
+) -> Panel:
+    """The framed cell of a pool in one line, or several, with ``most`` terms; the ``head`` is where it is."""
+    text, equals, value = step_parts(worked.operation, step, most)
     lines = wrap(text, SUM, room - text_width(f"  =  {value}", FORMULA))
-    words, below = text_block(lines, 0, SMALL + 14, SUM, colour=INK)
+    heading = Text(0, SMALL, framed_text(step) if head else "", SMALL, DIM)
+    words, below = text_block(lines, 0, SMALL + 14 if head else 0, SUM, colour=INK)
     x, y = text_width(lines[-1], SUM) + 14, below - SUM * 0.36
-    heading = Text(0, SMALL, framed_text(step), SMALL, DIM)
     items = [
-        heading,
+        *([heading] if head else []),
         *words,
         Text(x, y, equals, SUM, DIM),
         Text(x + text_width("=  ", SUM) + 4, y, value, FORMULA - 1, INK, bold=True),
     ]
-    head = text_width(heading.text, SMALL) + 8
+    named = text_width(heading.text, SMALL) + 8
     end = x + text_width("=  ", SUM) + text_width(value, FORMULA, bold=True)
-    width = max(head, end, *(text_width(line, SUM) for line in lines))
+    width = max(named, end, *(text_width(line, SUM) for line in lines))
     return Panel(tuple(items), width, below + 8)
 
 

@@ -175,13 +175,15 @@ def turned_text(operation: Operation) -> str:
     return TURNED if isinstance(operation, TransposedConvolution) else size_text(operation.kernel)
 
 
-def output_matrix(worked: Walkthrough, step: Step, look: Look, reached: int | None) -> LabelledPicture:
+def output_matrix(
+    worked: Walkthrough, step: Step, look: Look, reached: int | None, name: str = "output"
+) -> LabelledPicture:
     """The output with its cell in a frame."""
     cells = output_cells(worked, step, look.tint, reached)
     panel = look.panel(cells)
     most = largest_frame(worked, step, look.cell) if reached is None else []
     framed = Panel((*panel.items, *most, frame(*step.at, 1, 1, look.cell)), panel.width, panel.height)
-    return headed(framed, "output", size_text(cells.shape))
+    return headed(framed, name, size_text(cells.shape))
 
 
 def largest_frame(worked: Walkthrough, step: Step, cell: float) -> list[Item]:

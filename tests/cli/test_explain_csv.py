@@ -18,6 +18,7 @@ COMMANDS = {
     "channels": ["conv", "--input", "4", "--in-channels", "2", "--out-channels", "2", "--at", "1,1"],
     "transpose": ["transpose", "--in-channels", "2", "--stride", "2"],
     "pool": ["pool", "--input", "5", "--kind", "average", "--padding", "1"],
+    "both pools": ["pool", "--input", "5", "--kind", "both", "--padding", "1"],
     "uses": ["conv", "--input", "4", "--padding", "1", "--uses"],
     "maps": ["conv", "--input", "5", "--out-channels", "2", "--maps", "--relu", "--pool", "2"],
     "matrix": ["conv", "--input", "3", "--kernel", "2", "--matrix"],
