@@ -41,7 +41,6 @@ from kernelviz.drawing.worksheets import (
     sign,
     space,
     stacked,
-    strongest,
     tint_bar,
     window_frame,
     worksheet,
@@ -838,8 +837,8 @@ def explaining_page(
 def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | None, channel: int) -> dict[str, Any]:
     """The recipe of the picture: settings, what is shown, and the numbers if they are few.
 
-    ``shown`` of ``total`` are steps, or stamps of the input; ``limits`` are those of the output. JSON has no numbers that
-    are not finite: these are only part of the hash.
+    ``shown`` of ``total`` are steps, or stamps of the input; ``limits`` are those of the colours of the whole picture. JSON
+    has no numbers that are not finite: these are only part of the hash.
     """
     from dataclasses import asdict
 
@@ -849,8 +848,6 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
     numbers = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias}
     there = [values for values in numbers.values() if values is not None]
     few = sum(values.size for values in there) <= 4096 and all(np.isfinite(values).all() for values in there)
-    output = worked.output[channel]
-    limit = strongest(output)
     return {
         "kernelviz": __version__,
         "schema": SCHEMA,
@@ -862,10 +859,20 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
         "settings": settings,
         "numbers": {key: None if value is None else value.tolist() for key, value in numbers.items()} if few else None,
         **_shown(worked, view, at, channel),
-        "limits": [-limit if (output < 0).any() else 0.0, limit],
+        "limits": _limits(worked, view, at or (0, 0), channel),
         "nonfinite": broken_count(worked),
         "notes": broken_notes(worked),
     }
+
+
+def _limits(worked: Walkthrough, view: str, at: tuple[int, int], channel: int) -> list[float]:
+    """The limits of the colours of a picture: of input, kernel and output, and of the products and stamps that it shows."""
+    step = worked.step(*at, channel)
+    several = len(step.channels) > 1
+    if several and view == "stamps":
+        return StampGrid(worked, step).tint.limits
+    stamped = view in ("stamps", "stamps-animation")
+    return step_tint(worked, step, products=stamped or (several and view in ("step", "animation"))).limits
 
 
 def _shown(worked: Walkthrough, view: str, at: tuple[int, int] | None, channel: int) -> dict[str, int]:
