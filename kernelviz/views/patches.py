@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,15 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps, check_positive
+from kernelviz.threads import one_blas_thread
+from kernelviz.views.exact_sums import ExactSums, deviations, means
+from kernelviz.views.gathered import Gathered
 from kernelviz.views.kernel_views import named_channels
-from kernelviz.views.statistics import Gathered, check_channels, reading_notes
-from kernelviz.wording import UNKNOWN, aligned, counted, number_text, shown
+from kernelviz.views.statistics import check_channels, check_layers, power_of
+from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from kernelviz.records import Array, AxisField, FeatureMaps, Field, Recipe, Source
 
@@ -81,8 +85,8 @@ class Patches:
     the unit; ``exact`` states whether receptive fields are known beyond the border. If ``mixes_image``, a gate, a mean or
     attention adds the rest of the image. ``border`` is the share of units in the outermost rows and columns of a map,
     among all units and among the chosen ones. ``duplicates`` are images with the bytes of an earlier one, not counted.
-    ``input_size`` is (C, H, W), None if the images differ in it. ``identity`` identifies the images in a recipe, and
-    ``digests`` are their SHA-256; None if unknown.
+    ``input_size`` is (C, H, W) and ``map_size`` the rows and columns of a map, None if the images differ in it.
+    ``identity`` identifies the images in a recipe, and ``digests`` are their SHA-256; None if unknown.
     """
 
     layer: str
@@ -108,6 +112,7 @@ class Patches:
     identity: Recipe | None = None
     notes: tuple[str, ...] = ()
     crops: Mapping[Place, Crop] = field(default_factory=dict, repr=False)
+    map_size: tuple[int, int] | None = None
 
     __repr__ = record_repr
 
@@ -153,6 +158,23 @@ class Patches:
             return named_channels(channels, len(self.mean))[:top]
         return self.prominent(check_positive("number of channels", top) or USUAL_CHANNELS)
 
+    @property
+    def possible(self) -> int:
+        """How many patches a channel can have at most: few images have few."""
+        return min(int(self.values.shape[1]), len(self.images) * self.per_image)
+
+    @property
+    def exceeds_image(self) -> bool:
+        """Whether receptive fields are larger than the image along both axes, so that only parts inside it are drawn."""
+        sides = self.input_size[1:] if self.input_size else ()
+        return self.sizes is not None and bool(sides) and all(map(operator.gt, self.sizes, sides))
+
+    @property
+    def covers_image(self) -> bool:
+        """Whether each unit reads the whole image, so that its patch does not show where it is."""
+        sides = self.input_size[1:] if self.input_size else ()
+        return not self.exact and bool(sides) and self.sizes is not None and all(map(operator.ge, self.sizes, sides))
+
     def places_of(self, channels: Sequence[int]) -> tuple[Place, ...]:
         """The units of these channels, each once, in the order of their images."""
         every = {
@@ -185,6 +207,23 @@ def crop_of(pixels: Array, box: tuple[int, int, int, int]) -> Crop:
     inside = (max(0, top), min(rows - 1, bottom), max(0, left), min(columns - 1, right))
     part = pixels[inside[0] : inside[1] + 1, inside[2] : inside[3] + 1]
     return Crop(np.array(part, np.uint8), box, inside)
+
+
+def shrunk(crop: Crop, by: int) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
+    """The pixels as means of ``by`` by ``by`` of the box, those inside the image alone, and both boxes in these steps."""
+    pixels = crop.pixels.astype(np.float64)
+    ends = []
+    for axis in (0, 1):
+        start = crop.inside[2 * axis] - crop.box[2 * axis]
+        cells = (start + np.arange(pixels.shape[axis])) // by
+        starts = np.flatnonzero(np.diff(cells, prepend=-1))
+        counts = np.diff(starts, append=len(cells))
+        pixels = np.add.reduceat(pixels, starts, axis=axis) / np.expand_dims(counts, tuple({0, 1, 2} - {axis}))
+        size = -(-(crop.box[2 * axis + 1] - crop.box[2 * axis] + 1) // by)
+        ends.append((size, int(cells[0]), int(cells[-1])))
+    box = (0, ends[0][0] - 1, 0, ends[1][0] - 1)
+    inside = (ends[0][1], ends[0][2], ends[1][1], ends[1][2])
+    return np.rint(pixels).astype(np.uint8), box, inside
 
 
 def extents(axis: Any) -> tuple[Array, Array]:
@@ -243,16 +282,20 @@ def check_inside(found: Field, layer: str, sides: Sequence[int]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Added:
-    """What is kept of an image: facts, no pixels."""
+class _Facts:
+    """What many images have in common: the sides of their maps, the receptive fields, and the size of the input."""
 
-    name: str
-    path: str | None
-    digest: str | None
-    notes: tuple[str, ...]
     sides: tuple[int, int]
     field: Field
     input_size: tuple[int, ...] | None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal facts; fields hold arrays."""
+        axes = [
+            (axis.first.tobytes(), axis.last.tobytes(), axis.size, axis.jump, axis.offset) for axis in self.field.axes
+        ]
+        return self.sides, self.input_size, self.field.mixes_image, *axes
 
 
 class PatchTally:
@@ -285,34 +328,28 @@ class PatchTally:
         self.source: Source | None = None
         self.mixes_image = False
         self.duplicates: dict[int, str] = {}
-        self._images: dict[int, _Added] = {}
-        self._by_digest: dict[str, int] = {}
+        self.images = Gathered()
+        self._facts: list[_Facts] = []
+        self._kinds: dict[tuple[object, ...], int] = {}
+        self._copies: frozenset[int] = frozenset()
         self._sums: _Moments | None = None
         self._best: tuple[_Best, ...] = ()
 
     __repr__ = gathered_repr
 
     @property
-    def images(self) -> Gathered:
-        """The images that were added, in the order of their numbers."""
-        gathered = Gathered()
-        for number in sorted(self._images):
-            each = self._images[number]
-            gathered.add_image(each.name, each.path, each.digest, each.notes)
-        return gathered
-
-    @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers of the images that are counted, ascending, as ``add`` was called with them."""
-        return tuple(sorted(self._images))
+        return tuple(self.images.places)
 
-    def add(self, maps: FeatureMaps, number: int | None = None) -> None:
+    def add(self, maps: FeatureMaps, number: int | None = None, *, place: int | None = None) -> None:
         """Add the maps of one image; one with the same bytes as an earlier one is not counted.
 
         Args:
             maps: As ``capture_features`` returns them, with their receptive fields.
             number: The position of the image among all images; by default the next one. Tallies that will be merged need
                 different numbers.
+            place: The same, by the name that it has for the other tallies.
 
         Raises:
             UsageError: the receptive field is not known, no unit has it inside the image though ``inside`` was requested,
@@ -321,45 +358,67 @@ class PatchTally:
         subject = as_maps(maps)
         layer = self.layer or subject.layer or ""
         found = check_field(subject.field, layer, subject.lost, per_image=self.per_image)
-        image = subject.image
+        number = place if number is None else number
         if number is None:
-            number = max((*self._images, *self.duplicates), default=-1) + 1
-        if number in self._images or number in self.duplicates:
+            number = max(self.images.next_place, 1 + max(self.duplicates, default=-1))
+        if number in self.duplicates:
             raise UsageError(f"There is an image with the number {number} already.")
-        name = image.name if image else f"image {number}"
-        if image is not None and image.sha256 in self._by_digest:
-            self._add_again(image.sha256, number, name)
+        self.images.check_place(number)
+        if self._is_copy(subject, number):
             return
-        sums, sides = _Moments.of(subject.values), subject.values.shape[1:]
         if self._sums is not None:
-            check_channels(len(self._sums.count), len(sums.count))
+            check_channels(len(self._sums.count), len(subject.values))
+        sums, (rows, columns) = _Moments.of(subject.values), subject.values.shape[1:]
         best = self._best_of(subject, found, number, layer, finite=bool((sums.count == sums.values).all()))
-        self._sums = sums if self._sums is None else self._sums.merged(sums)
+        self._merge_sums(sums)
         self._best = self._merged(best)
         self.layer, self.source = layer, self.source or subject.source
         self.mixes_image |= found.mixes_image
-        self._images[number] = _Added(
-            name, image.path if image else None, image.sha256 if image else None, reading_notes(subject),
-            (int(sides[0]), int(sides[1])), found, subject.input_size,
-        )  # fmt: skip
-        if image is not None:
-            self._by_digest[image.sha256] = number
+        kind = self._kind(_Facts((int(rows), int(columns)), found, subject.input_size))
+        self.images.add(subject, place=number, kind=kind)
+
+    def _kind(self, facts: _Facts) -> int:
+        """The number of the facts of an image."""
+        key = facts.key
+        if key not in self._kinds:
+            self._kinds[key] = len(self._facts)
+            self._facts.append(facts)
+        return self._kinds[key]
 
     def _merged(self, best: tuple[_Best, ...]) -> tuple[_Best, ...]:
         if not self._best:
             return tuple(each.cut(self.patches) for each in best)
         return tuple(one.merged(new, self.patches) for one, new in zip(self._best, best, strict=True))
 
-    def _add_again(self, digest: str, number: int, name: str) -> None:
-        """Keep an image that was added before as a duplicate; the one of the smaller number is counted."""
-        before = self._by_digest[digest]
-        if number > before:
-            self.duplicates[number] = name
-            return
-        self.duplicates[before] = self._images[before].name
-        self._images[number] = replace(self._images.pop(before), name=name)
-        self._by_digest[digest] = number
-        self._best = tuple(each.renumbered(before, number) for each in self._best)
+    def _merge_sums(self, sums: _Moments) -> None:
+        if self._sums is None:
+            self._sums = _Moments(len(sums.count), sums.low.dtype)
+        self._sums.merge(sums)
+
+    def _is_copy(self, maps: FeatureMaps, number: int) -> bool:
+        """Whether an image was added before, as a file of the same bytes; the one of the smaller number is counted."""
+        image = maps.image
+        before = self.images.place_of(image.sha256) if image is not None else None
+        if image is None or (before is None and number not in self._copies):
+            return False
+        if before is None or number > before:
+            self.duplicates[number] = image.name
+        else:
+            self.duplicates[before] = self.images.listed.of(before)[0]
+            self.images.move(before, maps, number)
+            self._best = tuple(each.renumbered(before, number) for each in self._best)
+        return True
+
+    def fresh(self, copies: Collection[int] = ()) -> PatchTally:
+        """An empty tally with the same settings, to be merged into this one; ``copies`` are numbers not to be counted."""
+        found = PatchTally(self.patches, self.per_image, lowest=self.lowest, inside=self.inside)
+        found._copies = frozenset(copies)
+        return found
+
+    def copies_in(self, other: PatchTally) -> tuple[int, ...]:
+        """The numbers of images of another tally that are in this one, as files of the same bytes."""
+        digests = ((place, other.images.listed.of(place)[2]) for place in other.images.places)
+        return tuple(place for place, digest in digests if digest and self.images.place_of(digest) is not None)
 
     def _best_of(self, maps: FeatureMaps, found: Field, number: int, layer: str, *, finite: bool) -> tuple[_Best, ...]:
         """The units of one image: those of largest and, if requested, of smallest value."""
@@ -399,24 +458,24 @@ class PatchTally:
             if getattr(self, name) != getattr(other, name):
                 what = f"Only tallies with equal settings are merged, but {name} is {getattr(self, name)} and"
                 raise UsageError(f"{what} {getattr(other, name)}.")
-        if self.layer and other.layer and self.layer != other.layer:
-            raise UsageError(f"Only tallies of one layer are merged, but got {self.layer} and {other.layer}.")
-        taken = {*self._images, *self.duplicates} & {*other._images, *other.duplicates}
+        check_layers(self.layer, other.layer)
+        self.images.check_apart(other.images)
+        taken = {number for number in self.duplicates if number in other.duplicates or number in other.images}
+        taken |= {number for number in other.duplicates if number in self.images}
         if taken:
             what = f"Both tallies have an image with the number {min(taken)}."
-            raise UsageError(what, hint="Give each image its number in all: tally.add(maps, number).")
-        for digest in self._by_digest.keys() & other._by_digest.keys():
-            name = self._images[self._by_digest[digest]].name
+            raise UsageError(what, hint="Give each image its number in all: tally.add(maps, place=number).")
+        for number in self.copies_in(other):
+            name = other.images.listed.of(number)[0]
             raise UsageError(f"Both tallies have the image {name}.", hint="Add each image to one of them.")
+        self.duplicates |= other.duplicates
         if other._sums is None:
             return
         if self._sums is not None:
             check_channels(len(self._sums.count), len(other._sums.count))
         self._best = self._merged(other._best)
-        self._sums = other._sums if self._sums is None else self._sums.merged(other._sums)
-        self._images |= other._images
-        self._by_digest |= other._by_digest
-        self.duplicates |= other.duplicates
+        self._merge_sums(other._sums)
+        self.images.merge(other.images, [self._kind(facts) for facts in other._facts])
         self.layer, self.source = self.layer or other.layer, self.source or other.source
         self.mixes_image |= other.mixes_image
 
@@ -434,8 +493,10 @@ class PatchTally:
             what = f"{shown(self.layer) if self.layer else 'The layer'} has no lowest patches."
             why = f"Its smallest value is {number_text(floor)}, as after an activation."
             raise UsageError(what, why, "Omit --lowest, or choose the layer before the activation.")
-        numbers = sorted(self._images)
-        added = [self._images[number] for number in numbers]
+        numbers = self.numbers
+        listed = [self.images.listed.of(number) for number in numbers]
+        kinds = np.fromiter(map(self.images.kind, numbers), np.int64, len(numbers))
+        added = [self._facts[kind] for kind in np.unique(kinds)]
         mean, deviation = sums.statistics()
         some = sums.count > 0
         low, high = (np.where(some, end, np.nan) for end in (sums.low, sums.high))
@@ -443,7 +504,7 @@ class PatchTally:
         names = self.images
         sizes = {tuple(axis.size for axis in each.field.axes) for each in added}
         (size,) = sizes if len(sizes) == 1 else ((None, None),)
-        input_sizes = {each.input_size for each in added}
+        input_sizes, map_sizes = {each.input_size for each in added}, {each.sides for each in added}
         return Patches(
             layer=self.layer,
             images=names.names,
@@ -456,17 +517,18 @@ class PatchTally:
             nonfinite=sums.values - sums.count,
             per_image=self.per_image,
             inside=self.inside,
-            sizes=None if None in size else size,  # type: ignore[arg-type]
+            sizes=None if None in size else size,
             exact=all(is_exact(axis) for each in added for axis in each.field.axes),
             mixes_image=self.mixes_image,
-            border=_border_shares(added, rankings[0]),
+            border=_border_shares(np.array([facts.sides for facts in self._facts], np.int64)[kinds], rankings[0]),
             duplicates=tuple(self.duplicates[number] for number in sorted(self.duplicates)),
-            paths=tuple(each.path for each in added),
-            digests=tuple(each.digest for each in added),
+            paths=tuple(path for _, path, _ in listed),
+            digests=tuple(digest for *_, digest in listed),
             input_size=next(iter(input_sizes)) if len(input_sizes) == 1 else None,
             source=self.source,
             identity=names.as_recipe(),
             notes=names.notes(),
+            map_size=next(iter(map_sizes)) if len(map_sizes) == 1 else None,
         )
 
     def _ranking(self, best: _Best, numbers: Sequence[int], worst: Array) -> Ranking:
@@ -477,7 +539,7 @@ class PatchTally:
         boxes = np.full((*kept.shape, 4), -1, np.int64)
         for number in np.unique(places[..., 0][kept]).tolist():
             here = places[..., 0] == number
-            for axis, found in enumerate(self._images[number].field.axes):
+            for axis, found in enumerate(self._facts[self.images.kind(number)].field.axes):
                 first, last = extents(found)
                 units = places[here][:, axis + 1]
                 boxes[here, 2 * axis], boxes[here, 2 * axis + 1] = first[units], last[units]
@@ -576,81 +638,59 @@ class _Best:
         return np.where(np.isnan(values), np.inf, -self.sign * values)
 
 
-@dataclass(frozen=True)
 class _Moments:
-    """Count, sum, sum of squares and extremes of each channel's finite values.
+    """Count, exact sums of the sums and squares of each image, and extremes of each channel's finite values."""
 
-    Sums are kept in two float64 numbers each, so that their order does not change the float32 numbers made of them.
-    """
-
-    values: int
-    count: Array
-    low: Array
-    high: Array
-    sums: tuple[Array, Array]
-    squares: tuple[Array, Array]
+    def __init__(self, channels: int, dtype: Any) -> None:
+        self.values = 0
+        self.count = np.zeros(channels, np.int64)
+        self.low, self.high = np.full(channels, np.inf, dtype), np.full(channels, -np.inf, dtype)
+        self.sums, self.squares = ExactSums(channels), ExactSums(channels)
 
     @classmethod
     def of(cls, maps: Array) -> _Moments:
         """Those of the maps (C, H, W) of one image."""
         flat = maps.reshape(len(maps), -1)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
             sums, squares = np.vecdot(flat, np.ones(flat.shape[1], flat.dtype)), np.vecdot(flat, flat)
-        count = np.full(len(flat), flat.shape[1])
-        zeros = np.zeros(len(flat))
+        count: Array = np.full(len(flat), flat.shape[1])
+        power: Array | int = 0
         if np.isfinite(squares).all() and np.isfinite(sums).all():
             low, high = flat.min(axis=1), flat.max(axis=1)
         else:
             finite = np.isfinite(flat)
             count = finite.sum(axis=1)
-            low, high = (
-                np.where(finite, flat, end).max(axis=1) if end < 0 else np.where(finite, flat, end).min(axis=1)
-                for end in (np.inf, -np.inf)
-            )
-            clean = np.where(finite, flat, 0).astype(np.float64)
-            with np.errstate(over="ignore"):
-                sums, squares = clean.sum(axis=1), np.vecdot(clean, clean)
-        return cls(
-            flat.shape[1], count, low, high, (sums.astype(np.float64), zeros), (squares.astype(np.float64), zeros)
-        )
+            low, high = np.where(finite, flat, np.inf).min(axis=1), np.where(finite, flat, -np.inf).max(axis=1)
+            power = power_of(np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0))
+            clean = np.where(finite, flat, 0).astype(np.float64) * np.ldexp(1.0, -power)[:, None]
+            sums, squares = clean.sum(axis=1), (clean * clean).sum(axis=1)
+        found = cls(len(flat), low.dtype)
+        found.sums.add(sums.astype(np.float64), power)
+        found.squares.add(squares.astype(np.float64), 2 * power)
+        found.values, found.count, found.low, found.high = flat.shape[1], count, low, high
+        return found
 
-    def merged(self, other: _Moments) -> _Moments:
-        """Those of both."""
-        return _Moments(
-            self.values + other.values,
-            self.count + other.count,
-            np.minimum(self.low, other.low),
-            np.maximum(self.high, other.high),
-            _added(self.sums, other.sums),
-            _added(self.squares, other.squares),
-        )
+    def merge(self, other: _Moments) -> None:
+        """Add those of other images."""
+        self.sums.merge(other.sums)
+        self.squares.merge(other.squares)
+        self.values += other.values
+        self.count = self.count + other.count
+        self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
 
     def statistics(self) -> tuple[Array, Array]:
         """Mean and deviation, float32; NaN for a channel without finite values."""
-        count = np.maximum(self.count, 1)
-        with np.errstate(all="ignore"):
-            mean = (self.sums[0] + self.sums[1]) / count
-            variance = (self.squares[0] + self.squares[1]) / count - mean**2
-            spread = np.where(self.low == self.high, 0.0, np.sqrt(np.maximum(variance, 0.0)))
-            found = np.where(self.count > 0, np.stack([mean, spread]), np.nan).astype(np.float32)
-        return found[0], found[1]
+        counts = self.count.tolist()
+        spread = np.where((self.low == self.high) & (self.count > 0), 0.0, deviations(self.sums, self.squares, counts))
+        with np.errstate(over="ignore"):
+            return means(self.sums, counts).astype(np.float32), spread.astype(np.float32)
 
 
-def _added(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
-    """The sum of numbers of two parts each, by Knuth's exact sum of two numbers."""
-    with np.errstate(all="ignore"):
-        total = one[0] + other[0]
-        part = total - one[0]
-        rest = (one[0] - (total - part)) + (other[0] - part) + one[1] + other[1]
-        high = total + rest
-        low = rest - (high - total)
-    lost = ~np.isfinite(high)
-    return high, np.where(lost, 0.0, low)
+def _border_shares(sides: Array, ranking: Ranking) -> tuple[float, float]:
+    """The share of units in the outermost rows and columns, among all of the maps and among the chosen ones.
 
-
-def _border_shares(added: Sequence[_Added], ranking: Ranking) -> tuple[float, float]:
-    """The share of units in the outermost rows and columns, among all of the maps and among the chosen ones."""
-    sides = np.array([each.sides for each in added], np.int64)
+    ``sides`` (n, 2) are the rows and columns of the maps of each image.
+    """
     inner = np.maximum(sides - 2, 0).prod(axis=1).sum()
     everything = 1 - float(inner) / float(sides.prod(axis=1).sum())
     places = ranking.places[ranking.places[..., 0] >= 0]
@@ -659,6 +699,105 @@ def _border_shares(added: Sequence[_Added], ranking: Ranking) -> tuple[float, fl
     ends = sides[places[:, 0]]
     outer = (places[:, 1:] == 0) | (places[:, 1:] == ends - 1)
     return everything, float(outer.any(axis=1).mean())
+
+
+def choice_text(patches: Patches) -> str:
+    """Which patches are chosen: ``The 8 largest values, at most one per image``."""
+    count, per = patches.possible, patches.per_image
+    of_each = "at most one per image" if per == 1 else f"at most {per} per image, half a field apart"
+    inside = "whole field inside the image, " if patches.inside else ""
+    return f"The {f'{count} largest values' if count > 1 else 'largest value'}, {inside}{of_each}"
+
+
+def ties_text(ranking: Ranking, channel: int) -> str:
+    """How many units have the best value of a channel, and in how many images; empty if it is one."""
+    units, images = int(ranking.units[channel]), int(ranking.shared[channel])
+    if units < 2:
+        return ""
+    best = number_text(float(ranking.values[channel, 0]), plus=True)
+    where = f"in {counted(images, 'image')}" if images > 1 else "in one image"
+    return f"{best} in {counted(units, 'unit')}, {where}: the first is drawn"
+
+
+def end_text(patches: Patches, ranking: Ranking, channel: int) -> str:
+    """What is stated where the row of a channel ends early; empty if it does not."""
+    count, most = int(ranking.counts[channel]), patches.possible
+    if count >= most:
+        return ""
+    if patches.dead[channel]:
+        return f"dead: {number_text(float(patches.largest[channel]))} everywhere"
+    return f"{count} of {most}"
+
+
+def border_text(patches: Patches, channels: Sequence[int]) -> str:
+    """How many patches of these channels reach beyond the border of the image; empty if none does, or it is not known."""
+    beyond = every = 0
+    for ranking in patches.rankings:
+        there = ranking.places[list(channels)][..., 0] >= 0
+        boxes, places = ranking.boxes[list(channels)][there], ranking.places[list(channels)][there]
+        every += len(boxes)
+        if patches.input_size:
+            rows, columns = patches.input_size[1:]
+            crosses = (boxes[:, [0, 2]] < 0).any(axis=1) | (boxes[:, 1] >= rows) | (boxes[:, 3] >= columns)
+            beyond += int(crosses.sum())
+        else:
+            crops = (patches.crops.get((at, row, column)) for at, row, column in places.tolist())
+            beyond += sum(crop is not None and crop.crosses_border for crop in crops)
+    where = "reaching beyond the image" if patches.exceeds_image else "hatched: outside the image"
+    return f"{where}, {beyond:,} of {counted(every, 'patch', 'patches')}" if beyond else ""
+
+
+def clipping_texts(patches: Patches) -> list[str]:
+    """What is drawn instead of the field where that is larger than the image, or all of it."""
+    if patches.exceeds_image:
+        return ["The fields are larger than the image: only their parts inside it are drawn, a cross is their centre"]
+    if patches.covers_image and patches.map_size:
+        rows, columns = patches.map_size
+        where = f"where {rows:,} × {columns:,} units cover the image evenly"
+        return [f"Each unit reads the whole image: a frame is its own share, {where}"]
+    return []
+
+
+def reduction_text(by: int) -> str:
+    """How patches are made smaller; empty if they are not."""
+    return f"Patches are reduced: a pixel is the mean of {by} × {by} pixels" if by > 1 else ""
+
+
+def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
+    """What padding excites, dead channels, rows that end, values that are not finite, and duplicates."""
+    lines = []
+    everywhere, chosen = patches.border
+    if chosen >= 2 * everywhere and not patches.inside and chosen > 0:
+        lines.append(
+            f"Padding excites: the border has {100 * everywhere:.1f} % of the units, "
+            f"but {100 * chosen:.1f} % of all patches"
+        )
+    if patches.mixes_image:
+        lines.append("+: a gate, a mean or attention mixes in the rest of the image")
+    if not patches.exact:
+        lines.append("Only what the units read inside the image: how far they reach beyond it is not known")
+    dead = np.flatnonzero(patches.dead)
+    if dead.size:
+        are = counted(dead.size, "channel is", "channels are")
+        lines.append(f"{are} dead, one value in all images: {numbers_text(dead.tolist())}")
+    if any((ranking.counts[list(channels)] % patches.possible).any() for ranking in patches.rankings):
+        lines.append("A row ends where no further image has more than the channel's smallest value")
+    lost = int(patches.nonfinite.sum())
+    if lost:
+        broken = int(np.count_nonzero(patches.nonfinite))
+        lines.append(
+            f"{counted(lost, 'value is', 'values are')} not finite, in {counted(broken, 'channel')}, and left out"
+        )
+    return [*lines, *filter(None, [duplicates_text(patches.duplicates)])]
+
+
+def duplicates_text(names: Sequence[str]) -> str:
+    """Which images have the bytes of earlier ones; empty if none has."""
+    if not names:
+        return ""
+    same = inflected(len(names), "has the bytes of an earlier image", "have the bytes of earlier images")
+    first = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return f"{counted(len(names), 'image')} {same}, counted once: {first}"
 
 
 def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:

@@ -125,6 +125,7 @@ def test_any_numbers_do_not_overlap(name, kind):
     check_page(plot_convolution(worked(OPERATIONS[name], kind), at=(0, 0)))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["plain", "one cell", "left over", "dilation", "large", "huge", "channels", "max",
                                   "adaptive", "transposed", "a row", "tall"])  # fmt: skip
 def test_the_texts_of_every_sheet_of_steps_do_not_overlap(name):
@@ -141,6 +142,7 @@ def test_the_texts_of_stamps_do_not_overlap(name, kind):
     check_page(plot_convolution(worked(operation, kind), at=(rows // 2, columns // 2), view="stamps"))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("operation", "at"),
     [(TransposedConvolution((4, 6), (2, 1), stride=(2, 1), dilation=2), (7, 3)), (TransposedConvolution((9, 1), 1), (3, 0)),
@@ -151,6 +153,7 @@ def test_narrow_stamps_leave_no_third_of_the_page_empty(operation, at):
     check_page(plot_convolution(worked(operation), at=at, view="stamps"))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("slim") and "channels" not in name])
 def test_slim_inputs_are_drawn_in_part(name):
     """The window is always within the part; cells are large enough to be seen, and the caption states the part."""
@@ -197,6 +200,7 @@ def test_kernels_of_one_column_or_row_have_their_numbers(operation, at):
     assert not Counter(numbers) - texts
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("most", [1, 9, 60, 0.25])
 def test_frames_of_stamps_do_not_overlap(most):
     """Frames of additions and the last one, for short numbers and for long ones, which are below each other."""
