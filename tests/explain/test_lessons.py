@@ -145,7 +145,9 @@ def test_averages_are_never_left_out_silently():
         for row in as_maps_of(worked, pool="avg2").rows
     } <= set(shown)
     without_space = kernelviz.plot_maps(worked_out(Convolution(8, 2, out_channels=3)), relu=True, pool="avg2")
-    assert "some numbers are too long for their cells and left out" in " ".join(texts(without_space))
+    assert "numbers too long for their cells are left out: these have the colour alone" in " ".join(
+        texts(without_space)
+    )
 
 
 def test_the_recipe_has_the_limits_of_the_colours():
