@@ -12,6 +12,7 @@ from kernelviz.arithmetic.chains import LONGEST, MOST_LAYERS, ChainLayer, read_l
 from kernelviz.arithmetic.operations import Convolution, Pooling
 from kernelviz.arithmetic.windows import count, pair
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Cost:
 
     text: str
     layers: tuple[CostLayer, ...]
+
+    __repr__ = record_repr
 
     @property
     def output_shape(self) -> tuple[int, int, int]:

@@ -497,8 +497,6 @@ def _cost_lines(operation: Operation) -> list[str]:
 
 def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> list[str]:
     """The numbers and where they come from: input, kernel, every step, and the output."""
-    import numpy as np
-
     operation = worked.operation
     results = [worked.results(each) for each in range(len(worked.output))] if worked.output.size <= MOST_CELLS else []
     known = [worked.input, worked.kernel, worked.bias]
@@ -523,6 +521,8 @@ def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> li
 
 def result_lines(worked: Walkthrough, steps: Sequence[Step], channel: int, sums: Sequence[str]) -> list[str]:
     """The steps with their ``sums`` as text, and the output."""
+    import numpy as np
+
     operation, lines = worked.operation, list[str]()
     results = [worked.results(each) for each in range(len(worked.output))] if worked.output.size <= MOST_CELLS else []
     total = operation.output_size[0] * operation.output_size[1]
