@@ -40,6 +40,8 @@ from typing import TYPE_CHECKING, Any
 from kernelviz.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from kernelviz.arithmetic.costs import Cost as Cost
+    from kernelviz.arithmetic.costs import compare_costs as compare_costs
     from kernelviz.arithmetic.operations import Convolution as Convolution
     from kernelviz.arithmetic.operations import Pooling as Pooling
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
@@ -69,11 +71,14 @@ if TYPE_CHECKING:
     from kernelviz.explain.call_reader import read_call as read_call
     from kernelviz.explain.calls import Call as Call
     from kernelviz.explain.chain import plot_chain as plot_chain
+    from kernelviz.explain.costs import plot_costs as plot_costs
     from kernelviz.explain.image_page import plot_pixels as plot_pixels
     from kernelviz.explain.map_pages import animate_maps as animate_maps
     from kernelviz.explain.map_pages import plot_maps as plot_maps
     from kernelviz.explain.matrix import plot_matrix as plot_matrix
     from kernelviz.explain.plots import plot_convolution as plot_convolution
+    from kernelviz.explain.pools import animate_pools as animate_pools
+    from kernelviz.explain.pools import plot_pools as plot_pools
     from kernelviz.explain.sharing import plot_sharing as plot_sharing
     from kernelviz.explain.unit_pages import plot_kernel_and_map as plot_kernel_and_map
     from kernelviz.explain.unit_pages import plot_unit as plot_unit
@@ -167,6 +172,7 @@ _HOMES = {
     "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
+    "Cost": "arithmetic.costs",
     "CovarianceTally": "views.components",
     "Crop": "views.patches",
     "EffectiveField": "views.effective_fields",
@@ -205,6 +211,7 @@ _HOMES = {
     "Walkthrough": "explain.walkthrough",
     "animate_convolution": "explain.animation",
     "animate_maps": "explain.map_pages",
+    "animate_pools": "explain.pools",
     "apply_filter": "filters.filtering",
     "apply_gradient": "filters.gradient",
     "apply_kernel": "filters.filtering",
@@ -213,6 +220,7 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "compare_costs": "arithmetic.costs",
     "crop_patches": "streaming",
     "effective_field": "network.effective_field",
     "effective_fields": "network.effective_field",
@@ -233,6 +241,7 @@ _HOMES = {
     "playground_page": "report.playground",
     "plot_call": "explain.call_page",
     "plot_chain": "explain.chain",
+    "plot_costs": "explain.costs",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_expanded": "drawing.expanded_page",
@@ -253,6 +262,7 @@ _HOMES = {
     "plot_overview": "drawing.overview",
     "plot_patches": "drawing.patches_page",
     "plot_pixels": "explain.image_page",
+    "plot_pools": "explain.pools",
     "plot_sharing": "explain.sharing",
     "plot_shift": "drawing.shift_page",
     "plot_statistics": "drawing.statistics_page",

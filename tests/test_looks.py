@@ -166,6 +166,15 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     "uses of a large input": (lambda make: kv.plot_uses(kv.Convolution(40, 5, padding=2), **make.look), False),
     "chain": (lambda make: kv.plot_chain(16, ["conv6"] * 3, padding="same", **make.look), False),
     "long chain": (lambda make: kv.plot_chain(224, ["conv3"] * 12, **make.look), False),
+    "both pools": (lambda make: kv.plot_pools(work_out(kv.Pooling(4, 2)), **make.look), False),
+    "both pools of a large input": (lambda make: kv.plot_pools(work_out(kv.Pooling(32, 4)), **make.look), False),
+    "costs": (lambda make: kv.plot_costs(56, ["conv7", "3xconv3", "dw7+conv1"], in_channels=64, **make.look), False),
+    "many costs": (
+        lambda make: kv.plot_costs(
+            (224, 160), [f"conv{k}+dw3+conv1c128" for k in range(1, 9)], in_channels=4, **make.look
+        ),
+        True,
+    ),
     "matrix of a convolution": (lambda make: kv.plot_matrix(work_out(kv.Convolution(4, 3)), **make.look), False),
     "large matrix of a convolution": (
         lambda make: kv.plot_matrix(work_out(kv.Convolution(10, 3)), **make.look),
@@ -178,6 +187,7 @@ SAMPLE = {  # of which the others are variants
     "call", "stamps of channels", "grey image", "colour image", "pooled unit",
     "rgb, safe", "patches",
     "planes, safe", "several maps", "sharing", "uses", "chain", "matrix of a convolution",
+    "both pools", "costs",
 }  # fmt: skip
 KINDS = [kind if kind in SAMPLE else pytest.param(kind, marks=pytest.mark.slow) for kind in PICTURES]
 FEW = {"32 kernels", "one map", "overlay", "contact", "statistics", "filter", "pool", "kernel and map", "chain"}

@@ -34,6 +34,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
         "explain_image.image",
         "explain_sharing.sharing",
         "explain_chain.chain",
+        "explain_cost.cost",
         "explain_call.call",
     ),
     "kernels": ("kernels.kernels",),

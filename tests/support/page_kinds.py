@@ -6,6 +6,7 @@ import numpy as np
 from patch_maps import many_maps, patches_of
 from traced_units import UNITS, broken_unit, make_unit, pooled_unit
 
+from kernelviz.arithmetic.costs import compare_costs
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.sharing import ImageWeights, Sharing
 from kernelviz.drawing.contact import ContactSheet, contact_page
@@ -20,11 +21,13 @@ from kernelviz.drawing.statistics_page import statistics_page
 from kernelviz.explain.call_page import _Page
 from kernelviz.explain.call_reader import read_call
 from kernelviz.explain.chain import chain_page, work_out_chain
+from kernelviz.explain.costs import cost_page
 from kernelviz.explain.image_page import image_page, part_of
 from kernelviz.explain.map_pages import maps_page
 from kernelviz.explain.maps import as_maps_of
 from kernelviz.explain.matrix import as_matrix, matrix_page
 from kernelviz.explain.plots import explaining_page
+from kernelviz.explain.pools import pool_pair, pools_page
 from kernelviz.explain.sharing import sharing_page
 from kernelviz.explain.unit_pages import kernel_and_map_page, unit_page
 from kernelviz.explain.uses import uses_page, work_out_uses
@@ -196,5 +199,7 @@ KINDS = {
     "uses": lambda: uses_page(work_out_uses(Convolution(5, 3, padding=1))),
     "uses of a large input": lambda: uses_page(work_out_uses(Convolution(40, 5, stride=2, padding=2))),
     "chain": lambda: chain_page(work_out_chain(16, ["conv6"] * 3, padding="same")),
+    "both pools": lambda: pools_page(pool_pair(worked(Pooling(4, 2))), (0, 0), 0),
+    "costs": lambda: cost_page(compare_costs(56, ["conv7", "3xconv3", "dw7+conv1", "conv7s2"], in_channels=64)),
     "convolution as a matrix": lambda: matrix_page(as_matrix(worked(Convolution(4, 3)))),
 }
