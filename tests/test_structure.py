@@ -54,6 +54,7 @@ NETWORK_FLOORS = [
         "makers",
         "affine",
         "linear_weights",
+        "history",
     ],
 ]
 """The same inside ``network``. In the last floor neighbours may import each other: a capture is made of taps."""

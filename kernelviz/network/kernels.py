@@ -22,7 +22,7 @@ from kernelviz.network.convolutions import (
     list_layers,
     no_convolutions,
 )
-from kernelviz.network.model import Model, missing_weights, without_weights
+from kernelviz.network.model import Model, missing_weights, root_of, without_weights
 from kernelviz.network.named import find_convolution, left_out, names_of
 from kernelviz.network.selection import without_expert
 from kernelviz.network.snapshot import undisturbed
@@ -203,22 +203,22 @@ def find_stored(network: Model, file: Path) -> StoredKernels | None:
     return StoredKernels(network.source, names_of(network), first, layers, tensors, str(file)) if tensors else None
 
 
-def architecture_of(network: Model) -> Architecture:
-    """A model without its numbers, which may be on ``meta``.
+def architecture_of(network: Model | nn.Module) -> Architecture:
+    """A network without its numbers, which may be on ``meta``.
 
     Raises:
         NoConvolutionsError: it has no convolution whose kernels can be read.
     """
-    first = first_convolution(network, network.input_size)
+    first = first_convolution(network, network.input_size if isinstance(network, Model) else None)
     if first is None:
         raise no_convolutions(network)
     tensors = {
         name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
-        for name, tensor in network.module.state_dict().items()
+        for name, tensor in root_of(network).state_dict().items()
         if isinstance(tensor, Tensor) and not is_lazy(tensor)
     }
     plain = tuple(record.name for record, _ in _plain_layers(network))
-    return Architecture(network.source, names_of(network), first, tuple(list_layers(network)), plain, tensors)
+    return Architecture(source_of(network), names_of(network), first, tuple(list_layers(network)), plain, tensors)
 
 
 def plain_weights(network: Model) -> dict[str, Array]:
@@ -231,10 +231,11 @@ def _plain_weights(network: Model) -> Iterator[tuple[str, Array]]:
         yield record.name, as_array(module.weight)
 
 
-def _plain_layers(network: Model) -> Iterator[tuple[ConvLayer, Any]]:
+def _plain_layers(network: Model | nn.Module) -> Iterator[tuple[ConvLayer, Any]]:
     """The layers that convolve with a parameter as it is, each with its module."""
-    modules = dict(network.module.named_modules())
-    modules.setdefault(type(network.module).__name__, network.module)  # a network that is a single convolution
+    root = root_of(network)
+    modules = dict(root.named_modules())
+    modules.setdefault(type(root).__name__, root)  # a network that is a single convolution
     for record in list_layers(network):
         module: Any = modules.get(record.name)
         if module is None or record.expert is not None or is_quantised(module) or reworker(module):
