@@ -19,7 +19,7 @@ from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, pa
 from kernelviz.notebook import LONGEST_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.page import Item
@@ -141,7 +141,8 @@ class Animation:
     """Pages of one size, the duration of each (milliseconds, multiples of 10), the recipe, and the look.
 
     As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP, ``save_frames`` as pictures.
-    ``facts`` and ``replaced`` are as in ``PageFigure``.
+    ``facts`` and ``replaced`` are as in ``PageFigure``. With ``own_palettes`` each frame of a GIF has the 256 colours that
+    are nearest to its own; else all frames share them.
     """
 
     pages: tuple[Panel, ...]
@@ -150,6 +151,7 @@ class Animation:
     look: Look = LOOKS["page"]
     facts: Mapping[str, Any] = field(default_factory=dict)
     replaced: tuple[str, ...] = ()
+    own_palettes: bool = False
 
     def __post_init__(self) -> None:
         if len(self.pages) != len(self.durations):
@@ -176,7 +178,7 @@ class Animation:
 
     def _repr_html_(self) -> str:
         """The animation as an image that plays; if it is too large for a notebook, how to save it."""
-        data = animation_bytes(self, "gif", b"kernelviz")
+        data = animation_bytes(self, "gif", lambda _: b"kernelviz")
         if len(data) > MOST_SHOWN:
             size = f"{len(data) / 1e6:.1f} MB"
             return f"{escape(repr(self))}: {size}, too large for a cell. <code>save_picture(animation, 'it.gif')</code>"
@@ -185,15 +187,24 @@ class Animation:
         return f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" alt="{text}">'
 
 
-def animation_bytes(animation: Animation, file_format: str, text: bytes, progress: Progress | None = None) -> bytes:
+def animation_bytes(
+    animation: Animation, file_format: str, text: Callable[[Sequence[str]], bytes], progress: Progress | None = None
+) -> bytes:
     """Encode an animation as a GIF or a WebP file that repeats forever; ``progress`` is called for every frame.
 
-    ``text`` is stored as the comment of a GIF, the XMP of a WebP; the text alternative as a second comment of a GIF.
+    ``text`` is called with notes about the file and returns what is stored as the comment of a GIF, the XMP of a WebP; the
+    text alternative is a second comment of a GIF. Of a GIF with own palettes the note is how far its colours are from those
+    of the pages.
     """
-    return (_webp if file_format == "webp" else _gif)(Film(animation, progress), text)
+    film = Film(animation, progress)
+    if file_format == "webp":
+        return _webp(film, text(()))
+    return _gif_with_own_palettes(film, text) if animation.own_palettes else _gif(film, text(()))
 
 
-def make_animation(pages: Sequence[Panel], durations: Sequence[int], recipe: Recipe, look: Look) -> Animation:
+def make_animation(
+    pages: Sequence[Panel], durations: Sequence[int], recipe: Recipe, look: Look, *, own_palettes: bool = False
+) -> Animation:
     """The animation of pages in a look, all of one size; its recipe also states the first and the last duration."""
     parts = None if look.caption or pages[0].parts is None else pages[0].parts()
     pages = arrange_all(pages, look)
@@ -209,6 +220,7 @@ def make_animation(pages: Sequence[Panel], durations: Sequence[int], recipe: Rec
         look,
         facts,
         replaced,
+        own_palettes,
     )
 
 
@@ -288,6 +300,36 @@ def _gif(film: Film, comment: bytes) -> bytes:
         optimize=False, disposal=1, comment=comment,
     )  # fmt: skip
     return buffer.getvalue()[:-1] + _gif_comment("\n".join(animation.alternative).encode()) + b";"
+
+
+def _gif_with_own_palettes(film: Film, text: Callable[[Sequence[str]], bytes]) -> bytes:
+    """Encode with a palette for each frame; the first comment is inserted afterwards, since it states the largest error."""
+    from PIL import Image
+
+    animation, error = film.animation, 0
+
+    def images() -> Iterator[Image.Image]:
+        nonlocal error
+        for at in range(len(animation.pages)):
+            frame = film.frame(at)
+            palette = Palette([frame])
+            index = palette.nearest(frame)
+            error = max(error, int(np.abs(palette.colours[index].astype(np.int16) - frame).max(initial=0)))
+            image = Image.fromarray(index, "P")
+            image.putpalette(palette.colours.tobytes())
+            yield image
+
+    frames = images()
+    buffer = io.BytesIO()
+    next(frames).save(
+        buffer, "GIF", save_all=True, append_images=frames, duration=list(animation.durations), loop=0,
+        optimize=False, disposal=1,
+    )  # fmt: skip
+    data = buffer.getvalue()
+    head = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)  # the size of the screen and its colours
+    note = [f"colours to within {error} of 255, since a frame of a GIF has 256; WebP is exact"] if error else []
+    alternative = _gif_comment("\n".join(animation.alternative).encode())
+    return data[:head] + _gif_comment(text(note)) + data[head:-1] + alternative + b";"
 
 
 def _gif_comment(text: bytes) -> bytes:
