@@ -312,7 +312,7 @@ def _gif_with_own_palettes(film: Film, text: Callable[[Sequence[str]], bytes]) -
         nonlocal error
         for at in range(len(animation.pages)):
             frame = film.frame(at)
-            palette = Palette([frame])
+            palette = Palette([frame], rare=True)
             index = palette.nearest(frame)
             error = max(error, int(np.abs(palette.colours[index].astype(np.int16) - frame).max(initial=0)))
             image = Image.fromarray(index, "P")
@@ -352,8 +352,11 @@ def _webp(film: Film, xmp: bytes) -> bytes:
 
 
 def _chosen(colours: Array, counts: Array) -> Array:
-    """(n, 3) uint8: one half are the most frequent colours, the other half those with the largest error otherwise."""
-    kept = list(range(min(len(colours), COLOURS // 2)))
+    """(n, 3) uint8: the most frequent colours, one half if they are weighted, then those with the largest error otherwise.
+
+    With equal ``counts`` the largest error of all is small.
+    """
+    kept = list(range(min(len(colours), COLOURS // (2 if counts.max() > 1 else 16))))
     away = np.min([((colours - colours[at]) ** 2).sum(axis=1) for at in kept], axis=0)
     while len(kept) < min(len(colours), COLOURS):
         missed = int((away * counts).argmax())
@@ -365,10 +368,10 @@ def _chosen(colours: Array, counts: Array) -> Array:
 class Palette:
     """The most important colours of some frames, and for each colour exactly the nearest of them.
 
-    Pillow's quantization would turn white into nearly white.
+    Pillow's quantization would turn white into nearly white. ``rare`` colours count as much as frequent ones.
     """
 
-    def __init__(self, frames: Iterable[Array]) -> None:
+    def __init__(self, frames: Iterable[Array], *, rare: bool = False) -> None:
         from PIL import Image
 
         counts: dict[tuple[int, int, int], int] = {}
@@ -378,7 +381,8 @@ class Palette:
                 key: tuple[int, int, int] = colour  # type: ignore[assignment]  # of an RGB image
                 counts[key] = counts.get(key, 0) + count
         found = sorted(counts, key=lambda colour: (-counts[colour], colour))
-        self.colours = _chosen(np.array(found), np.array([counts[colour] for colour in found]))
+        weights = np.ones(len(found)) if rare else np.array([counts[colour] for colour in found])
+        self.colours = _chosen(np.array(found), weights)
         self._known = np.zeros(1 << 24, np.uint16)  # index + 1 of every colour seen so far; zero pages take no memory
 
     def nearest(self, frame: Array) -> Array:

@@ -48,14 +48,14 @@ from kernelviz.views.kernel_history import (
     tile_values,
     view_of,
 )
-from kernelviz.wording import PART, counted, number_text, numbers_text, runs_text, sentence
+from kernelviz.wording import PART, counted, fixed_text, number_text, numbers_text, runs_text, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.animations import Animation
     from kernelviz.drawing.figures import PageFigure
-    from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.looks import Look, LookName
     from kernelviz.drawing.page import Box
     from kernelviz.records import Array
     from kernelviz.views.kernel_history import KernelHistory
@@ -69,7 +69,7 @@ COLUMNS = 12  # checkpoints in a film strip
 MOST_FRAMES, FRAME, LAST_FRAME = 400, 500, 2500  # frames, and milliseconds of each and of the last one
 MOST_MOVING = 64  # kernels in an animation by default
 LARGEST, SMALLEST = 120, 16  # pixels: sides of a tile
-CHART, WIDEST_CHART = 150.0, 420.0
+CHART, WIDEST_CHART = 130.0, 300.0
 LINE, DOT = 2.6, 5.0
 
 
@@ -82,6 +82,7 @@ class _Strip:
     columns: tuple[int, ...]
     scale: colour.Scale
     axis: AxisName
+    view: str
 
     @property
     def positions(self) -> Array:
@@ -92,13 +93,7 @@ class _Strip:
         """The tiles of some kernels at one checkpoint."""
         history = self.history
         held = [history.kernels.index(kernel) for kernel in kernels]
-        return tile_values(history.weights[checkpoint][held], history.groups)
-
-    @property
-    def view(self) -> str:
-        """How kernels become tiles."""
-        history = self.history
-        return view_of((history.total, *history.weights.shape[2:]), history.groups)
+        return tile_values(history.weights[checkpoint][held], self.view)
 
     @property
     def filled(self) -> int | None:
@@ -143,9 +138,10 @@ def plot_history(
     from kernelviz.drawing.figures import draw_page
 
     found = as_history(history)
-    strip = _strip(found, found.shown(channels, top), shown, scale, axis)
+    chosen = find_look(look, caption=caption)
+    strip = _strip(found, found.shown(channels, top), shown, (scale, axis), chosen)
     page, drawn = strip_page(strip)
-    return draw_page(page, history_recipe(drawn, "training"), find_look(look, caption=caption))
+    return draw_page(page, history_recipe(drawn, "training"), chosen)
 
 
 def animate_kernels(
@@ -179,34 +175,38 @@ def animate_kernels(
     if channels is None and top is None:
         kept = found.kernels if len(found.kernels) <= MOST_MOVING else found.shown(top=MOST_MOVING)
         channels = sorted(kept)
-    strip = _strip(found, found.shown(channels, top), MOST_FRAMES, scale, axis)
+    chosen = find_look(look, caption=caption)
+    strip = _strip(found, found.shown(channels, top), MOST_FRAMES, (scale, axis), chosen)
     plan = _FramePlan.of(strip)
     strip = replace(strip, rows=strip.rows[: plan.count])
     pages = [frame_page(strip, plan, at) for at in range(len(strip.columns))]
     durations = [FRAME] * (len(pages) - 1) + [LAST_FRAME]
-    chosen = find_look(look, caption=caption)
     recipe = history_recipe(strip, "training-animation")
     return make_animation(pages, durations, recipe, chosen, own_palettes=strip.view == "rgb")
 
 
 def _strip(
-    history: KernelHistory, rows: tuple[int, ...], shown: int, scale: ScaleOver | None, axis: AxisName
+    history: KernelHistory, rows: tuple[int, ...], shown: int, choices: tuple[ScaleOver | None, AxisName], look: Look
 ) -> _Strip:
+    scale, axis = choices
     if axis not in ("linear", "log"):
         raise UsageError(f"The axis must be linear or log, but got {axis!r}.")
     if axis == "log" and min(history.axis) < 0:
         raise UsageError("A logarithmic axis takes no negative steps.", hint="Choose the linear axis.")
     columns = even_positions(len(history.steps), shown)
-    return _Strip(history, rows, columns, _scale(history, scale), axis)
+    view = view_of((history.total, *history.weights.shape[2:]), history.groups)
+    if look.textured and view == "rgb":
+        view = "sum"  # without colours
+    limit = history.sum_limit if view == "sum" else history.limit
+    return _Strip(history, rows, columns, _scale(limit, scale), axis, view)
 
 
-def _scale(history: KernelHistory, choice: ScaleOver | None) -> colour.Scale:
+def _scale(limit: float, choice: ScaleOver | None) -> colour.Scale:
     """The scale of all tiles.
 
     Raises:
         UsageError: it is neither a word nor two numbers, the lower one first.
     """
-    limit = history.drawn_limit
     if choice is None or choice == "training":
         return colour.Scale("layer", -limit, limit, signed=True)
     if choice == "tile":
@@ -246,7 +246,6 @@ def history_recipe(strip: _Strip, view: str) -> dict[str, Any]:
                 history.labels, history.steps, history.sources or [None] * len(history.labels), strict=True
             )
         ],
-        "identity": [weights.sha256 if weights else None for weights in history.sources],
         "steps": history.step_source,
         "tiles": strip.view,
         "shape": [history.total, *history.weights.shape[2:]],
@@ -299,26 +298,27 @@ class _Layout:
 def _layout(strip: _Strip, width: float, unit: float, side: float = LARGEST) -> _Layout | None:
     """The layout with tiles as large as the width allows, at most ``side``; None if they would be too small."""
     letters = LABEL * unit
-    names = ["step", *map(str, strip.rows)]
+    names = [_axis_name(strip), *map(str, strip.rows)]
     left = round(max(text_width(name, letters, bold=True) for name in names) + 0.7 * letters)
     values = [number_text(float(value)) for value in strip.history.norms[-1, list(strip.rows)] if math.isfinite(value)]
     beside = max([text_width(text, letters) for text in values] + [text_width("−0.00", letters)]) + 0.8 * letters
-    apart = 1.3 * letters
+    apart = letters
     count, (tall, wide) = len(strip.columns), strip.size
     room = width - left - 2 * (CHART * unit + beside) - 2 * apart
-    gap = 6 if max(tall, wide) > 1 else 4
+    gap = _gap(strip)
     zoom = min(int((room / count - gap) // wide), int(side // max(tall, wide)) or 1)
     if zoom < 1 or zoom * max(tall, wide) < min(SMALLEST, max(tall, wide)):
         return None
     across, down = zoom * wide + gap, max(zoom * tall + gap, round(1.7 * letters))
     strip_width = left + count * across - gap
     chart = min(WIDEST_CHART * unit, (width - strip_width - 2 * apart - 2 * beside) / 2)
-    first = strip_width + 1.25 * apart
     steps = [step_text(strip.history.steps[at]) for at in strip.columns]
     staggered = any(
-        (text_width(one, letters) + text_width(other, letters)) / 2 + 0.35 * letters > across
+        (text_width(one, letters) + text_width(other, letters)) / 2 + 0.4 * letters > across
         for one, other in pairwise(steps)
     )
+    over = max(0.0, text_width(steps[-1], letters) - zoom * wide) / 2
+    first = strip_width + max(1.25 * apart, over + 0.6 * letters)
     second = first + chart + beside + apart * 0.75
     return _Layout(
         unit, left, zoom, (zoom * tall, zoom * wide), (across, down), chart, (first, second), second + chart + beside,
@@ -403,7 +403,7 @@ def _boxed(strip: _Strip, columns: int, least: int, box: Box) -> Body:
 def _body(strip: _Strip, layout: _Layout) -> Panel:
     """Steps above the columns, a row for each kernel, and the ends of the axes below the charts."""
     history, letters = strip.history, layout.letters
-    items: list[Item] = [Text(0, layout.top - 0.55 * letters, "step", letters, QUIET)]
+    items: list[Item] = [Text(0, layout.top - 0.55 * letters, _axis_name(strip), letters, QUIET)]
     for at, position in enumerate(strip.columns):
         end = at in (0, len(strip.columns) - 1)
         x = layout.left + at * layout.pitch[0] + layout.tile[1] / 2
@@ -418,7 +418,7 @@ def _body(strip: _Strip, layout: _Layout) -> Panel:
     lowest = min(0.0, float(np.nanmin(cosines, initial=0.0))) if np.isfinite(cosines).any() else 0.0
     drawn = [strip.tiles(position, strip.rows) for position in strip.columns]
     for row, kernel in enumerate(strip.rows):
-        top = round(y + (layout.pitch[1] - 6 - layout.tile[0]) / 2)
+        top = round(y + (layout.pitch[1] - _gap(strip) - layout.tile[0]) / 2)
         middle = top + layout.tile[0] / 2
         items.append(
             Text(layout.left - 0.55 * letters, middle, str(kernel), letters, QUIET, align="right", middle=True)
@@ -426,7 +426,7 @@ def _body(strip: _Strip, layout: _Layout) -> Panel:
         for at, tiles in enumerate(drawn):
             x = layout.left + at * layout.pitch[0]
             items += kernel_tile(tiles[row], strip.scale, (round(x), top), layout.zoom, filled=strip.filled)
-        height = max(layout.tile[0], layout.pitch[1] - 6)
+        height = max(layout.tile[0], layout.pitch[1] - _gap(strip))
         box = (layout.charts[0], round(y), layout.chart, height)
         items += _chart(strip, norms[:, row], (0.0, highest or 1.0), box, letters, last=True)
         box = (layout.charts[1], round(y), layout.chart, height)
@@ -435,6 +435,15 @@ def _body(strip: _Strip, layout: _Layout) -> Panel:
     for x in layout.charts:
         items += _ends(strip, x, y + 1.05 * letters, layout)
     return Panel(tuple(items), layout.width, y + 1.4 * letters)
+
+
+def _gap(strip: _Strip) -> int:
+    """Pixels between tiles: more if their ground is that of the page."""
+    return 5 if strip.view == "rgb" else 9
+
+
+def _axis_name(strip: _Strip) -> str:
+    return "no." if strip.history.step_source == NUMBERED else "step"
 
 
 def _ends(strip: _Strip, x: float, y: float, layout: _Layout) -> list[Item]:
@@ -476,7 +485,7 @@ def _chart(
     value, point = values[at], points[at]
     if point is not None:
         items.append(_dot(point, DOT))
-    text = number_text(float(value)) if last else f"{value:.2f}".replace("-", "−")
+    text = number_text(float(value)) if last else fixed_text(float(value), 2)
     text = text if point is not None else "none"
     y = top + height / 2 if point is None else min(max(point[1], top + 0.5 * letters), top + height - 0.5 * letters)
     items.append(Text(left + width + 0.45 * letters, y, text, letters, "series" if point else QUIET, middle=True))
@@ -668,15 +677,16 @@ def _identity(strip: _Strip) -> str:
     return PART.join([*parts, f"weight {shape_text(shape)}"])
 
 
-def _count(strip: _Strip) -> str:
+def _count(strip: _Strip) -> tuple[str, str]:
+    """How many kernels, in which order, and how many checkpoints are drawn."""
     history = strip.history
     kernels = f"{len(strip.rows):,} of {counted(history.total, 'kernel')}"
-    if strip.rows != tuple(sorted(strip.rows)):
+    if strip.rows != tuple(sorted(strip.rows)) and history.shown(top=len(strip.rows)) == strip.rows:
         kernels += ", those that moved most first"
-    return f"{kernels}{PART}{len(strip.columns):,} of {counted(len(history.steps), 'checkpoint')}"
+    return kernels, f"{len(strip.columns):,} of {counted(len(history.steps), 'checkpoint')}"
 
 
-def _scale_line(strip: _Strip, whole: str) -> str:
+def _scale_line(strip: _Strip) -> str:
     history, scale = strip.history, strip.scale
     grey = "mid-grey 0, " if strip.view == "rgb" else ""
     if scale.kind == "tile":
@@ -688,8 +698,8 @@ def _scale_line(strip: _Strip, whole: str) -> str:
         return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}"
     if scale.limit == 0:
         return "Every value is 0"
-    largest = f"the largest {'weight' if _quantity(strip) == 'weight' else 'sum'} of all kernels at any checkpoint"
-    return f"One scale for {whole}: {grey}full colour ±{number_text(scale.limit)}, {largest}"
+    largest = f"the largest {'weight' if _quantity(strip) == 'weight' else 'sum'} at any checkpoint"
+    return f"One scale for all: {grey}full colour ±{number_text(scale.limit)}, {largest}"
 
 
 def _view_lines(strip: _Strip) -> list[str]:
@@ -697,9 +707,8 @@ def _view_lines(strip: _Strip) -> list[str]:
     if strip.view == "inputs":
         return [f"A tile holds the {inputs:,} weights of a kernel, one per input channel, row by row"]
     if strip.view == "sum" and inputs > 1:
-        return [
-            f"A tile is a kernel’s weights added up over its {inputs:,} input channels; curves are of all its weights"
-        ]
+        over = "red, green and blue" if inputs == 3 and strip.history.groups == 1 else f"{inputs:,} input channels"
+        return [f"A tile is a kernel added up over {over}; curves are of all its weights"]
     return []
 
 
@@ -708,27 +717,28 @@ def _axis_line(strip: _Strip) -> str:
     where = {NUMBERED: "numbered as given", "as given": "steps as given"}.get(
         history.step_source, f"steps from {history.step_source}"
     )
-    how = "log axis, of 1 + step" if strip.axis == "log" else "linear axis"
+    how = "log axis (1 + step)" if strip.axis == "log" else "linear axis"
     return f"{where}, {how}"
 
 
 def _caption(strip: _Strip) -> list[str]:
-    history = strip.history
+    kernels, checkpoints = _count(strip)
     return [
-        f"A row is a kernel, a column a checkpoint: {_count(strip)}",
-        _scale_line(strip, "all"),
+        f"Rows: {kernels}; columns: {checkpoints}",
+        _scale_line(strip),
         *_view_lines(strip),
-        "norm: from 0, its last value beside it; cosine: to the last checkpoint, its first value beside it",
-        f"Curves: all {counted(len(history.steps), 'checkpoint')}, straight lines between them; {_axis_line(strip)}",
+        "Norm from 0, last value beside it; cosine to the last checkpoint, first value beside it",
+        f"Curves: all {counted(len(strip.history.steps), 'checkpoint')}; {_axis_line(strip)}",
         *_odd(strip),
     ]
 
 
 def _frame_caption(strip: _Strip) -> list[str]:
+    kernels, checkpoints = _count(strip)
     return [
-        _scale_line(strip, "all frames"),
+        _scale_line(strip),
         *_view_lines(strip),
-        f"A frame is a checkpoint, none is in between{PART}{_count(strip)}",
+        f"A frame is a checkpoint, none is in between: {checkpoints}, {kernels}",
         sentence(_axis_line(strip)),
         *_odd(strip),
     ]
@@ -746,5 +756,5 @@ def _odd(strip: _Strip) -> list[str]:
 
 def _notices(strip: _Strip) -> tuple[str, ...]:
     """The lines that change the meaning of the picture."""
-    own = [_scale_line(strip, "all")] if strip.scale.kind != "layer" else []
-    return (_count(strip), *own, *_odd(strip))
+    own = [_scale_line(strip)] if strip.scale.kind != "layer" else []
+    return (*_count(strip), *own, *_odd(strip))

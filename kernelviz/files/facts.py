@@ -13,6 +13,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from kernelviz.arithmetic.operations import Operation
+from kernelviz.network.architecture import Architecture
 from kernelviz.network.selection import NetworkNames
 from kernelviz.network.stored_kernels import StoredKernels
 from kernelviz.records import ConvLayer, Source
@@ -26,6 +27,11 @@ Record = TypeVar("Record")
 def stored_kernels_from_plain(plain: Any) -> StoredKernels:
     """Restore stored kernels from their ``asdict``."""
     return _record(StoredKernels, plain)
+
+
+def architecture_from_plain(plain: Any) -> Architecture:
+    """Restore an architecture from its ``asdict``."""
+    return _record(Architecture, plain)
 
 
 _BESIDE = ("own", "windows", "operations")  # what the JSON of a trace has besides its fields

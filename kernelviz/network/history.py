@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from kernelviz.network.stored_kernels import stored_bank
 from kernelviz.network.weights.checkpoints import Contents, read_contents
 from kernelviz.network.weights.stored import STEP_KEYS, find_stored_weights
 from kernelviz.records import Weights, shape_text
-from kernelviz.views.kernel_history import NUMBERED, HistoryTally, history_of
+from kernelviz.views.kernel_history import MOST, NUMBERED, HistoryTally, history_of
 from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 Given: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 """A weights file, or the state of a network."""
-MOST = 10_000
-"""Checkpoints of one history."""
 
 
 def read_history(
@@ -412,7 +411,7 @@ def _steps(reader: _Reader, used: Sequence[int], given: Sequence[float] | None) 
     if len(files) == len(paths):
         for names in ([each.stem for each in files], [each.parent.name for each in files]):
             if (numbers := numbers_in(names)) is not None:
-                return tuple(numbers), "the names of the files"
+                return tuple(numbers), "the file names"
             if len(set(names)) > 1:
                 break
     return tuple(range(1, len(used) + 1)), NUMBERED
@@ -432,9 +431,11 @@ def _finished(
     source = reader.architecture.source
     ends = [re.sub(r"\.\w+$", "", name).replace("/", "-") for name in (names[0], names[-1])]
     label = f"{_plain_label(source.label)}, weights of {len(used):,} checkpoints, {names[0]} to {names[-1]}"
-    source = replace(
-        source, label=label, stem=f"{source.stem.removesuffix('.architecture')}.{ends[0]}-to-{ends[1]}", weights=None
-    )
+    digests = [each.weights.sha256 if each.weights else None for each in known]
+    digest = None if None in digests else hashlib.sha256("".join(filter(None, digests)).encode()).hexdigest()
+    stem = f"{source.stem.removesuffix('.architecture')}.{ends[0]}-to-{ends[1]}"
+    weights = Weights("file", f"{names[0]} to {names[-1]}", digest)
+    source = replace(source, label=label, stem=stem, weights=weights)
     return tally.result(
         steps, names, layer=reader.record(layer), step_source=step_source, source=source,
         sources=tuple(each.weights for each in known), notes=tuple(notes),

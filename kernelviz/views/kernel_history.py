@@ -14,7 +14,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.notebook import record_repr
 from kernelviz.records import as_array, check_positive, shape_text
 from kernelviz.views.kernel_views import named_channels
-from kernelviz.wording import counted, inflected, number_text, numbers_text
+from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 1 << 18
 """Values that are converted to float64 at a time."""
+MOST = 10_000
+"""Checkpoints of one history."""
 SHOWN = 8
 """Kernels that are drawn unless others are chosen."""
 NUMBERED = "numbered as given"
@@ -36,8 +38,8 @@ class KernelHistory:
     ``weights`` (T, n, I, *k) are those of the kernels with the numbers ``kernels``, n of the O of the layer. Of all
     kernels there are ``norms`` (T, O), ``cosines`` (T, O) to the last checkpoint, ``first_cosines`` (T, O) to the first one
     and ``changes`` (T, O), ‖w[t] − w[t−1]‖ / ‖w[t−1]‖, in float64. They are NaN where a kernel is zero or not finite, and
-    changes at the first checkpoint. ``limit`` is the largest finite size of a weight, and ``drawn_limit`` that of a value
-    of a tile, of all kernels at all checkpoints; ``nonfinite`` (T,) counts the weights that are not finite.
+    changes at the first checkpoint. ``limit`` is the largest finite size of a weight, and ``sum_limit`` that of a sum over
+    the input channels, of all kernels at all checkpoints; ``nonfinite`` (T,) counts the weights that are not finite.
 
     ``steps`` are the numbers on the axis, ``step_source`` is where they come from. ``labels`` name the checkpoints,
     ``sources`` are their weights; None for arrays.
@@ -50,7 +52,7 @@ class KernelHistory:
     first_cosines: Array
     changes: Array
     limit: float
-    drawn_limit: float
+    sum_limit: float
     nonfinite: Array
     steps: tuple[float, ...]
     labels: tuple[str, ...]
@@ -189,7 +191,7 @@ class HistoryTally:
             rows = np.ascontiguousarray(bank[part])
             digest.update(rows.data)
             broken += rows.size - int(np.count_nonzero(np.isfinite(rows)))
-            sizes = _largest(rows), _largest(tile_values(rows, self._groups))
+            sizes = _largest(rows), _largest(input_sums(rows))
             self._limits = max(self._limits[0], sizes[0]), max(self._limits[1], sizes[1])
         self._digests.append(digest.digest())
         self._nonfinite.append(broken)
@@ -275,13 +277,18 @@ def view_of(shape: Sequence[int], groups: int = 1) -> str:
     return "inputs" if max(kernel) == 1 and inputs > 1 else "sum"
 
 
-def tile_values(bank: Array, groups: int = 1) -> Array:
-    """The tiles of kernels (n, I, *k): (n, h, w, 3) of colour, else (n, h, w).
+def input_sums(bank: Array) -> Array:
+    """The weights of kernels (n, I, *k) added up over their input channels, (n, *k)."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(bank[:, 0] if bank.shape[1] == 1 else bank.sum(axis=1, dtype=np.float64))
+
+
+def tile_values(bank: Array, view: str) -> Array:
+    """The tiles of kernels (n, I, *k) in a view of ``view_of``: (n, h, w, 3) of colour, else (n, h, w).
 
     Kernels with more input channels are their sums over them, 1 × 1 kernels all their weights in the rows of a nearly
     square tile, whose end is filled with zeros. Slices of volumes are below each other.
     """
-    view = view_of(bank.shape, groups)
     if view == "rgb":
         return np.moveaxis(bank, 1, -1)
     if view == "inputs":
@@ -291,10 +298,8 @@ def tile_values(bank: Array, groups: int = 1) -> Array:
         padded = np.zeros((len(bank), rows * columns), bank.dtype)
         padded[:, : flat.shape[1]] = flat
         return padded.reshape(len(bank), rows, columns)
-    with np.errstate(invalid="ignore", over="ignore"):
-        planes = bank[:, 0] if bank.shape[1] == 1 else bank.sum(axis=1, dtype=np.float64)
-    width = planes.shape[-1]
-    return np.asarray(planes.reshape(len(bank), -1, width))
+    planes = input_sums(bank)
+    return planes.reshape(len(bank), -1, planes.shape[-1])
 
 
 def inputs_columns(inputs: int) -> int:
@@ -335,12 +340,19 @@ def step_text(step: float) -> str:
 
 
 def history_entry(history: KernelHistory) -> dict[str, Any]:
-    """What the JSON document states of a layer: the numbers of all its kernels, null where there are none."""
+    """What the JSON document states of a layer: its checkpoints, and the numbers of all its kernels."""
+    sources = history.sources or (None,) * len(history.labels)
     return {
         "name": history.layer.name if history.layer else None,
         "limit": history.limit,
-        "shown": list(history.kernels),
-        "nonfinite": history.nonfinite.tolist(),
+        "checkpoints": [
+            {
+                "name": name, "step": step, "nonfinite": int(lost),
+                "sha256": weights.sha256 if weights else None,
+                **({key: weights.location()[key] if weights else None for key in ("key", "prefix")}),
+            }
+            for name, step, lost, weights in zip(history.labels, history.steps, history.nonfinite, sources, strict=True)
+        ],
         "kernels": [
             {
                 "kernel": kernel,
@@ -350,7 +362,23 @@ def history_entry(history: KernelHistory) -> dict[str, Any]:
             }
             for kernel in range(history.total)
         ],
-    }
+    }  # fmt: skip
+
+
+def history_table(history: KernelHistory, kernels: Sequence[int], *, width: int | None = None) -> list[str]:
+    """A line for each of some kernels: its norm at both ends, the cosine of these, and its largest change in a step."""
+    rows = []
+    for kernel in kernels:
+        steps = history.changes[1:, kernel]
+        largest = int(np.nanargmax(steps)) if np.isfinite(steps).any() else None
+        rows.append((
+            str(kernel), number_text(float(history.norms[0, kernel])), number_text(float(history.norms[-1, kernel])),
+            number_text(float(history.cosines[0, kernel])) if np.isfinite(history.cosines[0, kernel]) else UNKNOWN,
+            UNKNOWN if largest is None else number_text(float(steps[largest])),
+            "" if largest is None else step_text(history.steps[largest + 1]),
+        ))  # fmt: skip
+    heads = ("kernel", "norm first", "last", "cosine", "largest change", "at")
+    return aligned(heads, rows, heads, width=width).splitlines()
 
 
 def as_history(value: object, **facts: Any) -> KernelHistory:
