@@ -244,7 +244,9 @@ WITHOUT = {
         "drawing.sheets drawing.captions drawing.mosaic files.images files.finding"
     ),
     "torch timm": "network.weights.names network.weights.hub_cache cli.completion",
-    "torch timm numpy": "threads wording version errors streaming cli.features cli.report cli.explain cli.completion",
+    "torch timm numpy": "threads wording version errors streaming cli.features cli.report cli.explain cli.training "
+    "cli.completion",
+    "timm": "network.history",
 }
 """Which libraries some modules must not load, since a command starts with them."""
 

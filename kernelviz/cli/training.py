@@ -144,9 +144,10 @@ def training(
 ) -> int:
     """Draw how the kernels of a layer changed over a training, from its checkpoints.
 
-    For example: kernelviz training my_net.py:Net checkpoints -r -l conv1 --animate
+    For example: kernelviz training my_net.py:Net checkpoints -r -l conv1
 
-    Of most layers one tensor is read from each file, and the network is not built for it.
+    Of most layers one tensor is read from each file, and the network is not built for it. With --animate the kernels are
+    also animated, one frame per checkpoint, none in between.
     """
 
     def work(report: Report) -> None:

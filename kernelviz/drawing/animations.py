@@ -141,8 +141,8 @@ class Animation:
     """Pages of one size, the duration of each (milliseconds, multiples of 10), the recipe, and the look.
 
     As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP, ``save_frames`` as pictures.
-    ``facts`` and ``replaced`` are as in ``PageFigure``. With ``own_palettes`` each frame of a GIF has the 256 colours that
-    are nearest to its own; else all frames share them.
+    ``facts`` and ``replaced`` are as in ``PageFigure``. With ``own_palettes`` each frame of a GIF has 256 colours of its
+    own, with exactly those of its rasters if they are few; else all frames share them.
     """
 
     pages: tuple[Panel, ...]
@@ -303,18 +303,24 @@ def _gif(film: Film, comment: bytes) -> bytes:
 
 
 def _gif_with_own_palettes(film: Film, text: Callable[[Sequence[str]], bytes]) -> bytes:
-    """Encode with a palette for each frame; the first comment is inserted afterwards, since it states the largest error."""
+    """Encode with a palette for each frame: first the colours of its rasters if they are few.
+
+    The first comment is inserted afterwards, since it states the largest errors.
+    """
     from PIL import Image
 
-    animation, error = film.animation, 0
+    animation = film.animation
+    errors = {True: 0, False: 0}  # of rasters, and of the rest
 
     def images() -> Iterator[Image.Image]:
-        nonlocal error
-        for at in range(len(animation.pages)):
+        for at, page in enumerate(animation.pages):
             frame = film.frame(at)
-            palette = Palette([frame], rare=True)
+            inside = _inside_rasters(page, animation.scale, frame.shape[:2])
+            palette = Palette([frame], first=np.unique(frame[inside], axis=0))
             index = palette.nearest(frame)
-            error = max(error, int(np.abs(palette.colours[index].astype(np.int16) - frame).max(initial=0)))
+            away = np.abs(palette.colours[index].astype(np.int16) - frame).max(axis=2)
+            for of_rasters, where in ((True, inside), (False, ~inside)):
+                errors[of_rasters] = max(errors[of_rasters], int(away[where].max(initial=0)))
             image = Image.fromarray(index, "P")
             image.putpalette(palette.colours.tobytes())
             yield image
@@ -327,9 +333,21 @@ def _gif_with_own_palettes(film: Film, text: Callable[[Sequence[str]], bytes]) -
     )  # fmt: skip
     data = buffer.getvalue()
     head = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)  # the size of the screen and its colours
-    note = [f"colours to within {error} of 255, since a frame of a GIF has 256; WebP is exact"] if error else []
+    worst = max(errors.values())
+    what = "colours" if errors[True] else "letters and lines, not kernels,"
+    note = [f"{what} to within {worst} of 255: a frame of a GIF has 256 colours; WebP is exact"] if worst else []
     alternative = _gif_comment("\n".join(animation.alternative).encode())
     return data[:head] + _gif_comment(text(note)) + data[head:-1] + alternative + b";"
+
+
+def _inside_rasters(page: Panel, scale: float, shape: tuple[int, int]) -> Array:
+    """(H, W) bool: the pixels of a picture of this scale that are inside a raster of the page."""
+    inside = np.zeros(shape, bool)
+    for item in page.items:
+        if isinstance(item, Raster):
+            left, top, right, bottom = (side * scale for side in boxes_of(item)[0])
+            inside[math.ceil(top) + 1 : int(bottom) - 1, math.ceil(left) + 1 : int(right) - 1] = True
+    return inside
 
 
 def _gif_comment(text: bytes) -> bytes:
@@ -351,12 +369,8 @@ def _webp(film: Film, xmp: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _chosen(colours: Array, counts: Array) -> Array:
-    """(n, 3) uint8: the most frequent colours, one half if they are weighted, then those with the largest error otherwise.
-
-    With equal ``counts`` the largest error of all is small.
-    """
-    kept = list(range(min(len(colours), COLOURS // (2 if counts.max() > 1 else 16))))
+def _chosen(colours: Array, counts: Array, kept: list[int]) -> Array:
+    """(n, 3) uint8: the colours that are ``kept``, and those with the largest error otherwise, times their ``counts``."""
     away = np.min([((colours - colours[at]) ** 2).sum(axis=1) for at in kept], axis=0)
     while len(kept) < min(len(colours), COLOURS):
         missed = int((away * counts).argmax())
@@ -365,13 +379,19 @@ def _chosen(colours: Array, counts: Array) -> Array:
     return np.asarray(colours[kept], np.uint8)
 
 
+MOST_FIRST = 224
+"""Colours of a palette that are chosen before any others."""
+
+
 class Palette:
     """The most important colours of some frames, and for each colour exactly the nearest of them.
 
-    Pillow's quantization would turn white into nearly white. ``rare`` colours count as much as frequent ones.
+    One half are the most frequent colours, the other half those with the largest error otherwise. With ``first`` (n, 3) all
+    of these are taken if there are few, and rare colours count as much as frequent ones: the largest error is small.
+    Pillow's quantization would turn white into nearly white.
     """
 
-    def __init__(self, frames: Iterable[Array], *, rare: bool = False) -> None:
+    def __init__(self, frames: Iterable[Array], *, first: Array | None = None) -> None:
         from PIL import Image
 
         counts: dict[tuple[int, int, int], int] = {}
@@ -381,8 +401,13 @@ class Palette:
                 key: tuple[int, int, int] = colour  # type: ignore[assignment]  # of an RGB image
                 counts[key] = counts.get(key, 0) + count
         found = sorted(counts, key=lambda colour: (-counts[colour], colour))
-        weights = np.ones(len(found)) if rare else np.array([counts[colour] for colour in found])
-        self.colours = _chosen(np.array(found), weights)
+        if first is None:
+            kept, weights = list(range(min(len(found), COLOURS // 2))), np.array([counts[each] for each in found])
+        else:
+            wanted = set(map(tuple, first.tolist())) if len(first) <= MOST_FIRST else set()
+            kept = [at for at, each in enumerate(found) if each in wanted or at < COLOURS // 16]
+            weights = np.ones(len(found))
+        self.colours = _chosen(np.array(found), weights, kept)
         self._known = np.zeros(1 << 24, np.uint16)  # index + 1 of every colour seen so far; zero pages take no memory
 
     def nearest(self, frame: Array) -> Array:

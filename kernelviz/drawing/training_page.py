@@ -139,7 +139,7 @@ def plot_history(
 
     found = as_history(history)
     chosen = find_look(look, caption=caption)
-    strip = _strip(found, found.shown(channels, top), shown, (scale, axis), chosen)
+    strip = make_strip(found, found.shown(channels, top), shown, (scale, axis), chosen)
     page, drawn = strip_page(strip)
     return draw_page(page, history_recipe(drawn, "training"), chosen)
 
@@ -156,8 +156,8 @@ def animate_kernels(
 ) -> Animation:
     """Animate the kernels of a layer: one frame per checkpoint, none in between, half a second each.
 
-    ``save_picture`` writes it as WebP, with exactly the colours of the pages, or as GIF, whose 256 colours per frame are
-    stated to be near them if kernels are drawn in colour.
+    ``save_picture`` writes it as WebP, with exactly the colours of the pages, or as GIF with 256 colours per frame, whose
+    largest error is stated in the file.
 
     Args:
         history: As for ``plot_history``.
@@ -176,18 +176,23 @@ def animate_kernels(
         kept = found.kernels if len(found.kernels) <= MOST_MOVING else found.shown(top=MOST_MOVING)
         channels = sorted(kept)
     chosen = find_look(look, caption=caption)
-    strip = _strip(found, found.shown(channels, top), MOST_FRAMES, (scale, axis), chosen)
+    strip = make_strip(found, found.shown(channels, top), MOST_FRAMES, (scale, axis), chosen)
     plan = _FramePlan.of(strip)
     strip = replace(strip, rows=strip.rows[: plan.count])
     pages = [frame_page(strip, plan, at) for at in range(len(strip.columns))]
     durations = [FRAME] * (len(pages) - 1) + [LAST_FRAME]
     recipe = history_recipe(strip, "training-animation")
-    return make_animation(pages, durations, recipe, chosen, own_palettes=strip.view == "rgb")
+    return make_animation(pages, durations, recipe, chosen, own_palettes=True)
 
 
-def _strip(
+def make_strip(
     history: KernelHistory, rows: tuple[int, ...], shown: int, choices: tuple[ScaleOver | None, AxisName], look: Look
 ) -> _Strip:
+    """What is drawn: these kernels, and so many checkpoints.
+
+    Raises:
+        UsageError: the scale or the axis is none.
+    """
     scale, axis = choices
     if axis not in ("linear", "log"):
         raise UsageError(f"The axis must be linear or log, but got {axis!r}.")

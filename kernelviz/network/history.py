@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from kernelviz.errors import BadWeightsError, KernelvizError, UsageError
 from kernelviz.network.stored_kernels import stored_bank
 from kernelviz.network.weights.checkpoints import Contents, read_contents
-from kernelviz.network.weights.stored import STEP_KEYS, find_stored_weights
+from kernelviz.network.weights.stored import STEP_KEYS, StoredWeights, find_stored_weights
 from kernelviz.records import Weights, shape_text
 from kernelviz.views.kernel_history import MOST, NUMBERED, HistoryTally, history_of
 from kernelviz.wording import counted, shown
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from kernelviz.network.architecture import Architecture
     from kernelviz.network.model import Model
-    from kernelviz.network.weights.stored import StoredWeights
     from kernelviz.records import Array, ConvLayer, KernelBank, Progress
     from kernelviz.views.kernel_history import KernelHistory
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array, ConvLayer, Source, Weights
 
-AT_ONCE = 1 << 18
+AT_ONCE = 1 << 16
 """Values that are converted to float64 at a time."""
 MOST = 10_000
 """Checkpoints of one history."""
