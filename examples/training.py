@@ -18,15 +18,14 @@ folder.mkdir(parents=True, exist_ok=True)
 STEPS = sorted({0, *(round(1500 ** (at / 30)) for at in range(31))})  # more of them early, when much happens
 
 
-def snapshot(step):
-    """The callback of three lines: save the weights at some steps, under a name that ends with the step."""
+def snapshot(step: int) -> None:
+    """Save the weights at some steps: three lines for any training loop."""
     if step in STEPS:
         torch.save(network.state_dict(), folder / f"step-{step:05}.pt")
-    return step
 
 
 threads = torch.get_num_threads()
-torch.set_num_threads(1)  # sums in one order: the same numbers in each run
+torch.set_num_threads(1)  # sums in one order: the same numbers in each run on one machine
 torch.manual_seed(0)
 
 digits = load_digits()
@@ -48,7 +47,7 @@ for step in range(1, 1501):
     batch = torch.randint(0, 1500, (64,))
     loss = cross_entropy(network(images[batch]), labels[batch])
     optimizer.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     optimizer.step()
     snapshot(step)
 with torch.no_grad():
@@ -56,3 +55,8 @@ with torch.no_grad():
 print(f"{100 * right:.0f} % of the 297 other digits are recognised")
 torch.set_num_threads(threads)
 
+history = kernelviz.read_history(network, sorted(folder.glob("step-*.pt")), "conv1")
+film = kernelviz.plot_history(history, axis="log")
+print(kernelviz.save_picture(film, directory / "training.png", force=True))
+animation = kernelviz.animate_kernels(history, axis="log")
+print(kernelviz.save_picture(animation, directory / "training.webp", force=True))
