@@ -238,7 +238,7 @@ def history_recipe(strip: _Strip, view: str) -> dict[str, Any]:
     rows = list(strip.rows)
 
     def numbers(values: Array) -> list[float | None]:
-        return [round(float(value), 6) if math.isfinite(value) else None for value in values]
+        return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
 
     return {
         **source_facts("training", history.source),
@@ -333,14 +333,16 @@ def _layout(strip: _Strip, width: float, unit: float, side: float = LARGEST) -> 
 
 def strip_page(strip: _Strip) -> tuple[Panel, _Strip]:
     """The page, and what of the strip is on it: as many kernels and checkpoints as fit."""
-    layout = _layout(strip, INNER, 1.0)
+    room = FIGURE_PIXELS / PAGE_WIDTH - 620  # of the rows: title and caption take the rest
+    side = min(LARGEST, max(2 * LABEL, room / len(strip.rows) - _gap(strip)))
+    layout = _layout(strip, INNER, 1.0, side)
     while layout is None and len(strip.columns) > 2:
         strip = replace(strip, columns=even_positions(len(strip.history.steps), len(strip.columns) - 1))
-        layout = _layout(strip, INNER, 1.0)
+        layout = _layout(strip, INNER, 1.0, side)
     if layout is None:
         size = " × ".join(map(str, strip.size))
         raise UsageError(f"A film strip has no room for tiles of {size} values.", hint="Draw them with plot_kernels.")
-    most = max(1, int((FIGURE_PIXELS / PAGE_WIDTH - 620) // layout.pitch[1]))
+    most = max(1, int(room // layout.pitch[1]))
     strip = replace(strip, rows=strip.rows[:most])
     title, identity = _title(strip), _identity(strip)
     items, y = heading(title, identity, (MARGIN, 0.75 * MARGIN), INNER, 1.0)
@@ -409,12 +411,7 @@ def _body(strip: _Strip, layout: _Layout) -> Panel:
     """Steps above the columns, a row for each kernel, and the ends of the axes below the charts."""
     history, letters = strip.history, layout.letters
     items: list[Item] = [Text(0, layout.top - 0.55 * letters, _axis_name(strip), letters, QUIET)]
-    for at, position in enumerate(strip.columns):
-        end = at in (0, len(strip.columns) - 1)
-        x = layout.left + at * layout.pitch[0] + layout.tile[1] / 2
-        raised = 1.22 * letters if layout.staggered and at % 2 != (len(strip.columns) - 1) % 2 else 0.0
-        y = layout.top - 0.55 * letters - raised
-        items.append(Text(x, y, step_text(history.steps[position]), letters, INK if end else QUIET, align="center"))
+    items += _step_labels(strip, layout)
     for x, name in zip(layout.charts, ("norm", "cosine"), strict=True):
         items.append(Text(x, layout.top - 0.55 * letters, name, letters, INK, bold=True))
     y = layout.top
@@ -449,6 +446,27 @@ def _gap(strip: _Strip) -> int:
 
 def _axis_name(strip: _Strip) -> str:
     return "no." if strip.history.step_source == NUMBERED else "step"
+
+
+def _step_labels(strip: _Strip, layout: _Layout) -> list[Item]:
+    """The step above each column, in two lines if they are wide; the first and the last always, others that have room."""
+    letters, count = layout.letters, len(strip.columns)
+    texts = [step_text(strip.history.steps[position]) for position in strip.columns]
+    xs = [layout.left + at * layout.pitch[0] + layout.tile[1] / 2 for at in range(count)]
+    halves = [text_width(text, letters) / 2 + 0.2 * letters for text in texts]
+    kept: list[int] = []
+    lines = [layout.staggered and at % 2 != (count - 1) % 2 for at in range(count)]
+    for at in (0, count - 1, *range(1, count - 1)):
+        line = [other for other in kept if lines[other] == lines[at]]
+        if at in (0, count - 1) or all(abs(xs[at] - xs[other]) >= halves[at] + halves[other] for other in line):
+            kept.append(at)
+    base = layout.top - 0.55 * letters
+    items: list[Item] = []
+    for at in sorted(kept):
+        y = base - (1.22 * letters if lines[at] else 0.0)
+        x = max(xs[at], halves[at]) if at == 0 and lines[0] else xs[at]
+        items.append(Text(x, y, texts[at], letters, INK if at in (0, count - 1) else QUIET, align="center"))
+    return items
 
 
 def _ends(strip: _Strip, x: float, y: float, layout: _Layout) -> list[Item]:

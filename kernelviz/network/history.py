@@ -377,11 +377,12 @@ def _ends(reader: _Reader, layers: Sequence[ConvLayer], order: range) -> dict[st
 def labels_of(checkpoints: Sequence[Given]) -> list[str]:
     """The names of checkpoints, with their folders if several have one name."""
     paths = [None if isinstance(each, Mapping) else Path(each) for each in checkpoints]
-    names = [f"checkpoint {at + 1}" if path is None else path.name for at, path in enumerate(paths)]
+    names = [f"checkpoint {at + 1}" if path is None else shown(path.name) for at, path in enumerate(paths)]
     if len(set(names)) == len(names):
         return names
     return [
-        name if path is None else f"{path.parent.name}/{path.name}" for name, path in zip(names, paths, strict=True)
+        name if path is None else shown(f"{path.parent.name}/{path.name}")
+        for name, path in zip(names, paths, strict=True)
     ]
 
 

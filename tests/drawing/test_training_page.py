@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from page_checks import check_texts
 from PIL import Image
 
 import kernelviz as kv
 from kernelviz.drawing import colour
 from kernelviz.drawing.animations import Film
+from kernelviz.drawing.figures import draw_page
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import Raster, Strokes, Text
 from kernelviz.drawing.training_page import MOST_FRAMES, axis_shares, make_strip, strip_page
 from kernelviz.errors import UsageError
 from kernelviz.files.encoding import encode_picture
+from kernelviz.records import Source
 from kernelviz.views.kernel_history import as_history, history_of
 
 NUMBERS = np.random.default_rng(0)
@@ -162,6 +166,35 @@ def test_kernels_of_every_shape_are_drawn(shape, look):
     )
     assert all(item.top + item.height <= page.height for item in page.items if isinstance(item, Raster))
     assert kv.animate_kernels(weights(3, shape), look=look).pages
+
+
+LEGIBLE = {
+    "usual": (weights(24), {}),
+    "two": (weights(2), {}),
+    "huge steps": (history_of(weights(24), steps=[1234567 * at for at in range(24)]), {}),
+    "fractions": (history_of(weights(12), steps=[0.001234 * at for at in range(12)]), {"axis": "log"}),
+    "many": (weights(40, (64, 1, 3, 3)), {"top": 60, "shown": 40}),
+    "long names": (
+        replace(history_of(weights(3)), source=Source("x" * 90, "x" * 300, "x", 1), notes=("a note " * 40,)), {}
+    ),
+    "all zero": (np.zeros((3, 4, 3, 3, 3)), {}),
+    "all broken": (np.full((3, 4, 1, 3, 3), np.nan), {}),
+    "tiny and huge": (history_of([1e-30 * weights(1)[0], 1e30 * weights(1)[0]]), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LEGIBLE)
+def test_its_texts_are_legible_and_apart(case):
+    """Steps, numbers and captions neither meet nor leave the page."""
+    history, choices = LEGIBLE[case]
+    check_texts(kv.plot_history(history, **choices))
+
+
+@pytest.mark.parametrize("shape", [(16, 3, 7, 7), (100, 1, 3, 3), (5, 200, 1, 1)])
+def test_texts_of_frames_are_legible_and_apart(shape):
+    """Numbers of kernels, the step and the ends of the time bar."""
+    animation = kv.animate_kernels(weights(3, shape))
+    check_texts(draw_page(animation.pages[1]))
 
 
 @pytest.mark.parametrize(
