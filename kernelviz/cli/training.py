@@ -146,8 +146,9 @@ def training(
 
     For example: kernelviz training my_net.py:Net checkpoints -r -l conv1
 
-    Of most layers one tensor is read from each file, and the network is not built for it. With --animate the kernels are
-    also animated, one frame per checkpoint, none in between.
+    Also as an animation: kernelviz training my_net.py:Net 'runs/*.pt' --animate
+
+    Of most layers one tensor is read from each file; the network is not built.
     """
 
     def work(report: Report) -> None:
@@ -441,5 +442,8 @@ def summary(found: KernelHistory) -> str:
     steps = f"{step_text(found.steps[0])} to {step_text(found.steps[-1])}"
     where = NUMBERED if found.step_source == NUMBERED else f"steps {steps}, {_from(found)}"
     moved = found.moved[np.isfinite(found.moved)]
-    far = f", moved by {number_text(float(moved.min()))} to {number_text(float(moved.max()))}" if moved.size else ""
+    far = ""
+    if moved.size:
+        ends = number_text(float(moved.min())), number_text(float(moved.max()))
+        far = f", moved by {ends[0]} to {ends[1]}" if moved.max() > 0 else ", none of which moved"
     return f"{name}: {counted(len(found.steps), 'checkpoint')}, {where}; {counted(found.total, 'kernel')}{far}"
