@@ -123,7 +123,7 @@ def plot_history(
     All tiles have one scale, that of the largest weight of all kernels at all checkpoints, so that early ones are faint.
 
     Args:
-        history: As ``read_history`` returns it, or plain weights (T, O, I, kh, kw), an array or a tensor.
+        history: As ``read_history`` returns it, or plain weights (T, O, I, kh, kw): an array, a tensor, or a list.
         channels: Kernels, as numbers or a string like ``0-3,7``; by default the eight that moved most.
         top: How many of those that moved most.
         shown: The number of checkpoints in columns, evenly spread, with the first and the last.

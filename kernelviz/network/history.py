@@ -15,7 +15,7 @@ from kernelviz.network.stored_kernels import stored_bank
 from kernelviz.network.weights.checkpoints import Contents, read_contents
 from kernelviz.network.weights.stored import STEP_KEYS, StoredWeights, find_stored_weights
 from kernelviz.records import Weights, shape_text
-from kernelviz.views.kernel_history import MOST, NUMBERED, HistoryTally, history_of
+from kernelviz.views.kernel_history import MOST, NUMBERED, HistoryTally, as_history
 from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
@@ -74,10 +74,14 @@ def read_history(
     """
     if isinstance(checkpoints, Mapping):
         checkpoints, steps = list(checkpoints.values()), list(checkpoints) if steps is None else steps
-    given: Any = checkpoints if hasattr(checkpoints, "shape") else list(checkpoints)
-    check_count(len(given), steps)
+    try:
+        given: Any = checkpoints if hasattr(checkpoints, "shape") else list(checkpoints)
+        count = len(given)
+    except TypeError:
+        raise UsageError(f"Checkpoints must be a list, but got {shown(repr(checkpoints))}.") from None
+    check_count(count, steps)
     if hasattr(given, "shape") or all(hasattr(each, "shape") for each in given):
-        return _of_arrays(given, layer, steps, channels, top)
+        return as_history(given, steps=steps, channels=channels, top=top)
     if model is None:
         raise UsageError(
             "Checkpoints need a model.", hint="Give its name or the network: read_history(net, checkpoints)."
@@ -111,21 +115,6 @@ def check_count(count: int, steps: Sequence[float] | None) -> None:
 
 def _raise(_: int, error: KernelvizError) -> None:
     raise error
-
-
-def _of_arrays(
-    given: Any, layer: str | None, steps: Sequence[float] | None, channels: str | Sequence[int] | None, top: int | None
-) -> KernelHistory:
-    from kernelviz.records import as_array
-
-    del layer
-    banks = [as_array(each) for each in given]
-    if banks[0].ndim < 3 or any(bank.shape != banks[0].shape for bank in banks) or not banks[0].size:
-        what = (
-            f"The weights of a history must be (T, O, I, kh, kw), but got {shape_text((len(banks), *banks[0].shape))}."
-        )
-        raise UsageError(what, hint="Give an array per checkpoint, all of one shape.")
-    return history_of(banks, steps, channels=channels, top=top)
 
 
 def _opened(

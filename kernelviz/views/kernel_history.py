@@ -382,19 +382,23 @@ def history_table(history: KernelHistory, kernels: Sequence[int], *, width: int 
 
 
 def as_history(value: object, **facts: Any) -> KernelHistory:
-    """A history, or one of plain weights (T, O, I, kh, kw), an array or a tensor.
+    """A history, or one of plain weights (T, O, I, kh, kw): an array, a tensor, or a list of them.
 
     Raises:
         UsageError: it is neither.
     """
     if isinstance(value, KernelHistory):
         return value
-    weights = as_array(value)
-    if weights.ndim < 4 or not weights.size or len(weights) < 2:
-        shape = shape_text(weights.shape)
+    banks = (
+        [as_array(each) for each in value] if isinstance(value, list | tuple) else list(np.atleast_1d(as_array(value)))
+    )
+    shapes = {np.shape(bank) for bank in banks}
+    first = np.shape(banks[0]) if banks else ()
+    if len(banks) < 2 or len(shapes) > 1 or len(first) < 3 or 0 in first:
+        shape = shape_text((len(banks), *first)) if len(shapes) < 2 else "several shapes"
         what = f"A history must be weights (T, O, I, kh, kw) of at least two checkpoints, but got {shape}."
         raise UsageError(what, hint="read_history(model, checkpoints, layer) returns one.")
-    return history_of(weights, **facts)
+    return history_of(banks, **facts)
 
 
 def history_of(banks: Sequence[Array] | Array, steps: Sequence[float] | None = None, **facts: Any) -> KernelHistory:
