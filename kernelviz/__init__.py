@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from kernelviz.drawing.sheets import make_sheet as make_sheet
     from kernelviz.drawing.shift_page import plot_shift as plot_shift
     from kernelviz.drawing.statistics_page import plot_statistics as plot_statistics
+    from kernelviz.drawing.training_page import animate_kernels as animate_kernels
+    from kernelviz.drawing.training_page import plot_history as plot_history
     from kernelviz.errors import KernelvizError as KernelvizError
     from kernelviz.explain.animation import animate_convolution as animate_convolution
     from kernelviz.explain.call_page import plot_call as plot_call
@@ -125,6 +127,7 @@ if TYPE_CHECKING:
     from kernelviz.network.effective_field import FieldTally as FieldTally
     from kernelviz.network.effective_field import effective_field as effective_field
     from kernelviz.network.effective_field import effective_fields as effective_fields
+    from kernelviz.network.history import read_history as read_history
     from kernelviz.network.kernels import read_kernels as read_kernels
     from kernelviz.network.linear_weights import expand_units as expand_units
     from kernelviz.network.model import Model as Model
@@ -151,6 +154,7 @@ if TYPE_CHECKING:
     from kernelviz.views.components import CovarianceTally as CovarianceTally
     from kernelviz.views.effective_fields import EffectiveField as EffectiveField
     from kernelviz.views.effective_fields import Square as Square
+    from kernelviz.views.kernel_history import KernelHistory as KernelHistory
     from kernelviz.views.linear_weights import LinearWeights as LinearWeights
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
@@ -184,6 +188,7 @@ _HOMES = {
     "Highlights": "views.map_views",
     "Image": "records",
     "KernelBank": "records",
+    "KernelHistory": "views.kernel_history",
     "KernelMatch": "filters.matching",
     "KernelvizError": "errors",
     "Known": "filters.bank",
@@ -210,6 +215,7 @@ _HOMES = {
     "Unit": "traces",
     "Walkthrough": "explain.walkthrough",
     "animate_convolution": "explain.animation",
+    "animate_kernels": "drawing.training_page",
     "animate_maps": "explain.map_pages",
     "animate_pools": "explain.pools",
     "apply_filter": "filters.filtering",
@@ -251,6 +257,7 @@ _HOMES = {
     "plot_filters": "filters.filter_pages",
     "plot_gradient": "filters.gradient",
     "plot_growth": "drawing.growth",
+    "plot_history": "drawing.training_page",
     "plot_kernel_and_map": "explain.unit_pages",
     "plot_kernel_numbers": "drawing.number_tiles",
     "plot_kernels": "drawing.sheet_page",
@@ -270,6 +277,7 @@ _HOMES = {
     "plot_uses": "explain.uses",
     "read_basis": "files.writing",
     "read_call": "explain.call_reader",
+    "read_history": "network.history",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",

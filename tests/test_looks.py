@@ -73,6 +73,12 @@ def likenesses(shape, top):
     return kv.most_alike([kv.KernelBank(weight)], "edge" if shape[-1] == 3 else "gabor", top)
 
 
+def history(shape):
+    """The kernels of a network with random weights that walk at random."""
+    walk = np.cumsum(np.random.default_rng(0).normal(size=shape), axis=0)
+    return replace(kv.read_history(None, walk), source=RANDOM)
+
+
 SCORES = [ClassScore(number, "a class with a name", 0.2) for number in range(5)]
 PICTURES = {  # by kind: what draws it, and whether something has no space on a slide
     "32 kernels": (lambda make: kv.plot_kernels(make.bank((32, 3, 3, 3)), view="sum", **make.look), False),
@@ -102,6 +108,8 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     "contact": (lambda make: kv.plot_contact(contact_rows(make.maps, 12), **make.look), True),
     "patches": (lambda make: kv.plot_patches(patches_of(many_maps(9)), range(4), **make.look), True),
     "patches of one image": (lambda make: kv.plot_patches(patches_of(many_maps(1)), range(4), **make.look), True),
+    "history": (lambda make: kv.plot_history(history((24, 16, 3, 7, 7)), **make.look), True),
+    "history of sums": (lambda make: kv.plot_history(history((3, 40, 8, 3, 3)), axis="log", **make.look), True),
     "statistics": (lambda make: kv.plot_statistics(statistics(40), RANDOM, **make.look), False),
     "growth": (lambda make: kv.plot_growth(trace(49), **make.look), False),
     "match": (lambda make: kv.plot_matches(make.bank((64, 3, 3, 3)), gabor=False, **make.look), True),
@@ -185,7 +193,7 @@ SAMPLE = {  # of which the others are variants
     "32 kernels", "512 kernels", "matrix", "maps", "overlay", "overview", "contact", "statistics", "growth", "match",
     "filter", "gradient", "likeness", "bank", "step", "channels of a step", "steps", "colour unit", "kernel and map",
     "call", "stamps of channels", "grey image", "colour image", "pooled unit",
-    "rgb, safe", "patches",
+    "rgb, safe", "patches", "history",
     "planes, safe", "several maps", "sharing", "uses", "chain", "matrix of a convolution",
     "both pools", "costs",
 }  # fmt: skip

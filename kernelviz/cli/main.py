@@ -46,6 +46,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "field": ("field.field",),
     "filter": ("filter.filter_image",),
     "match": ("match.match",),
+    "training": ("training.training",),
     "layers": ("layers.layers",),
     "models": ("models.models",),
     "env": ("env.env",),

@@ -11,6 +11,7 @@ from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConv
 from kernelviz.arithmetic.sharing import ImageWeights, Sharing
 from kernelviz.drawing.contact import ContactSheet, contact_page
 from kernelviz.drawing.growth import growth_page
+from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.overlay import make_overlay, overlay_page
 from kernelviz.drawing.overview import overview_page
@@ -18,6 +19,7 @@ from kernelviz.drawing.patches_page import patches_page
 from kernelviz.drawing.sheet_page import mosaic_page
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.statistics_page import statistics_page
+from kernelviz.drawing.training_page import make_strip, strip_page
 from kernelviz.explain.call_page import _Page
 from kernelviz.explain.call_reader import read_call
 from kernelviz.explain.chain import chain_page, work_out_chain
@@ -40,6 +42,7 @@ from kernelviz.filters.match_pages import matches_page
 from kernelviz.filters.matching import match_kernels
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_bank
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+from kernelviz.views.kernel_history import as_history
 from kernelviz.views.map_views import highlights_of
 from kernelviz.views.pixels import as_pixels
 from kernelviz.views.statistics import ChannelTally
@@ -142,6 +145,12 @@ def overview():
     return overview_page([highlights_of(each) for each in layers], scores, 2)
 
 
+def history_page(shape):
+    """A film strip of kernels that walk at random."""
+    history = as_history(np.cumsum(np.random.default_rng(0).normal(size=shape), axis=0))
+    return strip_page(make_strip(history, history.shown(), 12, (None, "linear"), LOOKS["page"]))[0]
+
+
 KINDS = {
     "kernels rgb": lambda: mosaic(make_weight()),
     "kernels sum": lambda: mosaic(make_weight(), view="sum"),
@@ -160,6 +169,8 @@ KINDS = {
     "overview": overview,
     "contact": contact,
     "patches": lambda: patches_page(patches_of(many_maps(9)), range(4), as_bank(make_weight((5, 1, 3, 3)))).panel,
+    "history": lambda: history_page((12, 16, 3, 7, 7)),
+    "history of sums": lambda: history_page((5, 9, 8, 3, 3)),
     "statistics": statistics,
     "growth": growth,
     "step": lambda: explaining(Convolution(5, 3, stride=2, padding=1, bias=True), view="step"),
