@@ -7,7 +7,15 @@ from __future__ import annotations
 
 
 class KernelvizError(Exception):
-    """An error with three parts: what happened, why, and what to do about it."""
+    """An error with three parts: what happened, why, and what to do about it.
+
+    Example:
+        >>> try:
+        ...     kernelviz.find_filter("sobel-z")
+        ... except kernelviz.KernelvizError as error:
+        ...     print(error.code, "|", error.what)
+        usage | There is no filter 'sobel-z' of 3 × 3.
+    """
 
     code = "failed"
 

@@ -81,6 +81,11 @@ def make_report(
         UsageError: a named layer has no map, ``max_size`` is too small for four maps of each layer, an image is none
             that the network takes, or patches are of no layer of the report.
         KernelvizError: no image can be read, the forward pass failed, or no layer has a map.
+
+    Example:
+        >>> model = kernelviz.load_model("test_resnet", weights="random")
+        >>> report = kernelviz.make_report(model, "sample:grace_hopper", "layer1.*", input_size=64)
+        >>> path = kernelviz.save_report(report, "report.html")
     """
     from kernelviz.files.images import read_image
     from kernelviz.network.inputs import as_input
@@ -117,6 +122,11 @@ def save_report(report: Report, path: Path | str, *, force: bool = False) -> Pat
         UsageError: the suffix is not ``.html``.
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed; nothing was changed.
+
+    Example:
+        >>> report = kernelviz.make_report(torch.nn.Conv2d(3, 8, 3), torch.rand(3, 32, 32))
+        >>> kernelviz.save_report(report, "report.html").suffix
+        '.html'
     """
     from kernelviz.files.writing import save_bytes
 

@@ -144,6 +144,12 @@ class ConvLayer:
 
     ``padding`` is one number per axis, or ``"same"``. ``weight_shape`` is the shape of the stored weight. ``expert`` is the
     index of one of several banks that the layer mixes for every image; ``params`` then counts this bank only.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.Conv2d(8, 8, 5, groups=8))
+        >>> layer = kernelviz.list_layers(network)[1]
+        >>> layer.name, layer.kernel_size, layer.weight_shape, layer.depthwise
+        ('1', (5, 5), (8, 1, 5, 5), True)
     """
 
     name: str
@@ -176,6 +182,14 @@ class KernelBank:
     Kernel i produces output channel i. ``layer`` and ``source`` are None for a plain array. ``notes`` lists irregularities.
     If a layer convolves with another weight than it stores, ``reading`` is ``effective`` or, if it was requested,
     ``stored``; None if they are the same.
+
+    Example:
+        >>> weight = np.zeros((8, 3, 5, 5), np.float32)
+        >>> bank = kernelviz.KernelBank(weight)
+        >>> sheet = kernelviz.make_sheet(bank, view="rgb")
+        >>> bank = kernelviz.read_kernels(torch.nn.Conv2d(16, 32, 3, groups=4), "Conv2d")
+        >>> bank.weight.shape, bank.groups
+        ((32, 4, 3, 3), 4)
     """
 
     weight: Array
@@ -201,6 +215,13 @@ class Image:
     numbers the C bands as in the file, from 1; () if they are in its order. ``pixels`` then shows the first three bands, or
     the first. ``limits`` and ``notes`` are about these bands if none were chosen; ``read_by`` returns the image with those
     of a network's bands, by ``reader``.
+
+    Example:
+        >>> image = kernelviz.read_image("sample:grace_hopper")
+        >>> image.pixels.shape, image.pixels.dtype
+        ((600, 512, 3), dtype('uint8'))
+        >>> image.size, image.format, image.notes
+        ((600, 512), 'JPEG', ())
     """
 
     pixels: Array
@@ -372,6 +393,12 @@ class FeatureMaps:
     network's input, ``seen`` the part of ``image`` in it. ``centres`` are the rows and the columns of the input on which
     the receptive fields of the map's units are centred, ``field`` those receptive fields, and ``lost`` the reason if they
     are not known. All fields but the values are None if unknown.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> maps = kernelviz.capture_features(network, torch.rand(3, 16, 16), "1")[0]
+        >>> maps.values.shape, maps.layer, maps.kind
+        ((8, 14, 14), '1', 'ReLU')
     """
 
     values: Array
@@ -403,7 +430,13 @@ class Box:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class of a prediction: its index, its name (None if unknown) and its probability (softmax)."""
+    """One class of a prediction: its index, its name (None if unknown) and its probability (softmax).
+
+    Example:
+        >>> score = kernelviz.ClassScore(index=285, label="Egyptian cat", probability=0.62)
+        >>> f"{score.label}: {score.probability:.0%}"
+        'Egyptian cat: 62%'
+    """
 
     index: int
     label: str | None

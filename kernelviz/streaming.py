@@ -102,7 +102,15 @@ class Passes(Generic[Item, Result, Each]):
 
 @dataclass(frozen=True)
 class FailedImage:
-    """An image that failed: its index in the given order, its name, and the error."""
+    """An image that failed: its index in the given order, its name, and the error.
+
+    Example:
+        >>> tally = kernelviz.ChannelTally()
+        >>> failed = kernelviz.capture_many(torch.nn.Conv2d(3, 8, 3), ["missing.jpg"], on_map=tally.add)
+        >>> for image in failed:
+        ...     print(image.name, image.error.what)
+        missing.jpg There is no file missing.jpg.
+    """
 
     number: int
     name: str
@@ -148,6 +156,16 @@ def capture_many(
     Raises:
         UnknownLayerError: there is no such layer.
         UsageError: a named layer has no map, the batch size is below 1, or ``images`` is a single path, image or tensor.
+
+    Example:
+        >>> largest = {}
+        >>> def note(maps):
+        ...     largest[maps.layer] = max(largest.get(maps.layer, 0), maps.values.max())
+        >>> images = [torch.rand(3, 16, 16) for _ in range(3)]
+        >>> kernelviz.capture_many(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3)), images, "0", on_map=note)
+        ()
+        >>> list(largest)
+        ['0']
     """
     from kernelviz.files.images import read_image
     from kernelviz.network.capture import module_of
@@ -221,6 +239,15 @@ def crop_patches(
     Raises:
         UsageError: an image is missing, is read in another size, or there is no such channel.
         KernelvizError: an image cannot be read, or is no longer that of the tally.
+
+    Example:
+        >>> tally = kernelviz.PatchTally(patches=2)
+        >>> network = torch.nn.Conv2d(3, 4, 5, padding=2)
+        >>> images = [torch.rand(3, 16, 16) for _ in range(3)]
+        >>> kernelviz.capture_many(network, images, on_map=tally.add)
+        ()
+        >>> patches = kernelviz.crop_patches(network, tally.result(), images, channels="0-1")
+        >>> figure = kernelviz.plot_patches(patches, "0-1")
     """
     from kernelviz.files.images import read_image
     from kernelviz.network.inputs import as_input

@@ -61,6 +61,15 @@ class Trace:
     ``input_size`` is (C, H, W). ``params`` and ``macs`` are the sums over ``layers``; ``macs`` are the multiply-adds of
     convolutions and matrix products only. The network itself is called by its class. ``first_names`` maps further names of
     modules, those of shared ones, to the names of the layers.
+
+    Example:
+        >>> traced = kernelviz.trace(torch.nn.Conv2d(3, 8, 3, padding=1), (3, 32, 32))
+        >>> traced.params, traced.macs
+        (224, 221184)
+        >>> traced.layer("Conv2d").output_shape
+        (8, 32, 32)
+        >>> traced.field_of("Conv2d", 0, 5)  # rows and columns, beyond the border too
+        Box(top=0, bottom=1, left=4, right=6)
     """
 
     input_size: tuple[int, ...]
@@ -152,6 +161,13 @@ class Unit:
 
     ``box`` is the unit's receptive field through convolutions and pools; if ``mixes_image``, a gate, a mean or attention
     adds the rest of the image. It is None if it is not known, and ``unseen`` is the reason. All sums are in float64.
+
+    Example:
+        >>> unit = kernelviz.trace_unit(torch.nn.Conv2d(3, 8, 3), torch.rand(3, 16, 16), "Conv2d", at=(5, 2, 7))
+        >>> unit.kernel.shape, unit.products.shape, unit.sums.shape
+        ((3, 3, 3), (3, 3, 3), (3,))
+        >>> np.allclose(unit.sums.sum() + unit.bias, unit.value)
+        True
     """
 
     layer: ConvLayer
@@ -208,6 +224,14 @@ class PooledUnit(Unit):
 
     ``operation`` are the sizes of the pooling. A maximum has the share 1 at the first of its largest values, and 0
     elsewhere; a mean has 1 / ``counted`` at every value that it counts. The window has 0 where padding is ignored.
+
+    Example:
+        >>> image = torch.arange(16.0).reshape(1, 4, 4)
+        >>> unit = kernelviz.trace_unit(torch.nn.MaxPool2d(2), image, "MaxPool2d", at=(0, 1, 0))
+        >>> unit.value, unit.window[0], unit.kernel[0]
+        (13.0, array([[ 8.,  9.],
+               [12., 13.]]), array([[0., 0.],
+               [0., 1.]]))
     """
 
     operation: Pooling | None = None

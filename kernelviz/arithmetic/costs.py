@@ -65,6 +65,13 @@ class Cost:
     Args:
         text: The setting as written, such as ``3xconv3``.
         layers: Its layers, each with its operation.
+
+    Example:
+        >>> cost = kernelviz.compare_costs(56, ["3xconv3"], in_channels=64, padding="same")[0]
+        >>> cost.parameters, cost.macs, cost.receptive_field
+        (110592, 346816512, (7, 7))
+        >>> cost.formula
+        '3·(3·3·64·64)'
     """
 
     text: str
@@ -144,6 +151,13 @@ def compare_costs(
 
     Raises:
         UsageError: A setting is malformed or does not fit the input, or there are too many.
+
+    Example:
+        >>> costs = kernelviz.compare_costs(56, ["conv7", "3xconv3"], in_channels=64, padding="same")
+        >>> for cost in costs:
+        ...     print(cost.text, cost.parameters, cost.receptive_field)
+        conv7 200704 (7, 7)
+        3xconv3 110592 (7, 7)
     """
     sides = pair("input size", size)
     settings = [settings] if isinstance(settings, str) else list(settings)

@@ -126,6 +126,15 @@ class Convolution(Weighted):
 
     Sizes are (height, width), ``padding`` is (top, bottom, left, right). ``padding_name`` is ``same`` or ``valid`` if the
     padding was given by that name, else empty.
+
+    Example:
+        >>> convolution = kernelviz.Convolution(224, 7, stride=2, padding=3)
+        >>> convolution.output_size
+        (112, 112)
+        >>> convolution.window(0, 1)  # the rows and columns that an output cell reads, padding included
+        (range(-3, 4), range(-1, 6))
+        >>> convolution.reads(0, 1)  # those of the input
+        ([0, 1, 2, 3], [0, 1, 2, 3, 4, 5])
     """
 
     input_size: Pair
@@ -327,6 +336,13 @@ class TransposedConvolution(Weighted):
 
     Sizes are (height, width). Each input value adds a scaled copy ("stamp") of the kernel to the output, ``stride`` apart;
     ``padding`` is cut off at both ends of the output, ``output_padding`` is added at the end.
+
+    Example:
+        >>> upsampling = kernelviz.TransposedConvolution(7, 4, stride=2, padding=1)
+        >>> upsampling.output_size
+        (14, 14)
+        >>> upsampling.formulas[0].numerator
+        '(7 − 1)·2 − 2·1 + 1·(4 − 1) + 0 + 1'
     """
 
     input_size: Pair
@@ -476,6 +492,13 @@ class Pooling:
 
     Sizes are (height, width). ``adaptive`` is the output size of an adaptive pool, which determines its windows; its
     ``kernel`` is the largest of them. With ``count_include_pad`` an average includes the zeros of the padding.
+
+    Example:
+        >>> pool = kernelviz.Pooling(7, 3, stride=2)
+        >>> pool.output_size
+        (3, 3)
+        >>> kernelviz.Pooling(7, kind="average", adaptive=2).window(0, 1)
+        (range(0, 4), range(3, 7))
     """
 
     input_size: Pair

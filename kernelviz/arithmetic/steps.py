@@ -107,6 +107,19 @@ class Step:
     ``weights`` has the shape of ``window``; it is None for a pool. ``counted`` is the divisor of an average.
     ``window_texts`` and ``weight_texts`` hold how the numbers were typed, an empty text or None if they were not; so does
     ``bias_text``.
+
+    Example:
+        >>> image = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+        >>> worked = kernelviz.work_out(kernelviz.Convolution(3, 2), image, [[1, 0], [0, 2]])
+        >>> step = worked.step(1, 0)
+        >>> step.window[0]
+        array([[4., 5.],
+               [7., 8.]])
+        >>> step.products[0]
+        array([[ 4.,  0.],
+               [ 0., 16.]])
+        >>> step.value
+        20.0
     """
 
     at: tuple[int, int]

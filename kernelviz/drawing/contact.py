@@ -85,6 +85,15 @@ class ContactSheet:
 
     Raises:
         UsageError: More than sixteen channels are requested, or none.
+
+    Example:
+        >>> sheet = kernelviz.ContactSheet(channels="0-3")
+        >>> images = [torch.rand(3, 16, 16) for _ in range(3)]
+        >>> kernelviz.capture_many(torch.nn.Conv2d(3, 8, 3), images, on_map=sheet.add)
+        ()
+        >>> sheet.total, sheet.channels
+        (3, (0, 1, 2, 3))
+        >>> figure = kernelviz.plot_contact(sheet)
     """
 
     def __init__(self, channels: str | Sequence[int] | None = None, count: int = 8) -> None:
@@ -227,6 +236,12 @@ def plot_contact(
 
     Raises:
         UsageError: There is no row, a channel does not exist, or there are more than sixteen channels, or none.
+
+    Example:
+        >>> network = torch.nn.Conv2d(3, 8, 3)
+        >>> images = [torch.rand(3, 16, 16) for _ in range(3)]
+        >>> maps = [kernelviz.capture_features(network, image, "Conv2d")[0] for image in images]
+        >>> figure = kernelviz.plot_contact(maps, channels="0-3")
     """
     from kernelviz.drawing.figures import draw_page
 

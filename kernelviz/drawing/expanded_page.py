@@ -85,6 +85,11 @@ def plot_expanded(
     Raises:
         KernelvizError: no channel of the layer is explained by one half, and not ``show_all``.
         UsageError: there is no such channel.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3))
+        >>> expanded = kernelviz.expand_units(network, [torch.rand(3, 12, 12) for _ in range(4)], "2")
+        >>> figure = kernelviz.plot_expanded(expanded, show_all=True)
     """
     from kernelviz.drawing.figures import draw_page
 

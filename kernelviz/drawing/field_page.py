@@ -86,6 +86,11 @@ def plot_fields(
 
     Raises:
         UsageError: there are none, too many for a page, or they differ in their input sizes or numbers of layers.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, padding=2), torch.nn.Conv2d(8, 8, 5, padding=2))
+        >>> fields = kernelviz.effective_fields(network, torch.rand(3, 32, 32), ["0", "1"])
+        >>> figure = kernelviz.plot_fields(fields)
     """
     from kernelviz.drawing.figures import draw_page
 

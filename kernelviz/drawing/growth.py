@@ -70,6 +70,10 @@ def plot_growth(trace: Trace, *, look: LookName = "page", caption: bool = True) 
 
     Raises:
         UsageError: No convolution of the network has a known receptive field of rows and columns.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.Conv2d(8, 16, 3))
+        >>> figure = kernelviz.plot_growth(kernelviz.trace(network, (3, 64, 64)))
     """
     from kernelviz.drawing.figures import draw_page
 

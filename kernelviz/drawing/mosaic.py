@@ -36,6 +36,13 @@ class Mosaic:
 
     ``pixels`` is uint8: (H, W) indices into ``palette`` (n, 3), or (H, W, 3) RGB, then ``palette`` is None.
     ``alternative`` is the text alternative: a title, and the paragraphs of a description.
+
+    Example:
+        >>> mosaic = kernelviz.make_mosaic(kernelviz.make_sheet(torch.nn.Conv2d(3, 16, 5).weight, style="bare"))
+        >>> mosaic.rgb.dtype
+        dtype('uint8')
+        >>> mosaic.alternative[0]
+        'Kernels, as RGB'
     """
 
     pixels: Array
@@ -55,6 +62,11 @@ def make_mosaic(sheet: Sheet, *, look: LookName = "page") -> Mosaic:
     """The pixels of a sheet: each value a whole number of pixels, outlines in the gaps, marks on irregular tiles.
 
     ``look`` is ``page``, ``dark`` or ``print``.
+
+    Example:
+        >>> sheet = kernelviz.make_sheet(torch.nn.Conv2d(3, 16, 5).weight, style="bare", columns=4, zoom=2)
+        >>> kernelviz.make_mosaic(sheet).rgb.shape
+        (48, 48, 3)
     """
     values = sheet.tiles.values
     in_colour = values.ndim == 4
@@ -252,6 +264,11 @@ class Singles:
     ``levels`` is uint8 (n, H, W), indices into ``palette``; picture i is of channel ``numbers[i]``, and its colours go from
     ``limits[i, 0]`` to ``limits[i, 1]``. Each value becomes ``zoom`` by ``zoom`` pixels. Values that are not finite are
     black (white in the look ``dark``); a map with one value everywhere is grey if each map has its own range.
+
+    Example:
+        >>> singles = kernelviz.make_singles(torch.rand(8, 14, 14), top=3)
+        >>> len(singles.numbers), singles.limits.shape
+        (3, (3, 2))
     """
 
     levels: Array
@@ -298,6 +315,11 @@ def make_singles(
 
     Raises:
         UsageError: A choice does not fit the maps, or a picture is too large.
+
+    Example:
+        >>> singles = kernelviz.make_singles(torch.rand(8, 14, 14), channels="0-3", zoom=2)
+        >>> singles.numbers, singles.levels.shape
+        ((0, 1, 2, 3), (4, 14, 14))
     """
     subject = as_maps(maps)
     tiles = map_tiles(subject, channels=channels, top=top, sort=sort)

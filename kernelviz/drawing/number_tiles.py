@@ -120,6 +120,10 @@ def plot_kernel_numbers(
 
     Raises:
         UsageError: The kernels have not two axes, are single numbers, or too large for numbers that can be read.
+
+    Example:
+        >>> figure = kernelviz.plot_kernel_numbers([[[[1, 0, -1], [2, 0, -2], [1, 0, -1]]]])
+        >>> figure = kernelviz.plot_kernel_numbers(torch.nn.Conv2d(3, 16, 3).weight, channels="0-1")
     """
     bank = as_bank(kernels, transposed=transposed, layout=layout)
     sheet, planes = kernel_numbers(bank, channels=channels, top=top, sort=sort)

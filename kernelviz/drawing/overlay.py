@@ -108,6 +108,10 @@ def plot_overlay(
 
     Raises:
         UsageError: The channel does not exist, or there is no image to draw it over.
+
+    Example:
+        >>> image = kernelviz.read_image("sample:grace_hopper").pixels
+        >>> figure = kernelviz.plot_overlay(torch.rand(8, 14, 14), 3, image=image)
     """
     overlay = make_overlay(maps, channel, image=image, reduce=reduce, scale=scale, palette=palette)
     return draw_overlay(overlay, find_look(look, caption=caption))

@@ -86,6 +86,11 @@ def plot_overview(
 
     Raises:
         UsageError: There is no layer, or no such colour map.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+        >>> maps = kernelviz.capture_features(network, torch.rand(3, 32, 32), ["1", "2"])
+        >>> figure = kernelviz.plot_overview(maps)
     """
     from kernelviz.drawing.figures import draw_page
 

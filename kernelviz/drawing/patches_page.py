@@ -96,6 +96,15 @@ def plot_patches(
 
     Raises:
         UsageError: a channel does not exist, or its patches were not cut.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5), torch.nn.ReLU())
+        >>> images = [torch.rand(3, 16, 16) for _ in range(3)]
+        >>> tally = kernelviz.PatchTally(patches=3)
+        >>> kernelviz.capture_many(network, images, "1", on_map=tally.add)
+        ()
+        >>> patches = kernelviz.crop_patches(network, tally.result(), images)
+        >>> figure = kernelviz.plot_patches(patches)
     """
     from kernelviz.drawing.figures import draw_page
 

@@ -511,6 +511,11 @@ def plot_kernels(
 
     Raises:
         UsageError: A shape, view, scale, colour map, palette or choice does not fit, or a weight may be of either layout.
+
+    Example:
+        >>> weight = torch.nn.Conv2d(3, 16, 5).weight
+        >>> figure = kernelviz.plot_kernels(weight)
+        >>> figure = kernelviz.plot_kernels(weight, view="sum", top=8, look="dark")
     """
     bank = as_bank(kernels, transposed=transposed, layout=layout)
     draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
@@ -577,6 +582,11 @@ def plot_features(
 
     Raises:
         UsageError: A shape, scale, palette or choice does not fit.
+
+    Example:
+        >>> maps = torch.rand(32, 14, 14)  # or of capture_features
+        >>> figure = kernelviz.plot_features(maps, top=16)
+        >>> figure = kernelviz.plot_features(maps, reduce="norm")
     """
     subject, view = as_maps(maps, of_any_axes=True, axes=axes), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)

@@ -370,6 +370,12 @@ class Sheet:
     """All tiles of one picture with their positions, scale, texts and recipe; not drawn yet.
 
     ``source`` is the model with its weights; empty if it is unknown.
+
+    Example:
+        >>> sheet = kernelviz.make_sheet(torch.nn.Conv2d(3, 16, 5).weight, channels="0-3")
+        >>> sheet.shown
+        4
+        >>> mosaic = kernelviz.make_mosaic(sheet)
     """
 
     tiles: Tiles
@@ -429,6 +435,11 @@ def make_sheet(
 
     Raises:
         UsageError: A view, scale, colour map, palette or choice does not fit, or a weight may be of either layout.
+
+    Example:
+        >>> sheet = kernelviz.make_sheet(torch.nn.Conv2d(3, 16, 5).weight, view="sum", columns=8)
+        >>> sheet.shown, sheet.title
+        (16, 'Kernels, summed over channels')
     """
     if style not in ("figure", "bare"):
         raise UsageError(f"The style must be figure or bare, but got {style!r}.")

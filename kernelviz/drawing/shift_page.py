@@ -71,6 +71,11 @@ def plot_shift(shifted: ShiftedImage, *, look: LookName = "page", caption: bool 
     the cosine of all its maps with the unmoved ones as a line, and with the unmoved ones moved along as rings.
 
     ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU())
+        >>> shifted = kernelviz.shift_image(network, torch.rand(3, 32, 32), by=[0, 2, 4], layers=["0", "1"])
+        >>> figure = kernelviz.plot_shift(shifted)
     """
     from kernelviz.drawing.figures import draw_page
 

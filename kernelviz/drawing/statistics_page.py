@@ -72,6 +72,11 @@ def plot_statistics(
     Channels with one value everywhere are grey from top to bottom. ``source`` is the source of the layer.
 
     ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+
+    Example:
+        >>> tally = kernelviz.ChannelTally()
+        >>> tally.add(torch.rand(8, 14, 14).numpy())
+        >>> figure = kernelviz.plot_statistics(tally.result())
     """
     from kernelviz.drawing.figures import draw_page
 

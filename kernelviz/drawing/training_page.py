@@ -134,6 +134,10 @@ def plot_history(
 
     Raises:
         UsageError: a kernel does not exist, or a choice does not fit.
+
+    Example:
+        >>> weights = np.random.default_rng(0).normal(size=(5, 8, 3, 3, 3)).cumsum(0)  # or of read_history
+        >>> figure = kernelviz.plot_history(weights, top=4)
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -170,6 +174,10 @@ def animate_kernels(
 
     Raises:
         UsageError: a kernel does not exist, or a choice does not fit.
+
+    Example:
+        >>> weights = np.random.default_rng(0).normal(size=(5, 8, 3, 3, 3)).cumsum(0)  # or of read_history
+        >>> animation = kernelviz.animate_kernels(weights, top=4)
     """
     found = as_history(history)
     if channels is None and top is None:

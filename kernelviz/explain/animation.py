@@ -469,6 +469,10 @@ def animate_convolution(
     Raises:
         UsageError: There are more than 400 frames, or the channel, view or speed is not valid; or for stamps it is not
             a transposed convolution, has more than four input channels, or its numbers would not be legible.
+
+    Example:
+        >>> worked = kernelviz.work_out(kernelviz.Convolution(5, 3), np.arange(25).reshape(5, 5), [[1, 0, -1]] * 3)
+        >>> animation = kernelviz.animate_convolution(worked, fps=2)
     """
     each = step_time(fps, STEP)
     if view not in ("window", "stamps"):

@@ -130,6 +130,9 @@ def plot_call(
 
     Raises:
         UsageError: The call is no call or another layer, or image or kernels have another shape.
+
+    Example:
+        >>> figure = kernelviz.plot_call("Conv2D(8, 3, input_shape=(32, 32, 3))")
     """
     from kernelviz.drawing.figures import draw_page
 

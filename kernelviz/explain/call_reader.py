@@ -72,6 +72,15 @@ def read_call(text: str, *, input_size: int | Sequence[int] | None = None) -> Ca
     Raises:
         UsageError: The line is not a layer with literal arguments, or its framework would reject it; the message states
             the position.
+
+    Example:
+        >>> call = kernelviz.read_call('Conv2D(32, (3, 3), activation="relu", input_shape=(150, 150, 3))')
+        >>> call.output_size, call.parameters
+        ((148, 148), 896)
+        >>> print(call.torch)
+        nn.Conv2d(3, 32, 3), nn.ReLU()
+        >>> kernelviz.read_call("nn.MaxPool2d(3, stride=2)", input_size=112).output_size
+        (55, 55)
     """
     return _Reader(Line(text), _sizes(input_size)).call()
 

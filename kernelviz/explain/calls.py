@@ -279,6 +279,13 @@ class Call:
         keras: The line in Keras; None if it has no exact counterpart, which ``notes`` explain.
         torch: The line in torch; None if it has no exact counterpart.
         notes: Where Keras and torch differ for this layer.
+
+    Example:
+        >>> call = kernelviz.read_call("nn.Conv2d(3, 32, 3, stride=2)", input_size=224)
+        >>> call.kind, call.kernel, call.output_size
+        ('convolution', (3, 3), (111, 111))
+        >>> print(call.keras)
+        keras.Input((224, 224, 3)), layers.Conv2D(32, 3, strides=2)
     """
 
     text: str

@@ -77,6 +77,9 @@ def plot_chain(
 
     Raises:
         UsageError: A layer is malformed, not even the first one fits, or there are too many layers or values.
+
+    Example:
+        >>> figure = kernelviz.plot_chain(16, ["conv3", "conv3", "pool2"], padding="same")
     """
     from kernelviz.drawing.figures import draw_page
 

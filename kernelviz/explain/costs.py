@@ -75,6 +75,9 @@ def plot_costs(
 
     Raises:
         UsageError: A setting is malformed or does not fit the input, or there are too many.
+
+    Example:
+        >>> figure = kernelviz.plot_costs(56, ["conv7", "3xconv3", "dw7+conv1"], in_channels=64, padding="same")
     """
     from kernelviz.drawing.figures import draw_page
 

@@ -121,6 +121,10 @@ def plot_pixels(
 
     Raises:
         UsageError: The part is not within the image or too large, or there cannot be so many levels.
+
+    Example:
+        >>> image = kernelviz.read_image("sample:grace_hopper")
+        >>> figure = kernelviz.plot_pixels(image, resize=(12, 10))
     """
     from kernelviz.drawing.figures import draw_page
 

@@ -100,6 +100,12 @@ def plot_maps(
     Raises:
         UsageError: It is no convolution, the padded input is larger than 32 × 32, the pool is larger than the maps, or
             values are not finite.
+
+    Example:
+        >>> operation = kernelviz.Convolution(6, 3, out_channels=2)
+        >>> kernels = [[[[1, 0, -1]] * 3], [[[1] * 3, [0] * 3, [-1] * 3]]]
+        >>> worked = kernelviz.work_out(operation, np.eye(6), kernels)
+        >>> figure = kernelviz.plot_maps(worked, relu=True, pool=2, names=["vertical", "horizontal"])
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -130,6 +136,12 @@ def animate_maps(
 
     Raises:
         UsageError: As for ``plot_maps``; or a map has more than 400 numbers, or the speed is not valid.
+
+    Example:
+        >>> operation = kernelviz.Convolution(6, 3, out_channels=2)
+        >>> kernels = [[[[1, 0, -1]] * 3], [[[1] * 3, [0] * 3, [-1] * 3]]]
+        >>> worked = kernelviz.work_out(operation, np.eye(6), kernels)
+        >>> animation = kernelviz.animate_maps(worked, relu=True)
     """
     each = step_time(fps, STEP)
     maps = as_maps_of(worked, relu=relu, pool=pool, names=names)

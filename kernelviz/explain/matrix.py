@@ -90,6 +90,12 @@ def plot_matrix(
 
     Raises:
         UsageError: It is a pool, there is no such cell, or the matrix has more than 144 rows or columns.
+
+    Example:
+        >>> worked = kernelviz.work_out(kernelviz.Convolution(3, 2), np.ones((3, 3)), [[1, 2], [3, 4]])
+        >>> worked.matrix[0]
+        array([1., 2., 0., 3., 4., 0., 0., 0., 0.])
+        >>> figure = kernelviz.plot_matrix(worked)
     """
     from kernelviz.drawing.figures import draw_page
 

@@ -808,6 +808,11 @@ def plot_convolution(
 
     Raises:
         UsageError: There is no such cell, channel or view, or stamps are requested of an operation that is not transposed.
+
+    Example:
+        >>> worked = kernelviz.work_out(kernelviz.Convolution(5, 3), np.arange(25).reshape(5, 5), [[1, 0, -1]] * 3)
+        >>> figure = kernelviz.plot_convolution(worked, at=(1, 2))
+        >>> figure = kernelviz.plot_convolution(worked, view="steps")
     """
     from kernelviz.drawing.figures import draw_page
 

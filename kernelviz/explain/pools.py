@@ -164,6 +164,10 @@ def plot_pools(
 
     Raises:
         UsageError: It is no pool, it has a dilation, its padded input is larger than 64 × 64, or there is no such cell.
+
+    Example:
+        >>> worked = kernelviz.work_out(kernelviz.Pooling(4, 2), np.arange(16).reshape(4, 4))
+        >>> figure = kernelviz.plot_pools(worked, at=(1, 1))
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -190,6 +194,10 @@ def animate_pools(
 
     Raises:
         UsageError: As for ``plot_pools``; or an output has more than 400 numbers, or the speed is not valid.
+
+    Example:
+        >>> worked = kernelviz.work_out(kernelviz.Pooling(4, 2), np.arange(16).reshape(4, 4))
+        >>> animation = kernelviz.animate_pools(worked)
     """
     each, pair = step_time(fps, STEP), pool_pair(worked)
     rows, columns = worked.operation.output_size

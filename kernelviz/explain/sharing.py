@@ -99,6 +99,9 @@ def plot_sharing(
 
     Raises:
         UsageError: The kernel is even or larger than the units, there are too many units, or the kernel exceeds the image.
+
+    Example:
+        >>> figure = kernelviz.plot_sharing(units=5, kernel=3)
     """
     from kernelviz.drawing.figures import draw_page
 

@@ -467,6 +467,11 @@ def plot_unit(unit: Unit, *, look: LookName = "page", caption: bool = True) -> P
         unit: The result of ``trace_unit``.
         look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
         caption: Whether identity and caption are drawn; without them they are only in the recipe.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> unit = kernelviz.trace_unit(network, torch.rand(3, 16, 16), "0", at=(5, 2, 7))
+        >>> figure = kernelviz.plot_unit(unit)
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -482,6 +487,11 @@ def plot_kernel_and_map(unit: Unit, *, look: LookName = "page", caption: bool = 
         unit: The result of ``trace_unit`` for any unit of that map.
         look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
         caption: Whether identity and caption are drawn; without them they are only in the recipe.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> unit = kernelviz.trace_unit(network, torch.rand(3, 16, 16), "0", at=(5, 0, 0))
+        >>> figure = kernelviz.plot_kernel_and_map(unit)
     """
     from kernelviz.drawing.figures import draw_page
 

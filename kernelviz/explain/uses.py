@@ -64,6 +64,9 @@ def plot_uses(operation: Convolution, *, look: LookName = "page", caption: bool 
 
     Raises:
         UsageError: It is no convolution, or its input is larger than 64 × 64.
+
+    Example:
+        >>> figure = kernelviz.plot_uses(kernelviz.Convolution(7, 3, stride=2, padding=1))
     """
     from kernelviz.drawing.figures import draw_page
 

@@ -128,6 +128,17 @@ class Walkthrough:
     ``typed`` holds the texts of those numbers that were typed, by name (``input``, ``kernel``, ``bias``). ``made_up`` names
     those that come from the random numbers of ``seed``. ``greys`` are the numbers of the input that are drawn black and
     white, with greys between, if it is drawn as an image.
+
+    Example:
+        >>> image = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+        >>> worked = kernelviz.work_out(kernelviz.Convolution(3, 2), image, [[1, 0], [0, 2]])
+        >>> worked.output[0]
+        array([[11., 14.],
+               [20., 23.]])
+        >>> [step.value for step in worked.steps()]
+        [11.0, 14.0, 20.0, 23.0]
+        >>> worked.matrix.shape  # output = matrix @ input, both written row after row
+        (4, 9)
     """
 
     operation: Operation
@@ -357,6 +368,16 @@ def work_out(operation: Operation, values: object, kernel: object = None, bias: 
 
     Raises:
         UsageError: A shape does not fit the operation, or the operation takes too long or too much memory.
+
+    Example:
+        >>> pool = kernelviz.Pooling(4, 2)
+        >>> kernelviz.work_out(pool, np.arange(16).reshape(4, 4)).output[0]
+        array([[ 5.,  7.],
+               [13., 15.]])
+        >>> operation = kernelviz.Convolution(8, 3, padding=1, in_channels=3, out_channels=16, bias=True)
+        >>> layer = torch.nn.Conv2d(3, 16, 3, padding=1)
+        >>> kernelviz.work_out(operation, torch.rand(3, 8, 8), layer.weight, layer.bias).output.shape
+        (16, 8, 8)
     """
     check_cost(operation)
     given = {"input": _shaped("input", values, (operation.in_channels, *operation.input_size))}

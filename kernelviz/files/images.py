@@ -646,6 +646,14 @@ def read_image(
     Raises:
         BadImageError: the file does not exist, or is not a supported image, damaged, truncated, or too large.
         UsageError: ``source`` is not one of these, or has no such band, or ``range`` is not two different numbers.
+
+    Example:
+        >>> image = kernelviz.read_image("sample:grace_hopper")
+        >>> image.pixels.shape
+        (600, 512, 3)
+        >>> scan = kernelviz.read_image(np.linspace(-1000, 400, 64).reshape(8, 8), range=(-1000, 400))
+        >>> scan.pixels[0, 0], scan.pixels[-1, -1]
+        (array([0, 0, 0], dtype=uint8), array([255, 255, 255], dtype=uint8))
     """
     if isinstance(source, str | os.PathLike):
         return load_image(source, name=name).decode(range, bands)

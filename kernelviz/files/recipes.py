@@ -62,6 +62,12 @@ def read_recipe(path: Path | str) -> dict[str, Any]:
 
     Raises:
         RecipeError: the file does not exist, is not a regular file, is damaged, or contains no recipe.
+
+    Example:
+        >>> figure = kernelviz.plot_kernels(torch.nn.Conv2d(3, 16, 5).weight, view="sum")
+        >>> path = kernelviz.save_picture(figure, "kernels.png")
+        >>> kernelviz.read_recipe(path)["view"]
+        'sum'
     """
     try:
         text = _find_text(path)

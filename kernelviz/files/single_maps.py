@@ -46,6 +46,12 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
     Raises:
         FileInTheWayError: something else has this path; nothing was changed.
         WriteError: a file could not be written.
+
+    Example:
+        >>> singles = kernelviz.make_singles(torch.rand(4, 14, 14))
+        >>> index = kernelviz.save_singles(singles, "channels")
+        >>> sorted(path.name for path in index.parent.iterdir())
+        ['0000.png', '0001.png', '0002.png', '0003.png', 'index.json']
     """
     folder = Path(folder)
     try:

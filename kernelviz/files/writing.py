@@ -75,6 +75,14 @@ def save_picture(
         UsageError: the format is unknown, or does not suit the picture.
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed; nothing was changed.
+
+    Example:
+        >>> weight = torch.nn.Conv2d(3, 16, 5).weight
+        >>> path = kernelviz.save_picture(kernelviz.plot_kernels(weight), "kernels.svg")
+        >>> sheet = kernelviz.make_sheet(weight, style="bare")
+        >>> path = kernelviz.save_picture(kernelviz.make_mosaic(sheet), "tiles.png")
+        >>> path.name
+        'tiles.png'
     """
     path = Path(path)
     data = encode_picture(picture, _format_of(path, formats_of(picture)) if format is None else format, progress)
@@ -100,6 +108,12 @@ def save_frames(
         UsageError: the suffix is not ``.png``, or it is no animation.
         FileInTheWayError: a path is occupied by something else.
         WriteError: writing failed; frames that were written are kept.
+
+    Example:
+        >>> worked = kernelviz.work_out(kernelviz.Convolution(3, 2), np.arange(9).reshape(3, 3), np.eye(2))
+        >>> paths = kernelviz.save_frames(kernelviz.animate_convolution(worked), "frames/conv.png")
+        >>> [path.name for path in paths]
+        ['conv-frame-000.png', 'conv-frame-001.png', 'conv-frame-002.png', 'conv-frame-003.png']
     """
     path = Path(path)
     _format_of(path, ("png",))
@@ -129,6 +143,11 @@ def save_arrays(arrays: Mapping[str, Array], path: Path | str, *, recipe: Recipe
         UsageError: an array contains objects.
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed; nothing was changed.
+
+    Example:
+        >>> path = kernelviz.save_arrays({"layer1.0": np.eye(3)}, "maps.npz", recipe=None)
+        >>> np.load(path)["layer1.0"].shape
+        (3, 3)
     """
     path = Path(path)
     _save(path, npz_bytes(arrays, recipe), recipe, force=force)
@@ -403,6 +422,11 @@ def save_basis(basis: Basis, path: Path | str, source: Source | None = None, *, 
     Raises:
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed.
+
+    Example:
+        >>> tally = kernelviz.CovarianceTally()
+        >>> tally.add(np.random.default_rng(0).normal(size=(8, 14, 14)))
+        >>> path = kernelviz.save_basis(tally.basis(), "basis.npz")
     """
     recipe: dict[str, Any] = {
         "kernelviz": __version__,
@@ -424,6 +448,13 @@ def read_basis(path: Path | str) -> Basis:
 
     Raises:
         UsageError: the file does not exist, is damaged, contains no basis, or numbers that are not finite.
+
+    Example:
+        >>> tally = kernelviz.CovarianceTally()
+        >>> tally.add(np.random.default_rng(0).normal(size=(8, 14, 14)))
+        >>> basis = kernelviz.read_basis(kernelviz.save_basis(tally.basis(), "basis.npz"))
+        >>> basis.components.shape
+        (3, 8)
     """
     try:
         recipe = read_recipe(path)

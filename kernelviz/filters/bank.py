@@ -104,6 +104,15 @@ class Filter:
 
     ``kind`` is what it detects: blur, spot, edge, …. ``stem`` is the name without the orientation, ``orientation`` is in
     degrees (see the module) or None. Filters of one ``family`` are indistinguishable at this size.
+
+    Example:
+        >>> sobel = kernelviz.find_filter("sobel-x")
+        >>> sobel.values
+        array([[-1.,  0.,  1.],
+               [-2.,  0.,  2.],
+               [-1.,  0.,  1.]])
+        >>> sobel.kind, sobel.family, sobel.about
+        ('edge', 'sobel', 'edges that run up and down, smoothed along them')
     """
 
     name: str
@@ -127,6 +136,11 @@ def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filte
 
     Raises:
         UsageError: the size is below 2 or above 32.
+
+    Example:
+        >>> filters = kernelviz.classical_filters(3)
+        >>> len(filters), sorted({filter.kind for filter in filters})
+        (62, ['blur', 'corner', 'difference', 'edge', 'gabor', 'line', 'line end', 'pixel', 'spot'])
     """
     return _bank(check_size(size), everywhere=everywhere)
 
@@ -160,6 +174,14 @@ def find_filter(name: str, size: int = 3) -> Filter:
 
     Raises:
         UsageError: there is none; the message has the nearest names.
+
+    Example:
+        >>> kernelviz.find_filter("laplacian").values
+        array([[-1., -1., -1.],
+               [-1.,  8., -1.],
+               [-1., -1., -1.]])
+        >>> kernelviz.find_filter("gaussian@5").values.shape
+        (5, 5)
     """
     stem, at, own = name.strip().partition("@")
     if at and not (own.isdecimal() and len(own) < 10):
@@ -378,6 +400,10 @@ def find_filters(word: str, size: int = 3) -> tuple[Filter, ...]:
 
     Raises:
         UsageError: there are none; the message has the nearest names.
+
+    Example:
+        >>> [filter.name for filter in kernelviz.find_filters("sobel")]
+        ['sobel-x', 'sobel-y', 'sobel-45', 'sobel-135']
     """
     stem, at, own = word.strip().partition("@")
     if at and not (own.isdecimal() and len(own) < 10):
@@ -400,7 +426,15 @@ def find_filters(word: str, size: int = 3) -> tuple[Filter, ...]:
 
 @dataclass(frozen=True)
 class Known:
-    """A filter that some numbers are, exactly: ``factor`` times ``filter``, rotated by ``turned`` degrees anticlockwise."""
+    """A filter that some numbers are, exactly: ``factor`` times ``filter``, rotated by ``turned`` degrees anticlockwise.
+
+    Example:
+        >>> known = kernelviz.known_filter([[2, 4, 2], [0, 0, 0], [-2, -4, -2]])
+        >>> known.filter.name, known.factor, known.turned
+        ('sobel-y', Fraction(-2, 1), 0)
+        >>> known.text
+        '2 × sobel-y, negated'
+    """
 
     filter: Filter
     factor: Fraction
@@ -424,6 +458,12 @@ def known_filter(values: object) -> Known | None:
 
     A filter that is neither scaled, negated nor rotated comes first, then one that is not rotated. Gabor functions are left
     out.
+
+    Example:
+        >>> kernelviz.known_filter([[1, 1, 1], [1, 1, 1], [1, 1, 1]]).text
+        '9 × box'
+        >>> kernelviz.known_filter([[0, 1, 0], [0, 5, 0], [7, 0, 0]]) is None
+        True
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or not 2 <= len(array) <= LARGEST:

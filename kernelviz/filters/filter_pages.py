@@ -140,6 +140,9 @@ def plot_filters(size: int = 3, *, look: LookName = "page", caption: bool = True
 
     Raises:
         UsageError: There are none of this size.
+
+    Example:
+        >>> figure = kernelviz.plot_filters(2)
     """
     from kernelviz.drawing.figures import draw_page
 

@@ -42,6 +42,15 @@ class Response:
     ``image`` is (H, W) luma, or (H, W, 3), from 0 to 1; ``kernel`` is (h, w), or (3, h, w) with one plane per colour.
     ``about`` is the purpose of the filter, ``notes`` lists the conversions of the image, ``source`` is the model of a
     learned kernel. ``reading`` lists the notes of an image record, on how it was read.
+
+    Example:
+        >>> image = np.zeros((4, 6))
+        >>> image[:, 3:] = 1  # dark on the left, bright on the right
+        >>> response = kernelviz.apply_filter(image, [[-1, 1]])
+        >>> response.values[0]
+        array([0., 0., 0., 1., 0., 0.])
+        >>> response.keeps_light
+        False
     """
 
     name: str
@@ -141,6 +150,16 @@ def apply_filter(image: object, kernel: object, *, border: Border = "repeat") ->
 
     Raises:
         UsageError: there is no such filter or border rule, or a shape is another one.
+
+    Example:
+        >>> image = np.zeros((4, 6))
+        >>> image[:, 3:] = 1  # dark on the left, bright on the right
+        >>> response = kernelviz.apply_filter(image, "sobel-x")
+        >>> response.values
+        array([[0., 0., 4., 4., 0., 0.],
+               [0., 0., 4., 4., 0., 0.],
+               [0., 0., 4., 4., 0., 0.],
+               [0., 0., 4., 4., 0., 0.]])
     """
     pixels = as_pixels(image)
     if isinstance(kernel, str):
@@ -174,6 +193,13 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
 
     Raises:
         UsageError: there is no such kernel, it is not finite, or the image or the layer has another shape.
+
+    Example:
+        >>> bank = kernelviz.KernelBank(np.array([[[[1, 0, -1], [2, 0, -2], [1, 0, -1]]]]))
+        >>> image = kernelviz.read_image("sample:grace_hopper")
+        >>> learned, closest = kernelviz.apply_kernel(image, bank, 0)
+        >>> closest.name, round(closest.agreement, 3)
+        ('sobel-x', 1.0)
     """
     if not (hasattr(kernel, "__index__") and 0 <= operator.index(kernel) < len(bank.weight)):
         raise UsageError(f"There are kernels 0 to {len(bank.weight) - 1}, but got {kernel!r}.")

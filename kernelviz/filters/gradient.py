@@ -54,6 +54,15 @@ class Gradient:
     ``strength`` (H, W) is √(across² + down²). ``direction`` (H, W) is where the image becomes brighter, in degrees from
     −180 to 180 as ``arctan2(down, across)`` returns them: 0 to the right, 90 down, since rows count downwards. It is 0
     where the strength is 0.
+
+    Example:
+        >>> image = np.zeros((4, 6))
+        >>> image[:, 3:] = 1  # dark on the left, bright on the right
+        >>> edges = kernelviz.apply_gradient(image.T, "prewitt")
+        >>> edges.strength[:, 0]
+        array([0., 0., 3., 3., 0., 0.])
+        >>> float(edges.direction[2, 0])  # brighter downwards
+        90.0
     """
 
     name: str
@@ -79,6 +88,15 @@ def apply_gradient(image: object, name: str = "sobel", size: int = 3, *, border:
 
     Raises:
         UsageError: there is no such pair of filters of this size, or ``apply_filter`` rejects the image or the border.
+
+    Example:
+        >>> image = np.zeros((4, 6))
+        >>> image[:, 3:] = 1  # dark on the left, bright on the right
+        >>> edges = kernelviz.apply_gradient(image, "sobel")
+        >>> edges.strength[0]
+        array([0., 0., 4., 4., 0., 0.])
+        >>> float(edges.direction[0, 2])  # brighter to the right
+        0.0
     """
     if name not in GRADIENTS:
         raise UsageError(f"The strength of edges is that of {', '.join(GRADIENTS)}, but got {name!r}.")
@@ -97,6 +115,10 @@ def plot_gradient(gradient: Gradient, *, title: str = "", look: LookName = "page
     """Draw an image, both responses, the strength of the edges, and their directions as arrows.
 
     ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+
+    Example:
+        >>> image = kernelviz.read_image("sample:grace_hopper")
+        >>> figure = kernelviz.plot_gradient(kernelviz.apply_gradient(image.pixels[::4, ::4]))
     """
     from kernelviz.drawing.figures import draw_page
 

@@ -60,6 +60,13 @@ class Likeness:
     ``pattern`` (n, n) are the compared values, of the ``plane`` that ``match_kernels`` compares: an input channel, ``sum``
     or ``strongest``. ``score`` is the |cosine|, ``factor`` the scale of the filter; ``chance`` is the share of random
     kernels that come as close to any filter of their size.
+
+    Example:
+        >>> sobel, laplacian = [[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+        >>> kernels = np.array([[sobel], [laplacian]])
+        >>> row = kernelviz.most_alike([kernelviz.KernelBank(kernels)], "sobel").rows[0]
+        >>> row.kernel, row.filter.name, round(row.score, 3), row.pattern.shape
+        (0, 'sobel-x', 1.0, (3, 3))
     """
 
     layer: str
@@ -79,6 +86,13 @@ class Likenesses:
     """The kernels of some layers that are most like ``like``, the most similar first.
 
     ``total`` is the number of compared kernels in ``layers``; those that are zero or not finite are among them.
+
+    Example:
+        >>> sobel, laplacian = [[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+        >>> kernels = np.array([[sobel], [laplacian]])
+        >>> found = kernelviz.most_alike([kernelviz.KernelBank(kernels)], "laplacian")
+        >>> [(row.kernel, round(row.score, 3)) for row in found.rows]
+        [(1, 0.949), (0, 0.0)]
     """
 
     like: str
@@ -126,6 +140,12 @@ def most_alike(banks: Iterable[KernelBank], like: str, top: int = 12) -> Likenes
 
     Raises:
         UsageError: there is no such filter, or no layer has kernels of a size that has it.
+
+    Example:
+        >>> bank = kernelviz.read_kernels(torch.nn.Conv2d(3, 16, 3), "Conv2d")
+        >>> found = kernelviz.most_alike([bank], "edge", top=4)
+        >>> len(found.rows), found.total
+        (4, 16)
     """
     check_like(like)
     if top < 1:
@@ -193,6 +213,12 @@ def plot_likenesses(found: Likenesses, *, look: LookName = "page", caption: bool
     """Draw the kernels large, with their numbers, each beside the scaled filter that it resembles.
 
     ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+
+    Example:
+        >>> sobel, laplacian = [[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+        >>> kernels = np.array([[sobel], [laplacian]])
+        >>> found = kernelviz.most_alike([kernelviz.KernelBank(kernels)], "sobel")
+        >>> figure = kernelviz.plot_likenesses(found)
     """
     from kernelviz.drawing.figures import draw_page
 

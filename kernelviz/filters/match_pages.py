@@ -240,6 +240,11 @@ def plot_matches(
     Raises:
         UsageError: There are no classical filters for these kernels, see ``match_kernels``; there is no such kind, or no
             kernel is of it; or there is no such palette.
+
+    Example:
+        >>> sobel, laplacian = [[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+        >>> kernels = np.array([[sobel], [laplacian]])
+        >>> figure = kernelviz.plot_matches(kernelviz.match_kernels(kernels))
     """
     from kernelviz.drawing.figures import draw_page
 

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ColourDirection:
-    """A direction in colour by its ``weights`` (red, green, blue), its purpose ``about`` and the source of its numbers."""
+    """A direction in colour by its ``weights`` (red, green, blue), its purpose ``about`` and the source of its numbers.
+
+    Example:
+        >>> direction = kernelviz.colour_directions()[0]
+        >>> direction.name, direction.weights
+        ('light–dark', (1, 1, 1))
+    """
 
     name: str
     weights: tuple[float, float, float]
@@ -59,7 +65,12 @@ COLOURS: dict[str, tuple[float, float, float]] = {one.name: one.weights for one 
 
 
 def colour_directions() -> tuple[ColourDirection, ...]:
-    """The directions in colour that kernels of three channels are compared with, in a fixed order."""
+    """The directions in colour that kernels of three channels are compared with, in a fixed order.
+
+    Example:
+        >>> [direction.name for direction in kernelviz.colour_directions()][:4]
+        ['light–dark', 'red–green', 'red–blue', 'green–blue']
+    """
     return _DIRECTIONS
 
 
@@ -215,6 +226,13 @@ class KernelMatch:
     (no closer than chance), ``zero`` (as good as zero beside the largest of its plane) or ``not finite``. ``score`` is the
     |cosine|, ``chance`` the share of random kernels with this score, ``factor`` the scale of the filter, ``pattern`` the
     compared values. Rows that are zero or not finite have None for ``closest`` and the fields after it.
+
+    Example:
+        >>> sobel, laplacian = [[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+        >>> kernels = np.array([[sobel], [laplacian]])
+        >>> match = kernelviz.match_kernels(kernels).rows[0]
+        >>> match.kernel, match.plane, match.closest.name, round(match.factor, 3)
+        (0, 0, 'sobel-x', -1.0)
     """
 
     kernel: int
@@ -238,6 +256,13 @@ class Matches:
     ``rows`` has first one row per kernel for the ``main`` plane, then the other planes if requested. Kernels are named from
     the score ``threshold`` on, among ``filters`` filters, or from ``fit_threshold`` on for a fitted Gabor function (None
     without fits), such that at most the share ``level`` of random kernels is named.
+
+    Example:
+        >>> sobel, laplacian = [[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+        >>> kernels = np.array([[sobel], [laplacian]])
+        >>> matches = kernelviz.match_kernels(kernels)
+        >>> matches.counts, matches.main
+        ({'edge': 1, 'spot': 1}, '0')
     """
 
     rows: tuple[KernelMatch, ...]
@@ -293,6 +318,15 @@ def match_kernels(
 
     Raises:
         UsageError: the kernels are not 2 × 2 to 32 × 32 and square, or the level is not between 0 and 1.
+
+    Example:
+        >>> sobel, laplacian = [[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+        >>> kernels = np.array([[sobel], [laplacian]])
+        >>> matches = kernelviz.match_kernels(kernels)
+        >>> for match in matches.main_rows:
+        ...     print(match.kind, match.closest.name, round(match.score, 3))
+        edge sobel-x 1.0
+        spot laplacian-4 1.0
     """
     bank = _square_bank(kernels, transposed=transposed, layout=layout)
     inputs, size = bank.weight.shape[1:3]

@@ -34,6 +34,10 @@ def plot_filter(
 
     Raises:
         UsageError: There is no kernel and no response, or ``apply_filter`` rejects the arguments.
+
+    Example:
+        >>> image = kernelviz.read_image("sample:grace_hopper")
+        >>> figure = kernelviz.plot_filter(image.pixels[::4, ::4], "sobel-x", "laplacian")
     """
     from kernelviz.drawing.figures import draw_page
 

@@ -286,6 +286,12 @@ def classify(
     Raises:
         UsageError: ``model`` is not a ``Model``, or ``image`` is not an image that the network takes.
         KernelvizError: the forward pass failed.
+
+    Example:
+        >>> model = kernelviz.load_model("tf_efficientnet_lite0", weights="bundled")
+        >>> scores = kernelviz.classify(model, kernelviz.read_image("sample:grace_hopper"))
+        >>> scores[0].label, len(scores)
+        ('academic gown', 5)
     """
     if not isinstance(model, Model):
         what = f"Only a Model has known classes, but got {type(model).__name__}."
@@ -336,6 +342,13 @@ def capture_features(
         BrokenPassError: the forward pass failed in a layer, before all chosen layers had run; its ``maps`` are those of the
             layers before, ``missing`` names the others.
         KernelvizError: a named layer did not run, or it has no weights.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+        >>> for maps in kernelviz.capture_features(network, torch.rand(3, 16, 16), ["1", "2"]):
+        ...     print(maps.layer, maps.values.shape)
+        1 (8, 14, 14)
+        2 (8, 7, 7)
     """
     given = as_input(network, image, input_size=input_size, crop=crop)
     kept: list[FeatureMaps] = []

@@ -88,6 +88,13 @@ def list_layers(network: Model | nn.Module) -> list[ConvLayer]:
 
     A network that is a single convolution names it by its class, ``Conv2d``. Each expert of a CondConv2d is listed
     separately, as ``name:0``. Lazy convolutions that never ran have no shape yet and are left out.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 16, 1))
+        >>> for layer in kernelviz.list_layers(network):
+        ...     print(layer.name, layer.weight_shape)
+        0 (8, 3, 3, 3)
+        2 (16, 8, 1, 1)
     """
     return [convolution_record(name, *found) for name, found in convolutions_by_name(network).items()]
 

@@ -72,6 +72,13 @@ def effective_field(
         UsageError: the layer has no single map of rows and columns, there is no such unit or channel, or images differ in
             their input size.
         KernelvizError: as ``capture_features``; or no pixel of any image changes the unit.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 8, 3, padding=1))
+        >>> images = [torch.rand(3, 15, 15) for _ in range(4)]
+        >>> field = kernelviz.effective_field(network, images, "1", at=(7, 7))
+        >>> field.values.shape, field.box, field.outside
+        ((15, 15), Box(top=5, bottom=9, left=5, right=9), 0.0)
     """
     found = effective_fields(network, images, layer, at, channels, input_size=input_size, crop=crop)
     if len(found) > 1:
@@ -95,6 +102,13 @@ def effective_fields(
 
     ``layers`` are as in ``capture_features``, by default the first convolution and the stages. The rest is as in
     ``effective_field``.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 8, 3, padding=1))
+        >>> for field in kernelviz.effective_fields(network, torch.rand(3, 15, 15), ["0", "1"]):
+        ...     print(field.layer, field.size)
+        0 (3, 3)
+        1 (5, 5)
     """
     tally = FieldTally(network, layers, at, channels, input_size=input_size, crop=crop)
     several: Iterable[Any] = (
@@ -154,6 +168,14 @@ class FieldTally:
     """The effective receptive fields of some layers, image by image; memory does not grow with their number.
 
     The arguments are those of ``effective_fields``. ``add`` takes one image, ``result`` returns the fields.
+
+    Example:
+        >>> tally = kernelviz.FieldTally(torch.nn.Conv2d(3, 8, 3), "Conv2d")
+        >>> for _ in range(3):
+        ...     tally.add(torch.rand(3, 16, 16))
+        >>> field = tally.result()[0]
+        >>> len(field.images), field.values.shape
+        (3, (16, 16))
     """
 
     def __init__(

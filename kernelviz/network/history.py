@@ -71,6 +71,17 @@ def read_history(
         UsageError: the checkpoints are neither files nor states nor arrays, or the steps are not as many.
         UnknownLayerError: the network has no such layer.
         KernelvizError: a checkpoint cannot be used, or fewer than two are left.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> states = {}
+        >>> for epoch in range(3):
+        ...     with torch.no_grad():
+        ...         network[0].weight += 0.1 * torch.randn(8, 3, 3, 3)  # an epoch of training
+        ...     states[epoch] = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        >>> history = kernelviz.read_history(network, states, "0")
+        >>> history.steps, history.weights.shape
+        ((0, 1, 2), (3, 8, 3, 3, 3))
     """
     if isinstance(checkpoints, Mapping):
         checkpoints, steps = list(checkpoints.values()), list(checkpoints) if steps is None else steps

@@ -171,6 +171,14 @@ def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: 
         NoConvolutionsError: it has no convolution at all.
         UsageError: the layer has no weights that can be read.
         BadWeightsError: the model was loaded from a part of its weights, without those of this layer.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 7, stride=2), torch.nn.ReLU())
+        >>> bank = kernelviz.read_kernels(network, "0")
+        >>> bank.weight.shape
+        (8, 3, 7, 7)
+        >>> bool((bank.weight == network[0].weight.detach().numpy()).all())
+        True
     """
     record, module = find_convolution(network, layer if isinstance(layer, str) else layer.name)
     if any(name.startswith(f"{without_expert(record.name)}.") for name in missing_weights(network)):

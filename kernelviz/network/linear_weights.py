@@ -103,6 +103,15 @@ def expand_units(
         UsageError: ``layer`` names several layers, or there are not enough images.
         KernelvizError: something between the image and the layer has no linear stand-in, such as attention, a gate, or a
             norm over the image, or no receptive field is inside the image.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3))
+        >>> images = [torch.rand(3, 12, 12) for _ in range(4)]
+        >>> expanded = kernelviz.expand_units(network, images, "2")
+        >>> expanded.weights.shape  # those of one unit of each channel on a 5 × 5 receptive field
+        (4, 3, 5, 5)
+        >>> expanded.explained.shape
+        (4,)
     """
     chosen = check_slopes(slopes)
     if not isinstance(images, Sized) or isinstance(images, str | Image) or getattr(images, "ndim", 4) == 3:

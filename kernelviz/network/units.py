@@ -271,6 +271,14 @@ def trace_unit(
         UsageError: there is no such unit, the convolution has three axes, or no single convolution or pool computes the
             layer's output.
         KernelvizError: the forward pass failed, or the layer did not run.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> unit = kernelviz.trace_unit(network, torch.rand(3, 16, 16), "0", at=(5, 2, 7))
+        >>> unit.window.shape, unit.rows, unit.columns
+        ((3, 3, 3), (2, 4), (7, 9))
+        >>> np.allclose(unit.total, unit.value)
+        True
     """
     return trace_units(network, image, layer, [at], input_size=input_size, crop=crop)[0]
 

@@ -239,6 +239,13 @@ class Report:
     ``failed`` are the images that could not be read, with the reason. ``recipe`` is stored in the page. ``renderer`` makes
     the page of a report. ``patch_set`` is the number of images in which patches were searched, 0 if there are none, and
     ``patch_images`` are those that have some.
+
+    Example:
+        >>> report = kernelviz.make_report(torch.nn.Conv2d(3, 8, 3), torch.rand(3, 32, 32))
+        >>> [layer.name for layer in report.layers], report.input_size
+        (['Conv2d'], (3, 32, 32))
+        >>> report.html[:15]
+        '<!doctype html>'
     """
 
     label: str

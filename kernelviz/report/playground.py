@@ -56,6 +56,11 @@ def playground_page(
 
     Raises:
         UsageError: the numbers or the settings are larger, or there is no output.
+
+    Example:
+        >>> page = kernelviz.playground_page(np.eye(5), np.array([[1, 0], [0, -1]]), stride=1, padding=1)
+        >>> page[:15]
+        '<!doctype html>'
     """
     settings = {"stride": stride, "padding": padding, "dilation": dilation}
     _check(values, kernel, settings)

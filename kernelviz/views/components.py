@@ -36,6 +36,18 @@ class Basis:
     positive; ``deviations`` (3,) are the standard deviations along them; ``share`` (3,) is the share of the variance that
     each explains. If a layer has fewer channels, or constant ones, the remaining components are zeros. ``model`` and
     ``identity`` identify the network and the images that it was fitted to, as in recipes.
+
+    Example:
+        >>> maps = np.zeros((3, 2, 2))
+        >>> maps[1] = [[1, 2], [3, 4]]  # only the second channel varies
+        >>> tally = kernelviz.CovarianceTally()
+        >>> tally.add(maps)
+        >>> basis = tally.basis()
+        >>> basis.components[0], basis.share
+        (array([0., 1., 0.]), array([1., 0., 0.]))
+        >>> basis.scores(maps)[0]
+        array([[-1.5, -0.5],
+               [ 0.5,  1.5]])
     """
 
     mean: Array
@@ -103,6 +115,15 @@ class CovarianceTally:
     The images are summed in chunks of 32 places, in their order, and the chunks in theirs, so that tallies of whole chunks
     are merged to the same bits as one tally of all images: in any order, as long as the chunks between which others are
     missing take no more than 256 MB.
+
+    Example:
+        >>> tally = kernelviz.CovarianceTally()
+        >>> for _ in range(4):
+        ...     tally.add(np.random.default_rng(0).normal(size=(8, 14, 14)))
+        >>> tally.positions
+        784
+        >>> tally.basis().components.shape
+        (3, 8)
     """
 
     def __init__(self) -> None:

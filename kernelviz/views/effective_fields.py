@@ -26,6 +26,13 @@ class Square:
     """The smallest square that holds at least ``share`` of a sum: its side in pixels, and its upper left pixel.
 
     ``held`` is the share that it does hold. A square that is larger than the shorter side of an image covers that side.
+
+    Example:
+        >>> network = torch.nn.Conv2d(1, 1, 5, padding=2)
+        >>> field = kernelviz.effective_field(network, torch.rand(1, 9, 9), "Conv2d", at=(4, 4))
+        >>> square = field.squares[-1]
+        >>> square.share, square.side, square.top, square.left
+        (0.99, 5, 2, 2)
     """
 
     share: float
@@ -52,6 +59,18 @@ class EffectiveField:
 
     ``images`` are the names of all images; ``zero`` of them had no gradient anywhere and ``nonfinite`` one that is not
     finite, and both were left out. ``identity`` identifies the images in a recipe.
+
+    Example:
+        >>> layer = torch.nn.Conv2d(1, 1, 3, padding=1)
+        >>> with torch.no_grad():
+        ...     layer.weight[:] = 1
+        >>> field = kernelviz.effective_field(layer, torch.rand(1, 9, 9), "Conv2d", at=(4, 4))
+        >>> field.values[3:6, 2:7]
+        array([[0., 1., 1., 1., 0.],
+               [0., 1., 1., 1., 0.],
+               [0., 1., 1., 1., 0.]])
+        >>> field.box, field.centroid
+        (Box(top=3, bottom=5, left=3, right=5), (4.0, 4.0))
     """
 
     values: Array

@@ -43,6 +43,15 @@ class KernelHistory:
 
     ``steps`` are the numbers on the axis, ``step_source`` is where they come from. ``labels`` name the checkpoints,
     ``sources`` are their weights; None for arrays.
+
+    Example:
+        >>> weights = np.ones((3, 2, 1, 3, 3), np.float32)  # three checkpoints of two kernels
+        >>> weights[1:, 0] *= 2
+        >>> history = kernelviz.read_history(None, weights)
+        >>> history.norms[:, 0]
+        array([3., 6., 6.])
+        >>> history.changes[1]
+        array([1., 0.])
     """
 
     weights: Array

@@ -37,6 +37,14 @@ class LinearWeights:
     channel that were compared, ``activations`` the number of replaced activations, ``pools`` the names of the layers whose
     maxima were replaced by means. ``works`` is the last convolution before this layer with a channel of which one half is
     explained, if this layer has none; empty if there is no such convolution.
+
+    Example:
+        >>> network = torch.nn.Conv2d(3, 4, 5)
+        >>> expanded = kernelviz.expand_units(network, [torch.rand(3, 12, 12) for _ in range(2)], "Conv2d")
+        >>> np.allclose(expanded.weights, network.weight.detach())  # a convolution is linear already
+        True
+        >>> expanded.explained.round(6)
+        array([1., 1., 1., 1.])
     """
 
     weights: Array

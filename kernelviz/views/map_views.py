@@ -140,6 +140,12 @@ class Highlights:
     """The most distinct maps of one layer: their numbers, their values (n, H, W), and the facts of the layer.
 
     ``broken`` is the number of maps with values that are not finite, which are not chosen; ``nonfinite`` counts the values.
+
+    Example:
+        >>> values = np.stack([np.zeros((4, 4)), np.eye(4), 5 * np.eye(4)[:, ::-1]])
+        >>> highlights = kernelviz.highlights_of(kernelviz.FeatureMaps(values), count=2)
+        >>> highlights.numbers, highlights.values.shape
+        ((2, 1), (2, 4, 4))
     """
 
     layer: str
@@ -159,7 +165,14 @@ class Highlights:
 
 
 def highlights_of(maps: FeatureMaps, count: int = 5) -> Highlights:
-    """The ``count`` maps of a layer with the largest spread, near-duplicates (|correlation| ≥ 0.98) left out."""
+    """The ``count`` maps of a layer with the largest spread, near-duplicates (|correlation| ≥ 0.98) left out.
+
+    Example:
+        >>> maps = kernelviz.capture_features(torch.nn.Conv2d(3, 16, 3), torch.rand(3, 24, 24), "Conv2d")[0]
+        >>> highlights = kernelviz.highlights_of(maps, count=4)
+        >>> len(highlights.numbers), highlights.shape
+        (4, (16, 22, 22))
+    """
     subject = as_maps(maps)
     numbers = distinct_channels(subject.values, count)
     good = np.isfinite(subject.values)

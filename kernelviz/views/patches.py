@@ -59,6 +59,16 @@ class Crop:
 
     ``box`` holds the first and the last row, the first and the last column that the unit reads, as if the image had no
     border, ``inside`` those of them that are in the image; all inclusive.
+
+    Example:
+        >>> network, image = torch.nn.Conv2d(3, 1, 3), torch.rand(3, 8, 8)
+        >>> tally = kernelviz.PatchTally(patches=1)
+        >>> kernelviz.capture_many(network, [image], on_map=tally.add)
+        ()
+        >>> patches = kernelviz.crop_patches(network, tally.result(), [image])
+        >>> for crop in patches.crops.values():
+        ...     print(crop.pixels.shape, crop.crosses_border)
+        (3, 3, 3) False
     """
 
     pixels: Array
@@ -87,6 +97,19 @@ class Patches:
     among all units and among the chosen ones. ``duplicates`` are images with the bytes of an earlier one, not counted.
     ``input_size`` is (C, H, W) and ``map_size`` the rows and columns of a map, None if the images differ in it.
     ``identity`` identifies the images in a recipe, and ``digests`` are their SHA-256; None if unknown.
+
+    Example:
+        >>> tally = kernelviz.PatchTally(patches=2)
+        >>> images = [torch.rand(3, 16, 16) for _ in range(3)]
+        >>> kernelviz.capture_many(torch.nn.Conv2d(3, 4, 5), images, on_map=tally.add)
+        ()
+        >>> patches = tally.result()
+        >>> patches.values.shape  # of each channel the two largest values, at most one per image
+        (4, 2)
+        >>> patches.places.shape  # image, row, column
+        (4, 2, 3)
+        >>> patches.sizes
+        (5, 5)
     """
 
     layer: str
@@ -314,6 +337,15 @@ class PatchTally:
 
     Raises:
         UsageError: one of the numbers is below 1, or more than 64 patches are requested.
+
+    Example:
+        >>> tally = kernelviz.PatchTally(patches=2)
+        >>> images = [torch.rand(3, 16, 16) for _ in range(3)]
+        >>> kernelviz.capture_many(torch.nn.Conv2d(3, 4, 5), images, on_map=tally.add)
+        ()
+        >>> patches = tally.result()
+        >>> patches.values.shape, patches.images
+        ((4, 2), ('image 0', 'image 1', 'image 2'))
     """
 
     def __init__(

@@ -43,6 +43,14 @@ class ShiftedLayer:
     field that is inside both images, how many of these are equal to the last bit, and how many there are. ``mixes_image``:
     a gate, a mean or attention adds the whole image to every unit, so that nothing is equal to the last bit.
     ``peak`` is the row and column of the largest value in the unmoved map, of those that stay in the picture.
+
+    Example:
+        >>> network = torch.nn.Conv2d(3, 8, 3, padding=1)
+        >>> layer = kernelviz.shift_image(network, torch.rand(3, 32, 32), by=[0, 4], layers="Conv2d").layers[0]
+        >>> layer.name, layer.jump
+        ('Conv2d', 1)
+        >>> layer.columns[4].inside, layer.columns[4].total  # columns whose receptive field is inside both images
+        (26, 28)
     """
 
     name: str
@@ -81,6 +89,14 @@ class ShiftedImage:
     the moved images, uint8. ``classes`` holds the likeliest class for each drawn shift, () if the network has none.
     ``room`` is the number of pixels by which the image can move within the photograph; beyond it its edge is repeated,
     ``repeated`` pixels wide for the largest shift.
+
+    Example:
+        >>> network = torch.nn.Conv2d(3, 8, 3, padding=1)
+        >>> shifted = kernelviz.shift_image(network, torch.rand(3, 32, 32), by=[0, 2, 4], layers="Conv2d")
+        >>> shifted.by, shifted.measured
+        ((0, 2, 4), (0, 1, 2, 3, 4))
+        >>> shifted.pictures.shape
+        (3, 32, 32, 3)
     """
 
     by: tuple[int, ...]

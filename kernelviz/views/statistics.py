@@ -54,6 +54,15 @@ class ChannelStatistics:
     has it. ``images`` are names; equal names from several folders are preceded by the folders. ``identity`` identifies the
     images in a recipe, None if unknown. Values that are not finite are left out and counted in ``nonfinite``; if none is
     left, the numbers are NaN and the image is -1. ``notes`` states how the images were read.
+
+    Example:
+        >>> tally = kernelviz.ChannelTally()
+        >>> tally.add(np.array([[[0.0, 1.0], [3.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]))  # two channels of 2 × 2
+        >>> statistics = tally.result()
+        >>> statistics.mean, statistics.zeros, statistics.largest
+        (array([1., 0.]), array([0.5, 1. ]), array([3., 0.]))
+        >>> statistics.dead
+        array([False,  True])
     """
 
     layer: str
@@ -82,6 +91,16 @@ class ChannelTally:
 
     The sums over images are exact, so that the result is the same to the last bit whatever the order in which images are
     added and tallies merged.
+
+    Example:
+        >>> tally = kernelviz.ChannelTally()
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+        >>> images = [torch.rand(3, 8, 8) for _ in range(5)]
+        >>> kernelviz.capture_many(network, images, "1", on_map=tally.add)
+        ()
+        >>> statistics = tally.result()
+        >>> statistics.layer, statistics.values, statistics.mean.shape
+        ('1', 180, (4,))
     """
 
     def __init__(self, layer: str = "") -> None:

@@ -72,6 +72,17 @@ def trace(
         BrokenPassError: the network does not take such an input; its ``trace`` holds the layers that ran before.
         NeedsValuesError: the forward pass depends on values, and the network has no weights.
         KernelvizError: the network cannot be copied.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+        >>> traced = kernelviz.trace(network, (3, 32, 32))
+        >>> for layer in traced.layers:
+        ...     print(layer.name, layer.kind, layer.output_shape, layer.macs)
+        0 Conv2d (8, 15, 15) 48600
+        1 ReLU (8, 15, 15) 0
+        2 Conv2d (4, 13, 13) 48672
+        >>> traced.field_of("2", 0, 0)
+        Box(top=0, bottom=6, left=0, right=6)
     """
     module = root_of(network)
     first, further = as_sizes(module, input_size)
