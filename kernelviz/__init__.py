@@ -1,6 +1,6 @@
 """kernelviz shows what the convolutions of a network learned and what they do to an image.
 
-From a model to a picture of its kernels::
+From a model to a picture of its kernels:
 
     model = kernelviz.load_model("tf_efficientnet_lite0")
     layer = kernelviz.select_layers(model, "conv_stem")[0]
@@ -9,19 +9,19 @@ From a model to a picture of its kernels::
     mosaic = kernelviz.make_mosaic(sheet)
     kernelviz.save_picture(mosaic, "stem.png")
 
-and from an image to the feature maps of a layer::
+and from an image to the feature maps of a layer:
 
     image = kernelviz.read_image("photo.jpg")
     maps = kernelviz.capture_features(model, image, "blocks.2")[0]
     kernelviz.save_picture(kernelviz.plot_features(maps, top=16), "maps.png")
     kernelviz.save_picture(kernelviz.plot_overlay(maps), "overlay.png")
 
-a page on which to explore all of them::
+a page on which to explore all of them:
 
     kernelviz.save_report(kernelviz.make_report(model, "photo.jpg"), "report.html")
 
 ``plot_kernels(net.conv1.weight)`` draws any weight, tensor or array, in one call. A convolution on your own numbers is a
-``Walkthrough``, and each of its output values a ``Step``::
+``Walkthrough``, and each of its output values a ``Step``:
 
     worked = kernelviz.work_out(kernelviz.Convolution(3, 2), [[1, 2, 3], [4, 5, 6], [7, 8, 9]], [[1, 0], [0, -1]])
     step = worked.step(1, 0)  # step.window * step.weights = step.products, their sum is step.value
@@ -30,6 +30,8 @@ a page on which to explore all of them::
 
 In a notebook, figures and animations show themselves, traces and walkthroughs show tables. The public names are imported
 at their first use, so that ``import kernelviz`` loads neither torch nor matplotlib.
+
+The examples of the public names assume ``import kernelviz``, ``import numpy as np`` and ``import torch``.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 
 AxisName: TypeAlias = Literal["linear", "log"]
-ScaleOver: TypeAlias = "Literal['training', 'tile'] | tuple[float, float]"
+ScaleOver: TypeAlias = Literal["training", "tile"] | tuple[float, float]
 
 INNER = PAGE_WIDTH - 2 * MARGIN
 COLUMNS = 12  # checkpoints in a film strip
