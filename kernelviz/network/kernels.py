@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.errors import UsageError
 from kernelviz.network.convolutions import experts_of, first_convolution, is_quantised, list_layers
-from kernelviz.network.model import Model, missing_weights, without_weights
+from kernelviz.network.model import Model, missing_weights, root_of, without_weights
 from kernelviz.network.named import find_convolution, left_out, names_of
 from kernelviz.network.selection import without_expert
 from kernelviz.network.snapshot import undisturbed
@@ -195,13 +195,13 @@ def find_stored(network: Model, file: Path) -> StoredKernels | None:
     return StoredKernels(network.source, names_of(network), first, layers, tensors, str(file)) if tensors else None
 
 
-def plain_weights(network: Model) -> dict[str, Array]:
+def plain_weights(network: Model | nn.Module) -> dict[str, Array]:
     """The weights of the layers that convolve with a parameter as it is, by the parameter's name."""
     return {f"{name}.weight": weight for name, weight in _plain_weights(network)}
 
 
-def _plain_weights(network: Model) -> Iterator[tuple[str, Array]]:
-    modules = dict(network.module.named_modules())
+def _plain_weights(network: Model | nn.Module) -> Iterator[tuple[str, Array]]:
+    modules = dict(root_of(network).named_modules())
     for record in list_layers(network):
         module: Any = modules.get(record.name)
         if module is None or record.expert is not None or is_quantised(module) or reworker(module):
