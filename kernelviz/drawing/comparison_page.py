@@ -54,7 +54,7 @@ TALLEST = FIGURE_PIXELS / PAGE_WIDTH - 680  # of the tiles: title and caption ta
 SIDE, LARGE, FEW = 80, 150, 8  # pixels: the side that a tile aims for, and that of a few tiles
 STRIP, STRIP_CELL = 24, 28  # pixels: the least height of a strip, the largest width of a cell in it
 MOST_PLANES = 4  # of a kernel as a tile; kernels of more planes are strips
-ACROSS, ROWS = 9.0, 8.0  # pixels between tiles
+ACROSS, ROWS = 7.0, 8.0  # pixels between tiles
 PLANES_APART, STRIPS_APART = 3, 48.0  # pixels between the planes of a kernel, and between columns of strips
 NORMALISED = "A normalisation after the layer undoes a change of length: the angle does not see one, the change does"
 MATTERING = "How far weights moved is not how much a layer matters"
@@ -693,7 +693,7 @@ def _boxed(pairs: Pairs, box: Box) -> Body:
     """As many kernels as fit into a box, the first of them, as large as possible in whole pixels."""
     size = max(box.smallest, 20.0)
     best: tuple[int, _Layout] | None = None
-    for side in range(150, 47, -6):
+    for side in range(150, 77, -6):
         layout = _layout(pairs, box.width, size, side)
         rows = int((box.height + size) // _step(pairs, layout))
         count = min(len(pairs.numbers), layout.across * rows)
