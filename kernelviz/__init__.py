@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Pooling as Pooling
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
     from kernelviz.arithmetic.steps import Step as Step
+    from kernelviz.drawing.changes_page import plot_changes as plot_changes
+    from kernelviz.drawing.comparison_page import plot_comparison as plot_comparison
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
     from kernelviz.drawing.expanded_page import plot_expanded as plot_expanded
@@ -116,6 +118,7 @@ if TYPE_CHECKING:
     from kernelviz.filters.plots import plot_filter as plot_filter
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
+    from kernelviz.network.comparing import compare_weights as compare_weights
     from kernelviz.network.convolutions import list_layers as list_layers
     from kernelviz.network.effective_field import FieldTally as FieldTally
     from kernelviz.network.effective_field import effective_field as effective_field
@@ -142,6 +145,9 @@ if TYPE_CHECKING:
     from kernelviz.traces import PooledUnit as PooledUnit
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
+    from kernelviz.views.comparisons import ComparedLayer as ComparedLayer
+    from kernelviz.views.comparisons import ComparedTensor as ComparedTensor
+    from kernelviz.views.comparisons import Comparison as Comparison
     from kernelviz.views.components import Basis as Basis
     from kernelviz.views.components import CovarianceTally as CovarianceTally
     from kernelviz.views.effective_fields import EffectiveField as EffectiveField
@@ -149,6 +155,7 @@ if TYPE_CHECKING:
     from kernelviz.views.linear_weights import LinearWeights as LinearWeights
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
+    from kernelviz.views.pairing import Pairing as Pairing
     from kernelviz.views.patches import Crop as Crop
     from kernelviz.views.patches import Patches as Patches
     from kernelviz.views.patches import PatchTally as PatchTally
@@ -164,6 +171,9 @@ _HOMES = {
     "ChannelTally": "views.statistics",
     "ClassScore": "records",
     "ColourDirection": "filters.matching",
+    "ComparedLayer": "views.comparisons",
+    "ComparedTensor": "views.comparisons",
+    "Comparison": "views.comparisons",
     "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
@@ -187,6 +197,7 @@ _HOMES = {
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
+    "Pairing": "views.pairing",
     "PatchTally": "views.patches",
     "Patches": "views.patches",
     "PooledUnit": "traces",
@@ -213,6 +224,7 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "compare_weights": "network.comparing",
     "crop_patches": "streaming",
     "effective_field": "network.effective_field",
     "effective_fields": "network.effective_field",
@@ -233,6 +245,8 @@ _HOMES = {
     "playground_page": "report.playground",
     "plot_call": "explain.call_page",
     "plot_chain": "explain.chain",
+    "plot_changes": "drawing.changes_page",
+    "plot_comparison": "drawing.comparison_page",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_expanded": "drawing.expanded_page",

@@ -50,6 +50,7 @@ NETWORK_FLOORS = [
         "layer_operation",
         "shift",
         "effective_field",
+        "comparing",
         "terms",
         "makers",
         "affine",

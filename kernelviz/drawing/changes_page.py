@@ -44,7 +44,7 @@ from kernelviz.records import is_untrained
 from kernelviz.wording import PART, counted, number_text, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
@@ -137,15 +137,12 @@ def _body(comparison: Comparison, top: float, share: float = 1.0) -> tuple[list[
     y = foot + 42
     items += draw_legend(((_family(layer), _kernel(layer)) for layer in layers), y)
     if comparison.same:
-        items += _same_key(items, y)
+        ends = [item.x + text_width(item.text, TYPE) for item in items if isinstance(item, Text) and item.y == y + 10]
+        x, words = max(ends, default=LEFT - 44) + 44, "bitwise the same"
+        if x + 32 + text_width(words, TYPE) > RIGHT:  # below the others
+            x, y = LEFT, y + 36
+        items += [Raster(plain(SAME), x, y + 7, 20, 7), Text(x + 32, y + 10, words, TYPE, middle=True)]
     return items, y
-
-
-def _same_key(items: Iterable[Item], y: float) -> list[Item]:
-    """The entry of the legend for layers that are bitwise the same, after the others."""
-    ends = [item.x + text_width(item.text, TYPE) for item in items if isinstance(item, Text) and item.y == y + 10]
-    x = max(ends, default=LEFT - 44) + 44
-    return [Raster(plain(SAME), x, y + 7, 20, 7), Text(x + 32, y + 10, "bitwise the same", TYPE, middle=True)]
 
 
 def _charts(comparison: Comparison) -> tuple[Chart, Chart]:
@@ -243,8 +240,7 @@ def _spans(layers: Sequence[ComparedLayer], chart: Chart, top: float) -> list[It
         items.append(Raster(plain(PALE[family]), left, high, wide, max(1.0, low - high)))
         items.append(Raster(plain(MEDIANS[family]), left, middle - 2.5, wide, 5))
         if count <= FEW:
-            text = f"{number_text(layer.quantiles[1])}°"
-            items.append(Text(left + wide / 2, high - 10, text, TYPE, GREY, align="center"))
+            items.append(Text(left + wide + 10, middle, f"{number_text(layer.quantiles[1])}°", TYPE, GREY, middle=True))
     return items
 
 
@@ -312,7 +308,7 @@ def lost_lines(comparison: Comparison) -> list[str]:
 
 
 def _caption(comparison: Comparison) -> list[str]:
-    identical = ["A and B are the same file"] if comparison.identical else []
+    identical = ["A and B are the same file: everything is bitwise the same"] if comparison.identical else []
     zero = sum(len(layer.zero) for layer in comparison.layers)
     total = sum(len(layer.changes) for layer in comparison.layers)
     dead = [f"{zero:,} of {counted(total, 'kernel')} are as good as zero in both, and have no angle"] if zero else []

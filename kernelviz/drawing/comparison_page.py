@@ -593,25 +593,26 @@ def _caption(pairs: Pairs, layout: _Layout) -> list[str]:
         _difference(pairs),
         "Angle between A and B as directions; norm ×: how many times as long B is",
         f"{NORMALISED}. {MATTERING}",
-        *_odd(pairs.layer),
+        *odd_lines(pairs.layer),
         *map(sentence, pairs.layer.notes),
     ]
 
 
 def _matched_caption(pairs: Pairs) -> list[str]:
-    pairing, layer = pairs.layer.pairing, pairs.layer
-    if pairing is None:
-        return []
-    total = len(pairing.a)
-    unpaired = len(layer.changes) - total
-    left = f"; {unpaired:,} as good as zero or not finite in A or B" if unpaired else ""
     return [
         "Kernels of A with those of B that match best, one to one; each has its own number",
-        f"{len(pairs.numbers):,} of {counted(total, 'pair')}{left}",
+        _matched_count(pairs),
         _range(pairs),
         *chance_lines(pairs.layer),
-        *map(sentence, layer.notes),
+        *map(sentence, pairs.layer.notes),
     ]
+
+
+def _matched_count(pairs: Pairs) -> str:
+    total = 0 if pairs.layer.pairing is None else len(pairs.layer.pairing.a)
+    unpaired = len(pairs.layer.changes) - total
+    left = f"; {counted(unpaired, 'kernel')} as good as zero or not finite in A or B" if unpaired else ""
+    return f"{len(pairs.numbers):,} of {counted(total, 'pair')}{left}"
 
 
 def chance_lines(layer: ComparedLayer) -> list[str]:
@@ -650,7 +651,7 @@ def _range(pairs: Pairs) -> str:
     return f"A and B: one range for all, {sign}{number_text(pairs.limit)}"
 
 
-def _odd(layer: ComparedLayer) -> list[str]:
+def odd_lines(layer: ComparedLayer) -> list[str]:
     """Irregularities: kernels that died or were born, those as good as zero, not finite, or bitwise the same."""
     lines = []
     for numbers, verb, where in ((layer.died, "died", "B"), (layer.born, "born", "A")):
@@ -676,8 +677,8 @@ def _odd(layer: ComparedLayer) -> list[str]:
 def _notices(pairs: Pairs) -> tuple[str, ...]:
     """The lines that change the meaning of the picture."""
     if pairs.matched:
-        return (f"{len(pairs.numbers):,} of {counted(len(pairs.layer.changes), 'kernel')}", *chance_lines(pairs.layer))
-    return (_count(pairs), _difference(pairs), *_odd(pairs.layer), *map(sentence, pairs.layer.notes))
+        return (_matched_count(pairs), *chance_lines(pairs.layer))
+    return (_count(pairs), _difference(pairs), *odd_lines(pairs.layer), *map(sentence, pairs.layer.notes))
 
 
 def _parts(pairs: Pairs, tiles: Panel, lines: tuple[str, ...], texts: tuple[str, str]) -> PageParts:

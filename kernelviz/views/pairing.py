@@ -26,8 +26,7 @@ class Pairing:
 
     The pairs are in the order of their ``cosines``, the largest first; kernels as good as zero or not finite are in no
     pair. ``mean`` is the mean cosine of all pairs, ``own`` that of the kernels with equal numbers. ``chance`` is the mean
-    of ``mean`` over ``banks`` random banks in place of B, mixtures of the kernels of B, and ``bound`` their 98th
-    percentile.
+    of ``mean`` over ``banks`` random banks in place of B, mixtures of the kernels of B, and ``bound`` its 98th percentile.
     """
 
     a: Array
@@ -72,9 +71,9 @@ def pair_kernels(
 ) -> Pairing:
     """Match the kernels of two banks (O, …), one to one, so that the sum of their cosines is as large as possible.
 
-    Signed cosines, since a ReLU does not allow a kernel of opposite sign for another. The chance level is that of banks of
-    normal random mixtures of the unit kernels of B, which have the second moments of B: kernels that are only smooth, or
-    only grey, are no match.
+    Signed cosines, since a ReLU does not allow a kernel of opposite sign for another. The chance level is that of random
+    mixtures of the unit kernels of B: all of them are rotated by one random orthogonal matrix (O, O), so that the mixtures
+    have the second moments of B. Kernels that are only smooth, or only grey, are no match then.
 
     Args:
         a: The kernels of A.
@@ -138,7 +137,8 @@ def _chances(
     for number in range(banks):
         if progress is not None:
             progress("chance level", number, banks)
-        mixed = random.standard_normal((len(other), len(other))) @ other
+        turned, upper = np.linalg.qr(random.standard_normal((len(other), len(other))))
+        mixed = (turned * np.sign(np.diag(upper))) @ other  # uniform among all rotations and reflections
         mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
         cosines = one @ mixed.T
         means[number] = cosines[_assigned(cosines)].mean()
