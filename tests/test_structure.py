@@ -35,7 +35,7 @@ FLOORS = [
 
 NETWORK_FLOORS = [
     ["weights", "snapshot", "selection", "failures"],
-    ["stored_kernels"],
+    ["stored_kernels", "architecture"],
     ["own_code", "torchvision_models"],
     ["model"],
     ["convolutions", "preprocessing", "classes"],
