@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ import typer
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import OutputChoices, run_command
-from kernelviz.errors import UnknownModelError, UsageError
+from kernelviz.errors import BadWeightsError, UnknownModelError, UsageError
 from kernelviz.wording import counted, number_text, shown
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.session import Report
     from kernelviz.drawing.comparison_page import Pairs
+    from kernelviz.drawing.figures import PageFigure
     from kernelviz.network.model import Model
     from kernelviz.records import Array
     from kernelviz.views.comparisons import ComparedLayer, Comparison
@@ -113,8 +115,8 @@ def compare(
             )
 
         with terminal.progress(shown=not quiet) as progress:
-            first, second = load_both((a, b), model, choices, report, progress)
-            run = CompareRun(first, second, str(view), channels, top, destination, report, progress)
+            first, second, reasons = load_both((a, b), model, choices, report, progress)
+            run = CompareRun(first, second, reasons, str(view), channels, top, destination, report, progress)
             run.compare(layer, match=match)
 
     return run_command("compare", work, as_json=as_json, quiet=quiet, debug=debug)
@@ -130,10 +132,7 @@ def chosen_weights(
     weights_key: str | None,
     arguments: Sequence[str] | None,
 ) -> ModelChoices:
-    """The model with the weights that a word names: one of ``WEIGHTS``, an existing file, or a tag of the model.
-
-    What fits of a file is used, so that two weights can be compared although the shapes of some layers differ.
-    """
+    """The model with the weights that a word names: one of ``WEIGHTS``, an existing file, or a tag of the model."""
     is_there = os.path.exists(word)  # noqa: PTH110  (takes every text)
     if word in WEIGHTS:
         if is_there:
@@ -141,7 +140,7 @@ def chosen_weights(
         return ModelChoices(model, word, seed, timeout, arguments=arguments)
     if is_there or _looks_like_file(word) or not _has_tags(model):
         return ModelChoices(
-            model, word, seed, timeout, weights_key=weights_key, partial=True, arguments=arguments
+            model, word, seed, timeout, weights_key=weights_key, arguments=arguments
         )  # fmt: skip
     return ModelChoices(f"{model.partition('.')[0]}.{word}", "auto", seed, timeout, arguments=arguments)
 
@@ -160,13 +159,15 @@ def load_both(
     choices: Callable[[str], ModelChoices],
     report: Report,
     progress: terminal.Progress,
-) -> tuple[Model, Model]:
-    """The model with both weights; A is the one that the report names.
+) -> tuple[Model, Model, dict[str, str]]:
+    """The model with both weights, and why layers of a file do not fit it; A is the one that the report names.
 
     Raises:
         UsageError: a word is neither a file nor a tag of the model.
+        BadWeightsError: a file cannot be read, or has fewer than half of the weights.
     """
     loaded: list[Model] = []
+    reasons: dict[str, str] = {}
     chosen = [choices(word) for word in words]
     for word, choice in zip(words, chosen, strict=True):
         if loaded and choice == chosen[0]:
@@ -180,10 +181,32 @@ def load_both(
             what = f"{shown(word)} is neither a weights file nor a tag of {choice.name.rpartition('.')[0]}."
             hint = "Give a file, a tag, or one of the words auto, bundled, hub and random."
             raise UsageError(what, error.why, hint) from None
-        if choice.partial:
+        except BadWeightsError as error:
+            if word in WEIGHTS:
+                raise
+            found, more = _similar(word, choice, loaded, error)
+            session.announce(found.source, choice, report)
+            loaded.append(found)
+            reasons |= more
+        if choice.weights == word and word not in WEIGHTS:
             _note_tag(word, model, report)
     report.source = loaded[0].source
-    return loaded[0], loaded[1]
+    return loaded[0], loaded[1], reasons
+
+
+def _similar(
+    word: str, choice: ModelChoices, loaded: Sequence[Model], error: BadWeightsError
+) -> tuple[Model, dict[str, str]]:
+    """The model with what fits of a file whose layers have other shapes; raises the error of the file otherwise."""
+    from kernelviz.network.comparing import load_similar
+    from kernelviz.network.model import load_model
+
+    if "tensors match" in error.what:
+        arguments = options.parse_model_args(choice.arguments)
+        base = loaded[0] if loaded else load_model(choice.name, weights="random", model_args=arguments)
+        with contextlib.suppress(BadWeightsError):
+            return load_similar(base, word, key=choice.weights_key)
+    raise BadWeightsError(error.what, error.why, error.hint.replace("--weights FILE", "file"))
 
 
 def _note_tag(word: str, model: str, report: Report) -> None:
@@ -197,10 +220,11 @@ def _note_tag(word: str, model: str, report: Report) -> None:
 
 @dataclass
 class CompareRun:
-    """Two weights, and how they are drawn."""
+    """Two weights, why some layers do not fit the network, and how the others are drawn."""
 
     first: Model
     second: Model
+    reasons: dict[str, str]
     view: str
     channels: str | None
     top: int | None
@@ -214,14 +238,15 @@ class CompareRun:
         from kernelviz.network.named import select_layers
 
         found = compare_weights(self.first, self.second, patterns, match=match, progress=self.progress)
-        report = self.report
+        left_out = {name: self.reasons.get(name, why) for name, why in found.left_out.items()}
+        found, report = replace(found, left_out=left_out), self.report
         if found.identical:
             report.inform("A and B are the same file: everything is bitwise the same")
         for name, why in found.left_out.items():
             report.warn(f"Left out: {shown(name)} {why}")
         names = [layer.name for layer in found.layers]
         if not patterns:
-            names = [layer.name for layer in select_layers(self.first) if layer.name in names]
+            names = [layer.name for layer in select_layers(self.first) if layer.name in names] or names[:1]
         if self.channels is not None:
             from kernelviz.views.kernel_views import parse_channels
 
@@ -251,11 +276,11 @@ class CompareRun:
 
     def draw_chart(self, found: Comparison) -> None:
         """Draw which layers moved."""
-        from kernelviz.drawing.changes_page import changes_recipe, lost_lines, moved_text, plot_changes, same_text
+        from kernelviz.drawing.changes_page import changes_recipe, moved_text, odd_lines, plot_changes, same_text
 
         recipe, look = changes_recipe(found), self.output.look
         path = session.picture_path(self._stem("changes"), recipe, self.output, self.report)
-        self.report.inform(*filter(None, [moved_text(found), same_text(found), *lost_lines(found)]))
+        self.report.inform(*filter(None, [moved_text(found), same_text(found), *odd_lines(found)]))
         figure = plot_changes(found, look=look.name, caption=look.caption)
         layers = found.layers
         numbers = {
@@ -275,23 +300,32 @@ class CompareRun:
         recipe = comparison_recipe(pairs)
         what = ["matched"] if pairs.matched else ["compared"]
         path = session.picture_path(self._stem(name, *what, pairs.view), recipe, self.output, self.report)
-        self.report.inform(*lines(layer))
+        known = lines(layer)
+        self.report.inform(*known)
         self.report.warn(*layer.notes)
         figure = plot_comparison(found, name, **choices, look=look.name, caption=look.caption)
         self._write(
-            path, figure, recipe, pairs_arrays(pairs.part(recipe["shown"])), layer=name, view=recipe["view"],
+            path, figure, recipe, pairs_arrays(pairs.part(recipe["shown"])), known, layer=name, view=recipe["view"],
             shape=layer.a.weight.shape, shown=recipe["shown"], total=recipe["total"],
             limits=(-pairs.limit if pairs.signed else 0.0, pairs.limit),
             nonfinite=int(layer.broken.sum()), notes=layer.notes,
         )  # fmt: skip
 
-    def _write(self, path: Path, figure: Any, recipe: dict[str, Any], numbers: dict[str, Any], **row: Any) -> None:
+    def _write(
+        self,
+        path: Path,
+        figure: PageFigure,
+        recipe: dict[str, Any],
+        numbers: dict[str, Any],
+        known: Sequence[str] = (),
+        **row: Any,
+    ) -> None:
         """Write a picture and, if requested, its numbers, and report both."""
         import numpy as np
 
         from kernelviz.files.writing import save_arrays
 
-        written = [session.save_page(figure, path, self.report, force=self.output.force)]
+        written = [session.save_page(figure, path, self.report, force=self.output.force, known=known)]
         if self.output.arrays:
             arrays = {key: np.asarray(value) for key, value in numbers.items()}
             target = path.with_suffix(".npz")

@@ -283,8 +283,8 @@ def moved_text(comparison: Comparison) -> str:
     return f"Moved most: {names}" if most else ""
 
 
-def lost_lines(comparison: Comparison) -> list[str]:
-    """How many kernels died, were born or are not finite, and the layers that could not be compared."""
+def odd_lines(comparison: Comparison) -> list[str]:
+    """How many kernels died, were born or are not finite, and layers of which all weights were 0."""
     lines = []
     layers = comparison.layers
     for verb, what in (("died", "died"), ("born", "were born")):
@@ -300,6 +300,12 @@ def lost_lines(comparison: Comparison) -> list[str]:
     from_zero = [drawable(layer.name) for layer in layers if math.isinf(layer.change)]
     if from_zero:
         lines.append(f"All weights of A are 0, so that the change is infinite: {', '.join(from_zero[:NAMED])}")
+    return lines
+
+
+def _left_out(comparison: Comparison) -> list[str]:
+    """The layers that could not be compared."""
+    lines = []
     for name, why in [*comparison.left_out.items()][:MOVED]:
         lines.append(f"Left out: {drawable(name)} {why}")
     if len(comparison.left_out) > MOVED:
@@ -318,7 +324,8 @@ def _caption(comparison: Comparison) -> list[str]:
         same_text(comparison),
         NORMALISED,
         MATTERING,
-        *lost_lines(comparison),
+        *odd_lines(comparison),
+        *_left_out(comparison),
         *dead,
         *unlabelled_text(_bands(comparison)),
         *map(sentence, comparison.notes),
@@ -327,4 +334,6 @@ def _caption(comparison: Comparison) -> list[str]:
 
 def _notices(comparison: Comparison) -> tuple[str, ...]:
     """The lines that change the meaning of the chart."""
-    return (same_text(comparison), *lost_lines(comparison), *map(sentence, comparison.notes))
+    return (
+        same_text(comparison), *odd_lines(comparison), *_left_out(comparison), *map(sentence, comparison.notes),
+    )  # fmt: skip

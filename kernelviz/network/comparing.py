@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.convolutions import first_convolution, list_layers, no_convolutions
-from kernelviz.network.kernels import plain_weights, read_kernels, source_of
+from kernelviz.network.kernels import architecture_of, plain_weights, read_kernels, source_of
 from kernelviz.network.model import Model, missing_weights, named_stages, root_of
 from kernelviz.network.named import select_layers
 from kernelviz.network.selection import few, without_expert
 from kernelviz.network.stored_kernels import stored_bank
 from kernelviz.network.weights.checkpoints import is_counted
+from kernelviz.network.weights.stored import open_weights
 from kernelviz.records import as_array, as_bank, shape_text
 from kernelviz.views.comparisons import ComparedLayer, Comparison, compare_banks, compare_tensors, same_bits
 from kernelviz.views.pairing import pair_kernels
@@ -104,6 +109,8 @@ def _compare_networks(
             left_out[name] = why
     if not compared:
         raise _nothing_comparable(left_out, states)
+    if match and reads in left_out:
+        raise KernelvizError(f"Kernels of {shown(reads)} cannot be matched.", f"It {left_out[reads]}.")
     owned = tuple(f"{without_expert(name)}." for name in records)
     others = [] if patterns else [
         compare_tensors(name, as_array(value), as_array(states[1][name]))
@@ -121,6 +128,49 @@ def _compare_networks(
         identical=bool(files[0] and files[0][0] and files[0] == files[1]),
     )  # fmt: skip
     return _paired(found, reads or "", progress) if match else found
+
+
+def load_similar(model: Model, path: str, *, key: str | None = None) -> tuple[Model, dict[str, str]]:
+    """The network of a model with those weights of a file that fit it, and why the others do not, by layer.
+
+    Unlike ``load_model`` this also takes weights of a network in which some layers have other shapes. The weights that do
+    not fit are NaN, and ``missing`` in the source.
+
+    Args:
+        model: The network, which is copied.
+        path: The file.
+        key: Which weights of the file, as ``weights_key`` of ``load_model``.
+
+    Raises:
+        BadWeightsError: the file cannot be read, or has fewer than half of the weights.
+    """
+    name, wanted = model.source.model, architecture_of(model).tensors
+    stored = open_weights(path, wanted, name, key=key)
+    module = copy.deepcopy(model.module)
+    lacking = {}
+    with torch.no_grad():
+        for tensor, value in module.state_dict(keep_vars=True).items():
+            shape = stored.shape(tensor)
+            if shape == tuple(value.shape):
+                value.copy_(torch.from_numpy(stored.read(tensor)).to(value.dtype))
+            elif is_counted(tensor):
+                lacking[tensor] = shape
+                if value.is_floating_point():
+                    value.fill_(math.nan)
+    counted_tensors = [tensor for tensor in wanted if is_counted(tensor)]
+    numbers = f"{len(counted_tensors) - len(lacking)} of {len(counted_tensors)} tensors"
+    file = stored.weights.name
+    source = replace(
+        model.source, label=f"{name}, weights of {shown(file)} (partial: {numbers})", tag=None, licence=None,
+        stem=f"{name}.{Path(file).stem}", weights=replace(stored.weights, missing=tuple(lacking)),
+        notes=(f"{shown(file)} holds {numbers} of the network", *stored.notes),
+    )  # fmt: skip
+    reasons = {
+        tensor.removesuffix(".weight"): f"is {shape_text(wanted[tensor][1])}, but {shape_text(shape)} in {shown(file)}"
+        for tensor, shape in lacking.items()
+        if shape is not None and tensor.endswith(".weight")
+    }
+    return replace(model, module=module, source=source, sums=()), reasons
 
 
 class _Banks:
