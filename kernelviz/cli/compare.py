@@ -14,7 +14,7 @@ import typer
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import OutputChoices, run_command
-from kernelviz.errors import BadWeightsError, UnknownModelError, UsageError
+from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError, UsageError
 from kernelviz.wording import counted, number_text, shown
 
 if TYPE_CHECKING:
@@ -181,8 +181,9 @@ def load_both(
             what = f"{shown(word)} is neither a weights file nor a tag of {choice.name.rpartition('.')[0]}."
             hint = "Give a file, a tag, or one of the words auto, bundled, hub and random."
             raise UsageError(what, error.why, hint) from None
-        except BadWeightsError as error:
-            if word in WEIGHTS:
+        except (BadWeightsError, NoWeightsError) as error:
+            error.hint = _as_arguments(error.hint)
+            if word in WEIGHTS or isinstance(error, NoWeightsError):
                 raise
             found, more = _similar(word, choice, loaded, error)
             session.announce(found.source, choice, report)
@@ -197,7 +198,11 @@ def load_both(
 def _similar(
     word: str, choice: ModelChoices, loaded: Sequence[Model], error: BadWeightsError
 ) -> tuple[Model, dict[str, str]]:
-    """The model with what fits of a file whose layers have other shapes; raises the error of the file otherwise."""
+    """The model with what fits of a file whose layers have other shapes.
+
+    Raises:
+        BadWeightsError: the given one, if it has another reason or too little fits.
+    """
     from kernelviz.network.comparing import load_similar
     from kernelviz.network.model import load_model
 
@@ -206,7 +211,14 @@ def _similar(
         base = loaded[0] if loaded else load_model(choice.name, weights="random", model_args=arguments)
         with contextlib.suppress(BadWeightsError):
             return load_similar(base, word, key=choice.weights_key)
-    raise BadWeightsError(error.what, error.why, error.hint.replace("--weights FILE", "file"))
+    raise error
+
+
+def _as_arguments(hint: str) -> str:
+    """What to do, with the words for weights that this command takes as arguments instead of an option."""
+    return hint.replace("another --weights FILE", "another file").replace("`--weights FILE`", "a file").replace(
+        "--weights random", "random"
+    )  # fmt: skip
 
 
 def _note_tag(word: str, model: str, report: Report) -> None:
@@ -270,8 +282,9 @@ class CompareRun:
         """The stem of a file's name: the model, both weights, and the parts."""
         from kernelviz.files.names import file_stems
 
-        first, second = self.first.source, self.second.source
-        (stem,) = file_stems([(first.stem, "to", second.stem.removeprefix(f"{first.model}."), *parts)])
+        first, second = self.first.source.stem, self.second.source.stem
+        alike = os.path.commonprefix([first, second]).rpartition(".")
+        (stem,) = file_stems([(first, "to", second.removeprefix(alike[0] + alike[1]), *parts)])
         return stem
 
     def draw_chart(self, found: Comparison) -> None:

@@ -91,7 +91,9 @@ def test_other_tensors_are_all_that_are_no_kernels(small):
     a, b = small
     found = kv.compare_weights(a, b)
     kernels = {f"{layer.name}.weight" for layer in found.layers}
-    wanted = [name for name in a.module.state_dict() if name not in kernels and not name.endswith("num_batches_tracked")]
+    wanted = [
+        name for name in a.module.state_dict() if name not in kernels and not name.endswith("num_batches_tracked")
+    ]
     assert [other.name for other in found.others] == wanted
     assert found.stages
     one = kv.compare_weights(a, b, "layer1")
@@ -184,7 +186,9 @@ def test_state_dicts_and_arrays_are_taken(small):
 def test_what_fits_of_a_file_is_loaded(small, tmp_path):
     """A layer of another shape has NaN and is missing, with both shapes as the reason; the model is unchanged."""
     model, _ = small
-    state = {name: value + 1 if value.is_floating_point() else value for name, value in model.module.state_dict().items()}
+    state = {
+        name: value + 1 if value.is_floating_point() else value for name, value in model.module.state_dict().items()
+    }
     state["conv1.0.weight"] = state["conv1.0.weight"][:, :1]
     torch.save(state, tmp_path / "other.pt")
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
