@@ -282,9 +282,10 @@ class CompareRun:
         """The stem of a file's name: the model, both weights, and the parts."""
         from kernelviz.files.names import file_stems
 
-        first, second = self.first.source.stem, self.second.source.stem
-        alike = os.path.commonprefix([first, second]).rpartition(".")
-        (stem,) = file_stems([(first, "to", second.removeprefix(alike[0] + alike[1]), *parts)])
+        first, second = (model.source.stem.split(".") for model in (self.first, self.second))
+        most = min(len(first), len(second)) - 1
+        alike = next((at for at in range(most) if first[at] != second[at]), most)  # the name of the model
+        (stem,) = file_stems([(".".join(first), "to", ".".join(second[alike:]), *parts)])
         return stem
 
     def draw_chart(self, found: Comparison) -> None:
