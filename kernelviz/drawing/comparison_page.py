@@ -16,6 +16,7 @@ from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.mosaic import STRUCK, chequer, strike
 from kernelviz.drawing.page import (
     GREY,
+    IDENTITY,
     INK,
     LABEL,
     MARGIN,
@@ -28,9 +29,12 @@ from kernelviz.drawing.page import (
     Raster,
     Text,
     caption_block,
+    drawable,
+    fitted,
     heading,
     moved,
     outline,
+    text_block,
     text_width,
 )
 from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
@@ -291,7 +295,11 @@ def comparison_page(pairs: Pairs) -> Panel:
     layout = _layout(pairs, INNER, LABEL, SIDE if len(pairs.numbers) > FEW else LARGE)
     shown = pairs.part(_fitting(pairs, layout, TALLEST))
     title, identity = _title(pairs), _identity(pairs)
-    items, y = heading(title, identity, (MARGIN, 0.75 * MARGIN), INNER, 1.0)
+    first, *more = [identity] if text_width(identity, IDENTITY) <= INNER else _identity_lines(pairs)
+    items, y = heading(title, first, (MARGIN, 0.75 * MARGIN), INNER, 1.0)
+    for line in more:
+        words, y = text_block(fitted(drawable(line), IDENTITY, INNER), MARGIN, y, IDENTITY, paragraph=line)
+        items += words
     tiles = _tiles(shown, layout)
     y = float(round(y + (26 if layout.strips else 14)))
     items += moved(tiles, MARGIN, y)
@@ -555,11 +563,17 @@ def _short(source: Source | None, other: Source | None) -> str:
     return label
 
 
-def _identity(pairs: Pairs) -> str:
+def _identity_lines(pairs: Pairs) -> list[str]:
+    """Both weights, and the layer."""
     layer, bank = pairs.layer.layer, pairs.layer.a
     kind = [layer_text(layer)] if layer else []
     weight = f"{bank.reading} weight" if bank.reading else "weight"
-    return PART.join([*weights_text(pairs.comparison), *kind, f"{weight} {shape_text(bank.weight.shape)}"])
+    lines = [weights_text(pairs.comparison), [*kind, f"{weight} {shape_text(bank.weight.shape)}"]]
+    return [PART.join(parts) for parts in lines if parts]
+
+
+def _identity(pairs: Pairs) -> str:
+    return PART.join(_identity_lines(pairs))
 
 
 def _count(pairs: Pairs) -> str:
