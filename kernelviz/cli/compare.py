@@ -96,7 +96,7 @@ def compare(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Compare two weights of one model: which layers and which kernels moved, and what is bitwise the same.
+    """Compare two weights of one model: what moved, layer by layer and kernel by kernel, and what is bitwise the same.
 
     For example: kernelviz compare tf_efficientnet_lite0 bundled fine-tuned.pt
 

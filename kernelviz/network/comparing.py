@@ -111,13 +111,14 @@ def _compare_networks(
         raise _nothing_comparable(left_out, states)
     if match and reads in left_out:
         raise KernelvizError(f"Kernels of {shown(reads)} cannot be matched.", f"It {left_out[reads]}.")
+    missing = {*missing_weights(a), *missing_weights(b)}
     owned = tuple(f"{without_expert(name)}." for name in records)
     others = [] if patterns else [
         compare_tensors(name, as_array(value), as_array(states[1][name]))
         for name, value in states[0].items()
         if name in states[1] and states[1][name].shape == value.shape and is_counted(name)
         if not (name.startswith(owned) and not name.endswith(".bias"))
-        if name not in {*missing_weights(a), *missing_weights(b)}
+        if name not in missing
     ]  # fmt: skip
     sources = source_of(a), source_of(b)
     files = [
