@@ -115,7 +115,7 @@ def compare(
             )
 
         with terminal.progress(shown=not quiet) as progress:
-            first, second, reasons = load_both((a, b), model, choices, report, progress)
+            first, second, reasons = load_both((a, b), model, choices, report, progress, key=weights_key)
             run = CompareRun(first, second, reasons, str(view), channels, top, destination, report, progress)
             run.compare(layer, match=match)
 
@@ -137,12 +137,10 @@ def chosen_weights(
     if word in WEIGHTS:
         if is_there:
             report.warn(f"{word} means the {word} weights; the file of this name is ./{word}")
-        return ModelChoices(model, word, seed, timeout, arguments=arguments)
+        return ModelChoices(model, word, seed if word in ("auto", "random") else 0, timeout, arguments=arguments)
     if is_there or _looks_like_file(word) or not _has_tags(model):
-        return ModelChoices(
-            model, word, seed, timeout, weights_key=weights_key, arguments=arguments
-        )  # fmt: skip
-    return ModelChoices(f"{model.partition('.')[0]}.{word}", "auto", seed, timeout, arguments=arguments)
+        return ModelChoices(model, word, timeout=timeout, weights_key=weights_key, arguments=arguments)
+    return ModelChoices(f"{model.partition('.')[0]}.{word}", "auto", timeout=timeout, arguments=arguments)
 
 
 def _looks_like_file(word: str) -> bool:
@@ -159,16 +157,20 @@ def load_both(
     choices: Callable[[str], ModelChoices],
     report: Report,
     progress: terminal.Progress,
+    *,
+    key: str | None,
 ) -> tuple[Model, Model, dict[str, str]]:
     """The model with both weights, and why layers of a file do not fit it; A is the one that the report names.
 
     Raises:
-        UsageError: a word is neither a file nor a tag of the model.
+        UsageError: a word is neither a file nor a tag of the model, or there is a key but no file.
         BadWeightsError: a file cannot be read, or has fewer than half of the weights.
     """
     loaded: list[Model] = []
     reasons: dict[str, str] = {}
     chosen = [choices(word) for word in words]
+    if key is not None and all(choice.weights_key is None for choice in chosen):
+        raise UsageError("--weights-key is for a weights file.", hint="Give a file as A or B, or omit --weights-key.")
     for word, choice in zip(words, chosen, strict=True):
         if loaded and choice == chosen[0]:
             loaded.append(loaded[0])

@@ -292,8 +292,7 @@ class _Layout:
 
 def comparison_page(pairs: Pairs) -> Panel:
     """The page: title, tiles with their texts, caption and the bars of the colours."""
-    layout = _layout(pairs, INNER, LABEL, SIDE if len(pairs.numbers) > FEW else LARGE)
-    shown = pairs.part(_fitting(pairs, layout, TALLEST))
+    layout, shown = _on_page(pairs)
     title, identity = _title(pairs), _identity(pairs)
     first, *more = [identity] if text_width(identity, IDENTITY) <= INNER else _identity_lines(pairs)
     items, y = heading(title, first, (MARGIN, 0.75 * MARGIN), INNER, 1.0)
@@ -313,14 +312,18 @@ def comparison_page(pairs: Pairs) -> Panel:
     return Panel(tuple(items), PAGE_WIDTH, float(round(bottom + 0.6 * MARGIN)), parts)
 
 
+def _on_page(pairs: Pairs) -> tuple[_Layout, Pairs]:
+    """The layout of the page, and the kernels that fit on it."""
+    layout = _layout(pairs, INNER, LABEL, SIDE if len(pairs.numbers) > FEW else LARGE)
+    return layout, pairs.part(_fitting(pairs, layout, TALLEST))
+
+
 def _facts(shown: Pairs) -> dict[str, Any]:
     return {"kernels": runs_text(shown.numbers), "shown": len(shown.numbers)}
 
 
 def comparison_recipe(pairs: Pairs) -> dict[str, Any]:
     """The recipe of the picture; it contains no path."""
-    layout = _layout(pairs, INNER, LABEL, SIDE if len(pairs.numbers) > FEW else LARGE)
-    shown = pairs.part(_fitting(pairs, layout, TALLEST))
     return {
         **sources_facts(pairs.comparison),
         "layer": pairs.layer.name or None,
@@ -328,7 +331,7 @@ def comparison_recipe(pairs: Pairs) -> dict[str, Any]:
         "shape": list(pairs.layer.a.weight.shape),
         "limit": pairs.limit,
         "difference": None if pairs.matched else pairs.difference,
-        **_facts(shown),
+        **_facts(_on_page(pairs)[1]),
         "total": len(pairs.layer.changes),
     }
 

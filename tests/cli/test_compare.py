@@ -134,7 +134,12 @@ def test_every_word_for_weights(run, files):
     result = run(*files, "random", "./random", "-l", "stem", "--json")
     assert result.code == 0
     assert result.document["warnings"] == ["random means the random weights; the file of this name is ./random"]
-    assert run(*files, "auto", "a.pt", "-l", "stem").code == 0
+    result = run(*files, "auto", "a.pt", "-l", "stem", "--seed", "3", "--json")
+    assert (result.code, [line for line in result.document["warnings"] if "--seed" in line]) == (
+        0, ["--seed 3 has no effect: it is for --weights random"],
+    )  # fmt: skip
+    result = run(*files, "random", "a.pt", "-l", "stem", "--seed", "3", "--json", "-o", "seeded")
+    assert (result.code, result.document["warnings"]) == (0, [])
     result = run("compare", "test_resnet", "random", "nosuch")
     assert (result.code, result.complaint) == (2, [
         "Error: nosuch is neither a weights file nor a tag of test_resnet.", "Its tags: r160_in1k.",
@@ -188,6 +193,7 @@ def test_layers_of_other_shapes_are_left_out(run, files):
         (("a.pt", "b.pt", "--channels", "6"), 2, "channels 0 to 5"),
         (("a.pt", "b.pt", "--view", "spectral"), 2, "spectral"),
         (("a.pt", "b.pt", "-o", "x.png"), 2, "--output takes a directory"),
+        (("auto", "random", "--weights-key", "x"), 2, "--weights-key is for a weights file"),
         (("a.pt", "hub"), 4, "has no published weights"),
     ],
 )
