@@ -38,6 +38,7 @@ from kernelviz.drawing.page import (
     text_width,
 )
 from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
+from kernelviz.errors import UsageError
 from kernelviz.records import KernelBank, check_positive, is_untrained, shape_text
 from kernelviz.views.kernel_views import kernel_pictures, kernel_tiles, named_channels, resolve_view
 from kernelviz.wording import PART, counted, inflected, number_text, numbers_text, runs_text, sentence
@@ -180,7 +181,7 @@ def make_pairs(
     """Choose the kernels and make their tiles.
 
     Raises:
-        UsageError: there is no such layer, kernel or view.
+        UsageError: there is no such layer, kernel or view, or none of the kernels is matched.
     """
     layer = comparison.layer(name)
     check_positive("number of kernels", top)
@@ -199,6 +200,8 @@ def make_pairs(
         pairs = [at for number in numbers for at in np.flatnonzero(layer.pairing.a == number)]
         numbers = tuple(int(layer.pairing.a[at]) for at in pairs)
         partners = [int(layer.pairing.b[at]) for at in pairs]
+        if not numbers:
+            raise UsageError("None of these kernels is matched: they are as good as zero or not finite in A or B.")
     else:
         partners = list(numbers)
     index = list(numbers)

@@ -174,6 +174,13 @@ def test_sizes_whose_squares_leave_float64_change_nothing(size):
     assert compare_tensors("x", a * size, b * size).change == pytest.approx(wanted.change, rel=1e-12)
 
 
+def test_two_types_of_numbers():
+    """float32 beside float64 that leaves its range: nothing overflows, nothing is the same."""
+    layer = compare(bank(0), bank(1, dtype=np.float64) * 1e300)
+    assert (layer.born, layer.same) == (tuple(range(24)), False)
+    assert not layer.equal.any()
+
+
 def test_weights_of_zeros():
     """Zeros beside zeros have not moved; from zeros to numbers the change is infinite."""
     zeros = np.zeros((4, 1, 3, 3), np.float32)
