@@ -544,7 +544,7 @@ def _bars(pairs: Pairs) -> Panel:
     for bar in bars:
         items += moved(bar, 0, y)
         y += bar.height + 22
-    return Panel(tuple(items), bars[0].width, y - 22)
+    return Panel(tuple(items), max(bar.width for bar in bars), y - 22)
 
 
 def _title(pairs: Pairs) -> str:

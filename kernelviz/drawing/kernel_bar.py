@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.drawing import colour
-from kernelviz.drawing.page import BAR_HEIGHT, BAR_WIDTH, CAPTION, QUIET, BarStyle, Item, Panel, Text, colour_bar
+from kernelviz.drawing.page import (
+    BAR_HEIGHT,
+    BAR_WIDTH,
+    CAPTION,
+    QUIET,
+    BarStyle,
+    Item,
+    Panel,
+    Text,
+    colour_bar,
+    text_width,
+)
 
 if TYPE_CHECKING:
     from kernelviz.drawing.colour import Content
@@ -19,7 +31,8 @@ def kernel_bar(title: str, ends: tuple[str, str] = ("−max", "+max"), *, colour
     items: list[Item] = [Text(0, 0.8 * size, title, size, QUIET)]
     y = 1.35 * size
     left = float(round(1.3 * size)) if coloured else 0.0
-    count = int(BAR_WIDTH - left)
+    width = max(BAR_WIDTH, math.ceil(left + sum(text_width(end, size) for end in ends) + size))
+    count = int(width - left)
     pitch = round(1.12 * size)
     if coloured:
         share = np.linspace(-1, 1, count)
@@ -34,6 +47,6 @@ def kernel_bar(title: str, ends: tuple[str, str] = ("−max", "+max"), *, colour
     else:
         strips = [colour.bar_levels(-1.0 if signed else 0.0, 1.0, count, signed=signed)]
     style = BarStyle(BAR_HEIGHT, size, 12 + 0.8 * size, clear=size, tick=6.0)
-    middle = (left + BAR_WIDTH) / 2 if signed else None
-    bar, foot = colour_bar(strips, ends, style, left=left, top=y, right=BAR_WIDTH, middle=middle, pitch=pitch)
-    return Panel((*items, *bar), BAR_WIDTH, foot + 0.3 * size)
+    middle = (left + width) / 2 if signed else None
+    bar, foot = colour_bar(strips, ends, style, left=left, top=y, right=width, middle=middle, pitch=pitch)
+    return Panel((*items, *bar), width, foot + 0.3 * size)
