@@ -38,7 +38,7 @@ from kernelviz.drawing.page import (
     text_width,
 )
 from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
-from kernelviz.errors import UsageError
+from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.records import KernelBank, check_positive, is_untrained, shape_text
 from kernelviz.views.kernel_views import kernel_pictures, kernel_tiles, named_channels, resolve_view
 from kernelviz.wording import PART, counted, inflected, number_text, numbers_text, runs_text, sentence
@@ -181,7 +181,8 @@ def make_pairs(
     """Choose the kernels and make their tiles.
 
     Raises:
-        UsageError: there is no such layer, kernel or view, or none of the kernels is matched.
+        UsageError: there is no such layer, kernel or view, or none of the chosen kernels is matched.
+        KernelvizError: no kernel of the layer is matched.
     """
     layer = comparison.layer(name)
     check_positive("number of kernels", top)
@@ -201,7 +202,8 @@ def make_pairs(
         numbers = tuple(int(layer.pairing.a[at]) for at in pairs)
         partners = [int(layer.pairing.b[at]) for at in pairs]
         if not numbers:
-            raise UsageError("None of these kernels is matched: they are as good as zero or not finite in A or B.")
+            why = "They are as good as zero or not finite in A or B."
+            raise (KernelvizError if not len(layer.pairing.a) else UsageError)("No kernel is matched.", why)
     else:
         partners = list(numbers)
     index = list(numbers)
@@ -660,7 +662,8 @@ def _view_lines(pairs: Pairs, layout: _Layout) -> list[str]:
         channels = counted(pairs.planes, "input channel")
         return [f"View {pairs.view}: each strip is one kernel, each {what} for one of {cut}{channels}"]
     bank = replace(pairs.layer.a, weight=weight[:1])
-    return [f"View {pairs.view}: {kernel_tiles(bank, view=pairs.view).explanation}"]
+    text = kernel_tiles(bank, view=pairs.view).explanation.replace("one column of slices", "one row of slices")
+    return [f"View {pairs.view}: {text}"]
 
 
 def _range(pairs: Pairs) -> str:

@@ -196,7 +196,9 @@ def compare_banks(
         raise UsageError(f"A is {shape_text(a.weight.shape)}, but B is {shape_text(b.weight.shape)}.")
     equal = _equal_rows(a.weight, b.weight)
     one, other = (each.weight.reshape(len(each.weight), -1) for each in (a, b))
-    sizes = [np.abs(each).max(axis=1, initial=0).astype(np.float64) for each in (one, other)]  # not finite if one is not
+    sizes = [
+        np.abs(each).max(axis=1, initial=0).astype(np.float64) for each in (one, other)
+    ]  # not finite if one is not
     broken = ~(np.isfinite(sizes[0]) & np.isfinite(sizes[1]))
     limit = _largest(a.weight, b.weight) if broken.any() else float(max(map(np.max, sizes)))
     zero_a, zero_b = (~broken & (size <= NEGLIGIBLE * limit) for size in sizes)

@@ -19,7 +19,7 @@ from kernelviz.drawing.comparison_page import (
 )
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.page import Raster, Shape, Text, paragraphs
-from kernelviz.errors import UsageError
+from kernelviz.errors import KernelvizError, UsageError
 
 PAGE = LOOKS["page"]
 
@@ -181,6 +181,25 @@ def test_matched_kernels_have_their_own_numbers():
     text = caption(comparison_page(pairs_of(unrelated)))
     assert "Kernels in two weights, matched no better than chance" in text
     assert ": no better than chance; by chance" in text
+
+
+def test_without_a_match_there_is_no_matched_page():
+    """Nothing to match is a failure of the weights; a chosen kernel that takes no part is wrong usage."""
+    weight = make_weight((4, 3, 3, 3))
+    nothing = kv.compare_weights(weight, weight * np.nan, match=True)
+    with pytest.raises(KernelvizError, match="No kernel is matched") as caught:
+        pairs_of(nothing)
+    assert not isinstance(caught.value, UsageError)
+    with pytest.raises(UsageError, match="No kernel is matched"):
+        pairs_of(two_weights(match=True), channels=[3])
+
+
+def test_slices_of_volumes_are_side_by_side():
+    """A kernel of three axes has its slices in one row."""
+    weight = make_weight((5, 2, 3, 3, 3))
+    found = kv.compare_weights(weight, 2 * weight)
+    assert pairs_of(found).rows[0].pictures.shape == (5, 3, 3, 3)
+    assert "one row of slices per kernel" in caption(comparison_page(pairs_of(found)))
 
 
 def test_print_has_planes_instead_of_colours():
