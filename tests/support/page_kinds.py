@@ -8,6 +8,7 @@ import numpy as np
 from patch_maps import many_maps, patches_of
 from traced_units import UNITS, broken_unit, make_unit, pooled_unit
 
+from kernelviz.arithmetic.costs import compare_costs
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.sharing import ImageWeights, Sharing
 from kernelviz.drawing.changes_page import changes_page
@@ -22,14 +23,17 @@ from kernelviz.drawing.patches_page import patches_page
 from kernelviz.drawing.sheet_page import mosaic_page
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.statistics_page import statistics_page
+from kernelviz.drawing.training_page import make_strip, strip_page
 from kernelviz.explain.call_page import _Page
 from kernelviz.explain.call_reader import read_call
 from kernelviz.explain.chain import chain_page, work_out_chain
+from kernelviz.explain.costs import cost_page
 from kernelviz.explain.image_page import image_page, part_of
 from kernelviz.explain.map_pages import maps_page
 from kernelviz.explain.maps import as_maps_of
 from kernelviz.explain.matrix import as_matrix, matrix_page
 from kernelviz.explain.plots import explaining_page
+from kernelviz.explain.pools import pool_pair, pools_page
 from kernelviz.explain.sharing import sharing_page
 from kernelviz.explain.unit_pages import kernel_and_map_page, unit_page
 from kernelviz.explain.uses import uses_page, work_out_uses
@@ -43,6 +47,7 @@ from kernelviz.filters.matching import match_kernels
 from kernelviz.records import ClassScore, ConvLayer, FeatureMaps, Image, KernelBank, SeenImage, as_bank
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 from kernelviz.views.comparisons import Comparison, compare_banks
+from kernelviz.views.kernel_history import as_history
 from kernelviz.views.map_views import highlights_of
 from kernelviz.views.pairing import pair_kernels
 from kernelviz.views.pixels import as_pixels
@@ -185,6 +190,12 @@ def changes():
     return changes_page(Comparison(tuple(layers), left_out=left_out, stages=("stages.0", "stages.1", "stages.2")))
 
 
+def history_page(shape):
+    """A film strip of kernels that walk at random."""
+    history = as_history(np.cumsum(np.random.default_rng(0).normal(size=shape), axis=0))
+    return strip_page(make_strip(history, history.shown(), 12, (None, "linear"), LOOKS["page"]))[0]
+
+
 KINDS = {
     "kernels rgb": lambda: mosaic(make_weight()),
     "kernels sum": lambda: mosaic(make_weight(), view="sum"),
@@ -203,6 +214,8 @@ KINDS = {
     "overview": overview,
     "contact": contact,
     "patches": lambda: patches_page(patches_of(many_maps(9)), range(4), as_bank(make_weight((5, 1, 3, 3)))).panel,
+    "history": lambda: history_page((12, 16, 3, 7, 7)),
+    "history of sums": lambda: history_page((5, 9, 8, 3, 3)),
     "statistics": statistics,
     "growth": growth,
     "changes": changes,
@@ -246,5 +259,7 @@ KINDS = {
     "uses": lambda: uses_page(work_out_uses(Convolution(5, 3, padding=1))),
     "uses of a large input": lambda: uses_page(work_out_uses(Convolution(40, 5, stride=2, padding=2))),
     "chain": lambda: chain_page(work_out_chain(16, ["conv6"] * 3, padding="same")),
+    "both pools": lambda: pools_page(pool_pair(worked(Pooling(4, 2))), (0, 0), 0),
+    "costs": lambda: cost_page(compare_costs(56, ["conv7", "3xconv3", "dw7+conv1", "conv7s2"], in_channels=64)),
     "convolution as a matrix": lambda: matrix_page(as_matrix(worked(Convolution(4, 3)))),
 }

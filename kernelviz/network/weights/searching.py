@@ -6,6 +6,7 @@ import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -101,13 +102,13 @@ class Candidate:
     others: dict[str, Entry] = field(default_factory=dict)
     foreign: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The keys of the mapping that contains the tensors, joined by dots; empty at the top level."""
         keys = {entry.key for entry in self.matched.values()}
         return keys.pop() if len(keys) == 1 else self.start
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """What the names in that mapping begin with, before the network's own; ends with a dot if not empty."""
         if len({entry.key for entry in self.matched.values()}) > 1:
