@@ -342,13 +342,17 @@ def _plan(network: Any, given: Input, layers: Sequence[str] | None, most: int, i
         for layer in list_layers(capture.module)
     }
     taps, exact = capture.taps.taps, _is_exact(given)
+    notes = []
+    if layers is None and len(taps) == 1 and taps[0].module in convolutions:
+        notes.append("the network has one convolution; its other layers are shown if they are named")
     sizes = [_sizes(tap, convolutions.get(tap.module), given.size, exact=exact) for tap in taps]
     counts = quotas(sizes, most, images=images, pixels=int(np.prod(given.size[1:])))
-    lacking = len(capture.taps.without)
+    if lacking := len(capture.taps.without):
+        notes.append(f"{counted(lacking, 'layer')} {inflected(lacking, 'has', 'have')} no map")
     return _Plan(
         capture, trace, makers_of(capture, given), convolutions,
         {tap.name: count for tap, count in zip(taps, counts, strict=True)},
-        (f"{counted(lacking, 'layer')} {inflected(lacking, 'has', 'have')} no map",) if lacking else (),
+        tuple(notes),
     )  # fmt: skip
 
 

@@ -166,18 +166,37 @@ def test_keys_lead_through_layers_channels_and_units(browser, path):
         page.keyboard.press("ArrowRight")
         ready(page, "up")
         assert page.evaluate("document.activeElement.dataset.layer") == "6"
-        page.evaluate(
-            """() => { for (const key of "[[[[]") document.dispatchEvent(new KeyboardEvent("keydown",
-            {key, ctrlKey: true, altKey: true, modifierAltGraph: true})); }"""
-        )
-        ready(page, "blocks.0.act")  # each of five keys at once counts, also with AltGr, which is Ctrl+Alt on Windows
-        page.evaluate("location.hash = 'up'")
-        ready(page, "up")
         page.keyboard.press("?")
         assert page.locator("#keys").is_visible()
         page.keyboard.press("]")
         page.locator("#keys-close").click()
         assert page.locator("#layer-name").inner_text() == "up"
+
+
+def test_every_keyboard_leads_through_the_layers(browser, path):
+    """Brackets count where a layout types them with AltGr, or on a Mac with Option, and p and n where there are none."""
+    with opened(browser, path, "#up") as page:
+        page.evaluate(
+            """() => { for (const key of "[[[[]") document.dispatchEvent(new KeyboardEvent("keydown",
+            {key, ctrlKey: true, altKey: true, modifierAltGraph: true})); }"""
+        )
+        ready(page, "blocks.0.act")  # each of five keys at once counts, also with AltGr, which is Ctrl+Alt on Windows
+        page.keyboard.press("n")
+        ready(page, "blocks.1.conv")
+        page.keyboard.press("p")
+        ready(page, "blocks.0.act")
+        page.keyboard.press("?")
+        assert "also p and n" in page.locator("#keys").inner_text()
+    with browser.new_context() as context:
+        context.add_init_script("Object.defineProperty(navigator, 'platform', {get: () => 'MacIntel'})")
+        page = context.new_page()
+        page.goto(f"{path.as_uri()}#up")
+        ready(page, "up")
+        option = "key => document.dispatchEvent(new KeyboardEvent('keydown', {key, code: 'Digit5', altKey: true}))"
+        page.evaluate(option, "[")
+        ready(page, "blocks.1.grouped")
+        page.evaluate(option, "“")
+        assert page.locator("#layer-name").inner_text() == "blocks.1.grouped"
 
 
 def test_tab_stops_are_few_for_any_number_of_layers(browser, path):
