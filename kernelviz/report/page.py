@@ -147,8 +147,14 @@ def _environment() -> Environment:
         loader=_Loader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     found.filters["breakable"] = _breakable
+    found.filters["words"] = _words
     found.filters["unbroken"] = lambda text: text.replace(" × ", "\u00a0×\u00a0")
     return found
+
+
+def _words(text: str) -> Markup:
+    """A heading that is broken between its words, and within one only if it is too long for a line."""
+    return Markup(" ").join(Markup("<span>{}</span>").format(_breakable(word)) for word in text.split(" "))
 
 
 def _breakable(name: str) -> Markup:

@@ -124,7 +124,7 @@ def test_a_click_chooses_a_kernel_and_says_it_once(browser, path):
         box = page.locator("#kernels").bounding_box()
         page.mouse.click(box["x"] + 70, box["y"] + box["height"] / 2)
         assert page.evaluate("location.hash").startswith("#blocks.0.dw/0/")
-        assert page.locator("#said").inner_text().startswith("channel 0 of blocks.0.dw, largest value ")
+        assert page.locator("#said").inner_text().startswith("channel 0 of blocks.0.dw, largest absolute value ")
 
 
 def test_keys_lead_through_layers_channels_and_units(browser, path):

@@ -507,7 +507,7 @@ class ReportPage {
   channelText() {
     const position = this.layer.shown.indexOf(this.chosen.channel);
     const limit = shortText(this.facts.limits[position] ?? 0);
-    return `channel ${this.chosen.channel} of ${this.layer.name}, largest value ${limit} in size`;
+    return `channel ${this.chosen.channel} of ${this.layer.name}, largest absolute value ${limit}`;
   }
 
   /**
