@@ -35,6 +35,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(16, 2, 1)
 
     def forward(self, x):
+        """Maps of two classes, as large as the input."""
         kept = []
         for down in self.down:
             kept.append(down(x))
@@ -45,8 +46,10 @@ class UNet(nn.Module):
         return self.head(x)
 
 
-def own_report():
-    """The page of a U-Net with random weights and a tensor."""
+def report_of(name):
+    """The report of an architecture with random weights, or of the U-Net, which is given a tensor."""
+    if name != "U-Net":
+        return make_report(load_model(name, weights="random"), "sample:grace_hopper")
     pixels = read_image("sample:grace_hopper").pixels[:448:2, 32:480:2]
     return make_report(UNet(), torch.from_numpy(np.moveaxis(pixels, 2, 0) / 255).float())
 
@@ -55,10 +58,7 @@ def own_report():
 @pytest.mark.parametrize("name", [*ARCHITECTURES, "U-Net"])
 def test_each_architecture_has_a_page(browser, tmp_path, name):
     """With random weights the page stays below 8 MB, and its first, middle and last layer are shown and fit."""
-    if name == "U-Net":
-        report = own_report()
-    else:
-        report = make_report(load_model(name, weights="random"), "sample:grace_hopper")
+    report = report_of(name)
     path = save_report(report, tmp_path / "report.html")
     assert path.stat().st_size <= 8_000_000
     names = [layer.name for layer in report.layers]
