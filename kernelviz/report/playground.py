@@ -67,7 +67,7 @@ class Playground:
 
     def _repr_html_(self) -> str:
         """The page in a frame of a notebook cell, in which its script runs apart from the notebook."""
-        return html_frame(self.html, self.title, 860)
+        return html_frame(self.html, self.title, 940)
 
 
 def playground_page(

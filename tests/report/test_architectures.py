@@ -66,7 +66,7 @@ def test_each_architecture_has_a_page(browser, tmp_path, name):
         for layer in dict.fromkeys((names[0], names[len(names) // 2], names[-1])):
             page.evaluate("layer => { location.hash = encodeURIComponent(layer); }", layer)
             ready(page, layer)
-            for width in (1440, 375):
+            for width in (1440, 375, 320):
                 page.set_viewport_size({"width": width, "height": 900})
                 page.wait_for_timeout(50)
                 assert page.evaluate(OUTSIDE) == []
