@@ -384,6 +384,23 @@ def test_nothing_leaves_its_column(browser, path, kinds, widths):
     assert found == {}
 
 
+@pytest.mark.parametrize("width", [710, 1000])
+def test_a_printed_page_cuts_no_number(browser, path, width):
+    """On portrait and landscape paper no part leaves its column, no digit of a cell is cut, and nothing overlaps."""
+    found = {}
+    overlap = """() => { const [one, other] = [".sum-part", ".map-part"].map(each =>
+        document.querySelector(each).getBoundingClientRect());
+        return one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom; }"""
+    with opened(browser, path, viewport={"width": width, "height": 1000}) as page:
+        page.emulate_media(media="print")
+        for kind in KINDS:
+            page.evaluate(f"location.hash = '{kind}'")
+            ready(page, kind.split("/")[0])
+            if seen := [*page.evaluate(OUTSIDE), *(["overlap"] if page.evaluate(overlap) else [])]:
+                found[kind] = seen
+    assert found == {}
+
+
 def test_print_is_light_and_everything_returns(browser, path):
     """Printing a dark page has the palette of light and an open table; afterwards it is dark and closed."""
     read = """() => [...document.getElementById("map").getContext("2d").getImageData(2, 2, 1, 1).data]"""
