@@ -9,11 +9,13 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 
 def processors() -> int:
@@ -23,6 +25,20 @@ def processors() -> int:
 
 THREADS = max(2, min(4, processors()))
 """The number of threads that read or write; more would hold more images in memory."""
+
+
+@cache
+def _libraries() -> Any:
+    """The linear algebra that this process has loaded; looking for it takes some milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Let NumPy's linear algebra use one thread: with several, the last bits depend on their number."""
+    limits: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
+    return limits
 
 
 _filters = threading.RLock()

@@ -116,7 +116,7 @@ class FeatureRun:
     output: OutputChoices
     report: Report
     writer: BackgroundWriter
-    stems: Mapping[str, str]
+    stems: Stems
     count: int
     unusual: Mapping[str, Any]
 
@@ -171,7 +171,7 @@ def prepare(
     capture, viewed = tap_also(capture) if choices.with_overview else (capture, frozenset())
     plan = FeaturePlan(network, capture, drawn, viewed, broken=broken)
     unusual = unusual_options(choices) | output.look.as_recipe()
-    return FeatureRun(plan, choices, output, report, writer, stems_of(paths), len(paths), unusual)
+    return FeatureRun(plan, choices, output, report, writer, Stems(paths), len(paths), unusual)
 
 
 def report_without_map(reasons: Mapping[str, str], report: Report) -> None:
@@ -196,16 +196,24 @@ def report_left_out(run: FeatureRun, path: str) -> None:
         report.inform(*(f"  {line}" for line in lines if report.verbose))
 
 
-def stems_of(paths: Sequence[str]) -> dict[str, str]:
-    """The names of the images in file names; equal ones get digits of a hash of their path."""
-    from kernelviz.files.names import comparable, safe_part, short_hash
+class Stems:
+    """The names of images in file names, by path; equal ones get digits of a hash of their path."""
 
-    stems = {path: Path(path.removeprefix("sample:")).stem if path != "-" else "stdin" for path in paths}
-    counts = Counter(comparable(safe_part(stem)) for stem in stems.values())
-    return {
-        path: f"{stem}-{short_hash(path)}" if counts[comparable(safe_part(stem))] > 1 else stem
-        for path, stem in stems.items()
-    }
+    def __init__(self, paths: Sequence[str]) -> None:
+        from kernelviz.files.names import comparable, safe_part
+
+        counts = Counter(comparable(safe_part(self._plain(path))) for path in paths)
+        self._shared = frozenset(stem for stem, count in counts.items() if count > 1)
+
+    @staticmethod
+    def _plain(path: str) -> str:
+        return Path(path.removeprefix("sample:")).stem if path != "-" else "stdin"
+
+    def __getitem__(self, path: str) -> str:
+        from kernelviz.files.names import comparable, safe_part, short_hash
+
+        stem = self._plain(path)
+        return f"{stem}-{short_hash(path)}" if comparable(safe_part(stem)) in self._shared else stem
 
 
 def unusual_options(choices: FeatureChoices) -> dict[str, Any]:
@@ -559,7 +567,7 @@ def prepare_image(run: FeatureRun, number: int, job: ImageJob, given: Input | No
 def report_skipped(run: FeatureRun, job: ImageJob) -> None:
     """Report that the pictures of an image exist."""
     run.report.kept += 1
-    run.report.more["images"].append({"path": job.path, "top": [], "skipped": True})
+    run.report.more["images"].add(job.path, skipped=True)
     run.report.inform(f"{job.path}: skipped, its files exist")
 
 
@@ -569,6 +577,7 @@ def report_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassSc
     notes = (*(image.notes if image else ()), *(seen.notes if seen else ()))
     name = image.name if image else each.path
     run.report.warnings += [f"{name}: {note}" for note in notes]
-    run.report.more["images"].append({"path": each.path, "top": [asdict(score) for score in classes]})
+    top = [asdict(score) for score in classes] if run.report.as_json else []
+    run.report.more["images"].add(each.path, **({"top": top} if top else {}))
     shares = ", ".join(f"{score.label or f'class {score.index}'} {score.probability:.1%}" for score in classes)
     run.report.inform(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in notes))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kernelviz.network.inputs import Input
     from kernelviz.records import ClassScore, FeatureMaps, Recipe
     from kernelviz.views.components import Basis, CovarianceTally
+    from kernelviz.views.patches import PatchTally
     from kernelviz.views.statistics import ChannelStatistics, ChannelTally
 
     Receiver = Callable[[int, FeatureMaps], object]
@@ -99,6 +100,7 @@ def _fit(
     for name in layers:
         _check_paths(run, name, "basis", [".npz"])
     tallies = {name: CovarianceTally() for name in layers}
+    share_images(tallies.values(), paths)
     good: list[str] = []
     run.report.inform("fitting principal components to all images, then drawing them")
 
@@ -106,7 +108,7 @@ def _fit(
         good.append(each.path)
 
     fit = replace(run, choices=replace(run.choices, classes=False))
-    receivers = {name: [partial(_add, tally)] for name, tally in tallies.items()}
+    receivers = {name: [partial(add_maps, tally)] for name, tally in tallies.items()}
     gather(fit, map(ImageJob, paths), receivers, keep_path, progress)
     bases: dict[str, Basis] = {}
 
@@ -171,14 +173,26 @@ def draw_summaries(run: FeatureRun, paths: Sequence[str], progress: Progress) ->
     for name, view in wanted:
         session.attempt(run.report, name, len(wanted), partial(_begin, run, name, view, tallies))
 
+    share_images(tallies.values(), paths)
     receivers: dict[str, list[Receiver]] = {}
     for (name, _), tally in tallies.items():
-        receivers.setdefault(name, []).append(partial(_add, tally))
+        receivers.setdefault(name, []).append(partial(add_maps, tally))
     if tallies:
         gather(run, map(ImageJob, paths), receivers, partial(report_image, run), progress)
     for (name, _), tally in tallies.items():
         if tally.images:
             session.attempt(run.report, name, len(wanted), partial(_end, run, tally))
+
+
+def share_images(
+    tallies: Iterable[ChannelTally | ContactSheet | CovarianceTally | PatchTally], paths: Sequence[str]
+) -> None:
+    """Let new tallies keep what is known of the images at these paths once for all of them."""
+    from kernelviz.views.gathered import Gathered, ImageList
+
+    listed = ImageList(paths)
+    for tally in tallies:
+        tally.images = Gathered(listed)
 
 
 def _begin(run: FeatureRun, name: str, view: str, tallies: dict[tuple[str, str], ChannelTally | ContactSheet]) -> None:
@@ -202,8 +216,9 @@ def _end(run: FeatureRun, tally: ChannelTally | ContactSheet) -> None:
         _draw_statistics(run, tally)
 
 
-def _add(tally: ChannelTally | ContactSheet | CovarianceTally, _image: int, maps: FeatureMaps) -> None:
-    tally.add(maps)
+def add_maps(tally: ChannelTally | ContactSheet | CovarianceTally | PatchTally, image: int, maps: FeatureMaps) -> None:
+    """Add the maps of an image at its place to a tally."""
+    tally.add(maps, place=image)
 
 
 def gather(

@@ -242,7 +242,7 @@ def features(
 
     def work(report: Report) -> None:
 
-        report.more["images"] = []
+        report.more["images"] = session.ImageRows()
         check_order("features", model, images)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)

@@ -12,7 +12,7 @@ import typer
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.advice import check_order
 from kernelviz.cli.feature_pictures import FeatureChoices, ImageJob, prepare, read, report_image
-from kernelviz.cli.feature_summaries import check_paths, gather
+from kernelviz.cli.feature_summaries import add_maps, check_paths, gather, share_images
 from kernelviz.cli.features import BatchSize, Images, Recursive
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
@@ -141,7 +141,7 @@ def patches(
 
     def work(report: Report) -> None:
 
-        report.more |= {"images": [], "patches": []}
+        report.more |= {"images": session.ImageRows(), "patches": []}
         check_order("patches", model, images)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
@@ -232,18 +232,15 @@ def draw_patches(run: FeatureRun, wanted: PatchChoices, paths: Sequence[str], pr
 
     for name in layers:
         session.attempt(run.report, name, len(layers), partial(begin, name))
+    share_images(tallies.values(), paths)
     kept = {path: ImageJob(path, load_image(path) if path == "-" else None) for path in paths}  # stdin is read once
-    receivers = {name: [partial(_add, tally)] for name, tally in tallies.items()}
+    receivers = {name: [partial(add_maps, tally)] for name, tally in tallies.items()}
     if tallies:
         gather(run, kept.values(), receivers, partial(report_image, run), progress)
     for name, tally in tallies.items():
         if len(tally.images):
             work = partial(_draw, run, wanted, tally, list(kept.values()), progress)
             session.attempt(run.report, name, len(layers), work)
-
-
-def _add(tally: PatchTally, image: int, maps: Any) -> None:
-    tally.add(maps, image)
 
 
 def _usable(run: FeatureRun, wanted: PatchChoices) -> list[str]:

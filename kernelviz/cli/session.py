@@ -52,10 +52,11 @@ DONE, FAILED, WRONG_USAGE, SOME_FAILED, NO_WEIGHTS = 0, 1, 2, 3, 4
 class Report:
     """What a run has done so far: enough for its messages, its JSON document and its exit code.
 
-    ``kept`` counts the inputs whose files of an earlier run were kept. ``more`` holds the fields of the document that only
-    this command has, ``environment`` what is known of the machine without a model, ``left_out`` the lines about pictures
-    that were printed because their look leaves them out, ``drawn`` the pictures that show less than an ordinary page, by
-    path. ``latest`` is the report created last, for a run that a signal ends.
+    ``kept`` counts the inputs whose files of an earlier run were kept. ``outputs`` holds the rows of all files that were
+    written if a document will be printed, else of the first. ``more`` holds the fields of the document that only this
+    command has, ``environment`` what is known of the machine without a model, ``left_out`` the lines about pictures that
+    were printed because their look leaves them out, ``drawn`` the pictures that show less than an ordinary page, by path.
+    ``latest`` is the report created last, for a run that a signal ends.
     """
 
     latest: ClassVar[Report | None] = None
@@ -94,9 +95,33 @@ class Report:
 
     def add_output(self, row: dict[str, Any]) -> None:
         """Keep the row of a file that was written, and print its path unless a document will be printed."""
-        self.outputs.append(_as_drawn(row, self.drawn.pop(row["path"], None)))
+        row = _as_drawn(row, self.drawn.pop(row["path"], None))
+        if self.as_json or not self.outputs:  # a million rows take more memory than a network
+            self.outputs.append(row)
         if not self.as_json:
             terminal.print_result(row["path"])
+
+
+class ImageRows(Sequence[dict[str, Any]]):
+    """The rows ``images`` of a document: the path of each image, and what only some of them have."""
+
+    def __init__(self) -> None:
+        self._paths: list[str] = []
+        self._more: dict[int, dict[str, Any]] = {}
+
+    def add(self, path: str, **more: Any) -> None:
+        """Add an image with ``more`` fields of its row."""
+        if more:
+            self._more[len(self._paths)] = more
+        self._paths.append(path)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        return {"path": self._paths[at], "top": [], **self._more.get(at, {})}
 
 
 def _as_drawn(row: dict[str, Any], picture: PageFigure | Animation | None) -> dict[str, Any]:

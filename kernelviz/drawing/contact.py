@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import copy
 import math
 from dataclasses import dataclass, replace
@@ -43,9 +44,10 @@ from kernelviz.drawing.sheets import FIGURE_PIXELS, image_facts, source_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import Tiles, as_maps, check_positive
+from kernelviz.views.gathered import Gathered
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.map_views import distinct_channels
-from kernelviz.views.statistics import Gathered
+from kernelviz.views.statistics import check_channels, check_layers
 from kernelviz.wording import PART, counted, inflected, number_text, sentence
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class ContactRow:
 class ContactSheet:
     """Collects one row per image; the channels are chosen at the first image, and at most as many rows kept as fit.
 
+    Rows are in the order of the images' places, in whatever order they are added and sheets merged.
+
     ``channels`` are numbers, or a string like ``0-3,7``; the default is the ``count`` maps that vary most over the first
     image. ``total`` counts the images, ``nonfinite`` the values of the chosen maps that are not finite, including those
     of images that are left out.
@@ -91,6 +95,8 @@ class ContactSheet:
         self.images = Gathered()
         self.nonfinite = 0
         self.rows: list[ContactRow] = []
+        self._row_places: list[int] = []
+        self._most_rows = MOST_ROWS
         self.layer = ""
         self.source: Source | None = None
         self.of_channels = 0
@@ -102,25 +108,71 @@ class ContactSheet:
         """How many images there are."""
         return len(self.images)
 
-    def add(self, maps: FeatureMaps | Array) -> None:
+    def add(self, maps: FeatureMaps | Array, place: int | None = None) -> None:
         """Take in the maps (C, H, W) of one image.
 
+        Args:
+            maps: Those of the image.
+            place: Its position among all images, by default the next one.
+
         Raises:
-            UsageError: a channel that there is not, more than sixteen, or another number of channels than before.
+            UsageError: a channel that there is not, more than sixteen, another number of channels than before, or a place
+                that is taken.
         """
         subject = as_maps(maps)
         total = len(subject.values)
         if self.channels is None:
             self.channels = self._chosen(subject.values)
-            self.layer, self.source, self.of_channels = subject.layer or "", subject.source, total
-        if total != self.of_channels:
-            raise UsageError(f"The layer had {self.of_channels:,} channels before, but now it has {total:,}.")
+        if self.images:
+            check_channels(self.of_channels, total)
+        place = self.images.add(subject, place=place)
+        self._note(subject.layer or "", subject.source, total)
         values = subject.values[list(self.channels)]
-        self.images.add(subject)
         self.nonfinite += int(values.size - np.count_nonzero(np.isfinite(values)))
-        if len(self.rows) < MOST_ROWS:
+        at = bisect.bisect(self._row_places, place)
+        if at < self._most_rows:
             small = _thumbnail(subject.seen.pixels) if subject.seen else None
-            self.rows.append(ContactRow(small, values))
+            self._row_places.insert(at, place)
+            self.rows.insert(at, ContactRow(small, values))
+            self._cut()
+
+    def _note(self, layer: str, source: Source | None, total: int) -> None:
+        self.layer, self.source = self.layer or layer, self.source or source
+        self.of_channels = self.of_channels or total
+
+    def _cut(self) -> None:
+        del self._row_places[self._most_rows :], self.rows[self._most_rows :]
+
+    def fresh(self) -> ContactSheet:
+        """An empty sheet of the same channels, to be merged into this one: for later images than those of this one."""
+        found = ContactSheet(self.wanted if self.channels is None else self.channels, self.count)
+        found._most_rows = MOST_ROWS if len(self.rows) < MOST_ROWS else 0
+        return found
+
+    def merge(self, other: ContactSheet) -> None:
+        """Add the images of another sheet of the same layer and channels.
+
+        Raises:
+            UsageError: it is of another layer or other channels, or has an image of this one.
+        """
+        check_layers(self.layer, other.layer)
+        if not other.images:
+            return
+        if self.images:
+            check_channels(self.of_channels, other.of_channels)
+        if self.channels is not None and self.channels != other.channels:
+            what = f"Only sheets of the same channels are merged, but got {self.channels} and {other.channels}."
+            raise UsageError(what, hint="Name the channels: ContactSheet(channels).")
+        self.images.merge(other.images)
+        self.channels = other.channels
+        self._note(other.layer, other.source, other.of_channels)
+        self.nonfinite += other.nonfinite
+        pairs = sorted(
+            [*zip(self._row_places, self.rows, strict=True), *zip(other._row_places, other.rows, strict=True)],
+            key=lambda pair: pair[0],
+        )
+        self._row_places, self.rows = [place for place, _ in pairs], [row for _, row in pairs]
+        self._cut()
 
     def _chosen(self, values: Array) -> tuple[int, ...]:
         if self.wanted is not None:

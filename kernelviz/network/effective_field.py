@@ -26,8 +26,8 @@ from kernelviz.views.effective_fields import (
     outside_of,
     smallest_square,
 )
+from kernelviz.views.gathered import Gathered
 from kernelviz.views.kernel_views import named_channels
-from kernelviz.views.statistics import Gathered
 from kernelviz.wording import counted, reason_text, shown
 
 if TYPE_CHECKING:

@@ -11,13 +11,19 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps
-from kernelviz.views.statistics import Gathered, check_channels
+from kernelviz.threads import one_blas_thread
+from kernelviz.views.gathered import Gathered
+from kernelviz.views.statistics import check_channels, check_layers
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe, Source
 
 
 COLOURS = 3
+CHUNK = 32
+"""The number of consecutive images whose moments are summed before they are joined with those of others."""
+MOST_BYTES = 256 * 2**20
+"""Moments of chunks that wait for those before them."""
 FULL = 2.5
 """The number of standard deviations at which a colour is full."""
 
@@ -92,42 +98,95 @@ def fit_note(basis: Basis | None, source: Source | None) -> tuple[str, ...]:
 
 
 class CovarianceTally:
-    """Accumulates mean and C × C covariance of a layer, image by image, in float64; ``basis`` returns its components."""
+    """Accumulates mean and C × C covariance of a layer, image by image, in float64; ``basis`` returns its components.
+
+    The images are summed in chunks of 32 places, in their order, and the chunks in theirs, so that tallies of whole chunks
+    are merged to the same bits as one tally of all images: in any order, as long as the chunks between which others are
+    missing take no more than 256 MB.
+    """
 
     def __init__(self) -> None:
         self.images = Gathered()
         self.source: Source | None = None
-        self.positions = 0
         self.layer = ""
-        self._mean: Array = np.zeros(0)
-        self._moments: Array = np.zeros((0, 0))
+        self._channels = 0
+        self._done = _Moments()  # of the chunks before ``_end``
+        self._end = 0
+        self._chunks: dict[int, _Moments] = {}
 
     __repr__ = gathered_repr
 
-    def add(self, maps: FeatureMaps | Array) -> None:
+    @property
+    def positions(self) -> int:
+        """How many positions there are."""
+        return self._done.positions + sum(chunk.positions for chunk in self._chunks.values())
+
+    def add(self, maps: FeatureMaps | Array, place: int | None = None) -> None:
         """Add the maps (C, H, W) of one image; positions that are not finite in every channel are left out.
 
+        Args:
+            maps: Those of the image.
+            place: Its position among all images, by default the next one.
+
         Raises:
-            UsageError: another number of channels than before.
+            UsageError: another number of channels than before, or the place is taken.
         """
         subject = as_maps(maps)
         flat = subject.values.reshape(len(subject.values), -1).astype(np.float64)
         flat = flat[:, np.isfinite(flat).all(axis=0)]
-        if not self.images:
-            self.layer, self.source = subject.layer or "", subject.source
-            self._mean, self._moments = np.zeros(len(flat)), np.zeros((len(flat), len(flat)))
-        check_channels(len(self._mean), len(flat))
-        self.images.add(subject)
-        count = flat.shape[1]
-        if not count:
+        if self._channels:
+            check_channels(self._channels, len(flat))
+        place = self.images.add(subject, place=place)
+        self._note(subject.layer or "", subject.source, len(flat))
+        chunk = place // CHUNK
+        self._chunk(chunk).merge(_Moments.of(flat))
+        self._join(chunk)
+
+    def _note(self, layer: str, source: Source | None, channels: int) -> None:
+        self.layer, self.source = self.layer or layer, self.source or source
+        self._channels = self._channels or channels
+
+    def _chunk(self, number: int) -> _Moments:
+        """The moments of a chunk; if later ones were joined to it already, those of all of them."""
+        return self._done if number < self._end else self._chunks.setdefault(number, _Moments())
+
+    def _join(self, current: int) -> None:
+        """Join the chunks that are complete: those before the ``current`` one that follow each other, or too many."""
+        most = max(2, MOST_BYTES // (8 * max(1, self._channels) ** 2))
+        for number in sorted(self._chunks):
+            if number >= current or (number > self._end and len(self._chunks) <= most):
+                return
+            self._done.merge(self._chunks.pop(number))
+            self._end = number + 1
+
+    def fresh(self) -> CovarianceTally:
+        """An empty tally, to be merged into this one."""
+        return CovarianceTally()
+
+    def merge(self, other: CovarianceTally) -> None:
+        """Add everything that another tally of the same layer has.
+
+        Raises:
+            UsageError: it is of another layer, or has other channels or an image of this tally.
+        """
+        check_layers(self.layer, other.layer)
+        if not other.images:
             return
-        total = self.positions + count
-        mean = flat.mean(axis=1)
-        step = mean - self._mean
-        centred = flat - mean[:, None]
-        self._moments += centred @ centred.T + np.outer(step, step) * (self.positions * count / total)
-        self._mean = self._mean + step * (count / total)
-        self.positions = total
+        if self._channels:
+            check_channels(self._channels, other._channels)
+        self.images.merge(other.images)
+        self._note(other.layer, other.source, other._channels)
+        self._done.merge(other._done)
+        self._end = max(self._end, other._end)
+        for number in sorted(other._chunks):
+            self._chunk(number).merge(other._chunks[number])
+        self._join(max(self._chunks, default=0))
+
+    def _moments(self) -> _Moments:
+        whole = self._done.copy()
+        for number in sorted(self._chunks):
+            whole.merge(self._chunks[number])
+        return whole
 
     def basis(self) -> Basis:
         """The three components of the largest variance.
@@ -135,15 +194,17 @@ class CovarianceTally:
         Raises:
             UsageError: there are fewer than two positions.
         """
-        if self.positions < 2:
+        moments = self._moments()
+        if moments.positions < 2:
             raise UsageError(
                 "There are too few positions to fit components to.", hint="Choose a layer with larger maps."
             )
-        covariance = self._moments / (self.positions - 1)
-        variances, vectors = np.linalg.eigh(covariance)
+        covariance = moments.products / (moments.positions - 1)
+        with one_blas_thread():
+            variances, vectors = np.linalg.eigh(covariance)
         order = np.argsort(variances)[::-1][:COLOURS]
         whole = float(np.trace(covariance)) or 1.0
-        components, deviations = np.zeros((COLOURS, len(self._mean))), np.zeros(COLOURS)
+        components, deviations = np.zeros((COLOURS, len(moments.mean))), np.zeros(COLOURS)
         for at, number in enumerate(order):
             vector = vectors[:, number]
             if variances[number] > 1e-12 * whole:
@@ -152,6 +213,47 @@ class CovarianceTally:
         share = deviations**2 / whole
         model = self.source.as_recipe() if self.source else None
         return Basis(
-            self._mean, components, deviations, share, self.layer, len(self.images), self.positions, model,
+            moments.mean, components, deviations, share, self.layer, len(self.images), moments.positions, model,
             self.images.as_recipe(),
         )  # fmt: skip
+
+
+class _Moments:
+    """The number of positions, their mean (C,), and the sums of products of deviations from it (C, C)."""
+
+    def __init__(self) -> None:
+        self.positions = 0
+        self.mean: Array = np.zeros(0)
+        self.products: Array = np.zeros((0, 0))
+
+    @classmethod
+    def of(cls, flat: Array) -> _Moments:
+        """Those of positions (C, n)."""
+        found = cls()
+        found.positions = flat.shape[1]
+        if found.positions:
+            found.mean = flat.mean(axis=1)
+            centred = flat - found.mean[:, None]
+            with one_blas_thread():
+                found.products = centred @ centred.T
+        return found
+
+    def copy(self) -> _Moments:
+        """The same in arrays of its own."""
+        found = _Moments()
+        found.positions, found.mean, found.products = self.positions, self.mean.copy(), self.products.copy()
+        return found
+
+    def merge(self, other: _Moments) -> None:
+        """Add other positions, by the formula of Chan, Golub and LeVeque (1979)."""
+        total = self.positions + other.positions
+        if not other.positions:
+            return
+        if not self.positions:
+            self.mean, self.products = other.mean.copy(), other.products.copy()
+        else:
+            step = other.mean - self.mean
+            self.products += other.products
+            self.products += np.outer(step, step) * (self.positions * other.positions / total)
+            self.mean = self.mean + step * (other.positions / total)
+        self.positions = total

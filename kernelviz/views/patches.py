@@ -11,12 +11,15 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps, check_positive
+from kernelviz.threads import one_blas_thread
+from kernelviz.views.exact_sums import ExactSums, deviations, means
+from kernelviz.views.gathered import Gathered
 from kernelviz.views.kernel_views import named_channels
-from kernelviz.views.statistics import Gathered, check_channels, reading_notes
+from kernelviz.views.statistics import check_channels, check_layers, power_of
 from kernelviz.wording import UNKNOWN, aligned, counted, number_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from kernelviz.records import Array, AxisField, FeatureMaps, Field, Recipe, Source
 
@@ -243,16 +246,20 @@ def check_inside(found: Field, layer: str, sides: Sequence[int]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Added:
-    """What is kept of an image: facts, no pixels."""
+class _Facts:
+    """What many images have in common: the sides of their maps, the receptive fields, and the size of the input."""
 
-    name: str
-    path: str | None
-    digest: str | None
-    notes: tuple[str, ...]
     sides: tuple[int, int]
     field: Field
     input_size: tuple[int, ...] | None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal facts; fields hold arrays."""
+        axes = [
+            (axis.first.tobytes(), axis.last.tobytes(), axis.size, axis.jump, axis.offset) for axis in self.field.axes
+        ]
+        return self.sides, self.input_size, self.field.mixes_image, *axes
 
 
 class PatchTally:
@@ -285,34 +292,28 @@ class PatchTally:
         self.source: Source | None = None
         self.mixes_image = False
         self.duplicates: dict[int, str] = {}
-        self._images: dict[int, _Added] = {}
-        self._by_digest: dict[str, int] = {}
+        self.images = Gathered()
+        self._facts: list[_Facts] = []
+        self._kinds: dict[tuple[object, ...], int] = {}
+        self._copies: frozenset[int] = frozenset()
         self._sums: _Moments | None = None
         self._best: tuple[_Best, ...] = ()
 
     __repr__ = gathered_repr
 
     @property
-    def images(self) -> Gathered:
-        """The images that were added, in the order of their numbers."""
-        gathered = Gathered()
-        for number in sorted(self._images):
-            each = self._images[number]
-            gathered.add_image(each.name, each.path, each.digest, each.notes)
-        return gathered
-
-    @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers of the images that are counted, ascending, as ``add`` was called with them."""
-        return tuple(sorted(self._images))
+        return tuple(self.images.places)
 
-    def add(self, maps: FeatureMaps, number: int | None = None) -> None:
+    def add(self, maps: FeatureMaps, number: int | None = None, *, place: int | None = None) -> None:
         """Add the maps of one image; one with the same bytes as an earlier one is not counted.
 
         Args:
             maps: As ``capture_features`` returns them, with their receptive fields.
             number: The position of the image among all images; by default the next one. Tallies that will be merged need
                 different numbers.
+            place: The same, by the name that it has for the other tallies.
 
         Raises:
             UsageError: the receptive field is not known, no unit has it inside the image though ``inside`` was requested,
@@ -321,45 +322,67 @@ class PatchTally:
         subject = as_maps(maps)
         layer = self.layer or subject.layer or ""
         found = check_field(subject.field, layer, subject.lost, per_image=self.per_image)
-        image = subject.image
+        number = place if number is None else number
         if number is None:
-            number = max((*self._images, *self.duplicates), default=-1) + 1
-        if number in self._images or number in self.duplicates:
+            number = max(self.images.next_place, 1 + max(self.duplicates, default=-1))
+        if number in self.duplicates:
             raise UsageError(f"There is an image with the number {number} already.")
-        name = image.name if image else f"image {number}"
-        if image is not None and image.sha256 in self._by_digest:
-            self._add_again(image.sha256, number, name)
+        self.images.check_place(number)
+        if self._is_copy(subject, number):
             return
-        sums, sides = _Moments.of(subject.values), subject.values.shape[1:]
         if self._sums is not None:
-            check_channels(len(self._sums.count), len(sums.count))
+            check_channels(len(self._sums.count), len(subject.values))
+        sums, (rows, columns) = _Moments.of(subject.values), subject.values.shape[1:]
         best = self._best_of(subject, found, number, layer, finite=bool((sums.count == sums.values).all()))
-        self._sums = sums if self._sums is None else self._sums.merged(sums)
+        self._merge_sums(sums)
         self._best = self._merged(best)
         self.layer, self.source = layer, self.source or subject.source
         self.mixes_image |= found.mixes_image
-        self._images[number] = _Added(
-            name, image.path if image else None, image.sha256 if image else None, reading_notes(subject),
-            (int(sides[0]), int(sides[1])), found, subject.input_size,
-        )  # fmt: skip
-        if image is not None:
-            self._by_digest[image.sha256] = number
+        kind = self._kind(_Facts((int(rows), int(columns)), found, subject.input_size))
+        self.images.add(subject, place=number, kind=kind)
+
+    def _kind(self, facts: _Facts) -> int:
+        """The number of the facts of an image."""
+        key = facts.key
+        if key not in self._kinds:
+            self._kinds[key] = len(self._facts)
+            self._facts.append(facts)
+        return self._kinds[key]
 
     def _merged(self, best: tuple[_Best, ...]) -> tuple[_Best, ...]:
         if not self._best:
             return tuple(each.cut(self.patches) for each in best)
         return tuple(one.merged(new, self.patches) for one, new in zip(self._best, best, strict=True))
 
-    def _add_again(self, digest: str, number: int, name: str) -> None:
-        """Keep an image that was added before as a duplicate; the one of the smaller number is counted."""
-        before = self._by_digest[digest]
-        if number > before:
-            self.duplicates[number] = name
-            return
-        self.duplicates[before] = self._images[before].name
-        self._images[number] = replace(self._images.pop(before), name=name)
-        self._by_digest[digest] = number
-        self._best = tuple(each.renumbered(before, number) for each in self._best)
+    def _merge_sums(self, sums: _Moments) -> None:
+        if self._sums is None:
+            self._sums = _Moments(len(sums.count), sums.low.dtype)
+        self._sums.merge(sums)
+
+    def _is_copy(self, maps: FeatureMaps, number: int) -> bool:
+        """Whether an image was added before, as a file of the same bytes; the one of the smaller number is counted."""
+        image = maps.image
+        before = self.images.place_of(image.sha256) if image is not None else None
+        if image is None or (before is None and number not in self._copies):
+            return False
+        if before is None or number > before:
+            self.duplicates[number] = image.name
+        else:
+            self.duplicates[before] = self.images.listed.of(before)[0]
+            self.images.move(before, maps, number)
+            self._best = tuple(each.renumbered(before, number) for each in self._best)
+        return True
+
+    def fresh(self, copies: Collection[int] = ()) -> PatchTally:
+        """An empty tally with the same settings, to be merged into this one; ``copies`` are numbers not to be counted."""
+        found = PatchTally(self.patches, self.per_image, lowest=self.lowest, inside=self.inside)
+        found._copies = frozenset(copies)
+        return found
+
+    def copies_in(self, other: PatchTally) -> tuple[int, ...]:
+        """The numbers of images of another tally that are in this one, as files of the same bytes."""
+        digests = ((place, other.images.listed.of(place)[2]) for place in other.images.places)
+        return tuple(place for place, digest in digests if digest and self.images.place_of(digest) is not None)
 
     def _best_of(self, maps: FeatureMaps, found: Field, number: int, layer: str, *, finite: bool) -> tuple[_Best, ...]:
         """The units of one image: those of largest and, if requested, of smallest value."""
@@ -399,24 +422,24 @@ class PatchTally:
             if getattr(self, name) != getattr(other, name):
                 what = f"Only tallies with equal settings are merged, but {name} is {getattr(self, name)} and"
                 raise UsageError(f"{what} {getattr(other, name)}.")
-        if self.layer and other.layer and self.layer != other.layer:
-            raise UsageError(f"Only tallies of one layer are merged, but got {self.layer} and {other.layer}.")
-        taken = {*self._images, *self.duplicates} & {*other._images, *other.duplicates}
+        check_layers(self.layer, other.layer)
+        self.images.check_apart(other.images)
+        taken = {number for number in self.duplicates if number in other.duplicates or number in other.images}
+        taken |= {number for number in other.duplicates if number in self.images}
         if taken:
             what = f"Both tallies have an image with the number {min(taken)}."
-            raise UsageError(what, hint="Give each image its number in all: tally.add(maps, number).")
-        for digest in self._by_digest.keys() & other._by_digest.keys():
-            name = self._images[self._by_digest[digest]].name
+            raise UsageError(what, hint="Give each image its number in all: tally.add(maps, place=number).")
+        for number in self.copies_in(other):
+            name = other.images.listed.of(number)[0]
             raise UsageError(f"Both tallies have the image {name}.", hint="Add each image to one of them.")
+        self.duplicates |= other.duplicates
         if other._sums is None:
             return
         if self._sums is not None:
             check_channels(len(self._sums.count), len(other._sums.count))
         self._best = self._merged(other._best)
-        self._sums = other._sums if self._sums is None else self._sums.merged(other._sums)
-        self._images |= other._images
-        self._by_digest |= other._by_digest
-        self.duplicates |= other.duplicates
+        self._merge_sums(other._sums)
+        self.images.merge(other.images, [self._kind(facts) for facts in other._facts])
         self.layer, self.source = self.layer or other.layer, self.source or other.source
         self.mixes_image |= other.mixes_image
 
@@ -434,8 +457,10 @@ class PatchTally:
             what = f"{shown(self.layer) if self.layer else 'The layer'} has no lowest patches."
             why = f"Its smallest value is {number_text(floor)}, as after an activation."
             raise UsageError(what, why, "Omit --lowest, or choose the layer before the activation.")
-        numbers = sorted(self._images)
-        added = [self._images[number] for number in numbers]
+        numbers = self.numbers
+        listed = [self.images.listed.of(number) for number in numbers]
+        kinds = np.fromiter(map(self.images.kind, numbers), np.int64, len(numbers))
+        added = [self._facts[kind] for kind in np.unique(kinds)]
         mean, deviation = sums.statistics()
         some = sums.count > 0
         low, high = (np.where(some, end, np.nan) for end in (sums.low, sums.high))
@@ -456,13 +481,13 @@ class PatchTally:
             nonfinite=sums.values - sums.count,
             per_image=self.per_image,
             inside=self.inside,
-            sizes=None if None in size else size,  # type: ignore[arg-type]
+            sizes=None if None in size else size,
             exact=all(is_exact(axis) for each in added for axis in each.field.axes),
             mixes_image=self.mixes_image,
-            border=_border_shares(added, rankings[0]),
+            border=_border_shares(np.array([facts.sides for facts in self._facts], np.int64)[kinds], rankings[0]),
             duplicates=tuple(self.duplicates[number] for number in sorted(self.duplicates)),
-            paths=tuple(each.path for each in added),
-            digests=tuple(each.digest for each in added),
+            paths=tuple(path for _, path, _ in listed),
+            digests=tuple(digest for *_, digest in listed),
             input_size=next(iter(input_sizes)) if len(input_sizes) == 1 else None,
             source=self.source,
             identity=names.as_recipe(),
@@ -477,7 +502,7 @@ class PatchTally:
         boxes = np.full((*kept.shape, 4), -1, np.int64)
         for number in np.unique(places[..., 0][kept]).tolist():
             here = places[..., 0] == number
-            for axis, found in enumerate(self._images[number].field.axes):
+            for axis, found in enumerate(self._facts[self.images.kind(number)].field.axes):
                 first, last = extents(found)
                 units = places[here][:, axis + 1]
                 boxes[here, 2 * axis], boxes[here, 2 * axis + 1] = first[units], last[units]
@@ -576,81 +601,59 @@ class _Best:
         return np.where(np.isnan(values), np.inf, -self.sign * values)
 
 
-@dataclass(frozen=True)
 class _Moments:
-    """Count, sum, sum of squares and extremes of each channel's finite values.
+    """Count, exact sums of the sums and squares of each image, and extremes of each channel's finite values."""
 
-    Sums are kept in two float64 numbers each, so that their order does not change the float32 numbers made of them.
-    """
-
-    values: int
-    count: Array
-    low: Array
-    high: Array
-    sums: tuple[Array, Array]
-    squares: tuple[Array, Array]
+    def __init__(self, channels: int, dtype: Any) -> None:
+        self.values = 0
+        self.count = np.zeros(channels, np.int64)
+        self.low, self.high = np.full(channels, np.inf, dtype), np.full(channels, -np.inf, dtype)
+        self.sums, self.squares = ExactSums(channels), ExactSums(channels)
 
     @classmethod
     def of(cls, maps: Array) -> _Moments:
         """Those of the maps (C, H, W) of one image."""
         flat = maps.reshape(len(maps), -1)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
             sums, squares = np.vecdot(flat, np.ones(flat.shape[1], flat.dtype)), np.vecdot(flat, flat)
-        count = np.full(len(flat), flat.shape[1])
-        zeros = np.zeros(len(flat))
+        count: Array = np.full(len(flat), flat.shape[1])
+        power: Array | int = 0
         if np.isfinite(squares).all() and np.isfinite(sums).all():
             low, high = flat.min(axis=1), flat.max(axis=1)
         else:
             finite = np.isfinite(flat)
             count = finite.sum(axis=1)
-            low, high = (
-                np.where(finite, flat, end).max(axis=1) if end < 0 else np.where(finite, flat, end).min(axis=1)
-                for end in (np.inf, -np.inf)
-            )
-            clean = np.where(finite, flat, 0).astype(np.float64)
-            with np.errstate(over="ignore"):
-                sums, squares = clean.sum(axis=1), np.vecdot(clean, clean)
-        return cls(
-            flat.shape[1], count, low, high, (sums.astype(np.float64), zeros), (squares.astype(np.float64), zeros)
-        )
+            low, high = np.where(finite, flat, np.inf).min(axis=1), np.where(finite, flat, -np.inf).max(axis=1)
+            power = power_of(np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0))
+            clean = np.where(finite, flat, 0).astype(np.float64) * np.ldexp(1.0, -power)[:, None]
+            sums, squares = clean.sum(axis=1), (clean * clean).sum(axis=1)
+        found = cls(len(flat), low.dtype)
+        found.sums.add(sums.astype(np.float64), power)
+        found.squares.add(squares.astype(np.float64), 2 * power)
+        found.values, found.count, found.low, found.high = flat.shape[1], count, low, high
+        return found
 
-    def merged(self, other: _Moments) -> _Moments:
-        """Those of both."""
-        return _Moments(
-            self.values + other.values,
-            self.count + other.count,
-            np.minimum(self.low, other.low),
-            np.maximum(self.high, other.high),
-            _added(self.sums, other.sums),
-            _added(self.squares, other.squares),
-        )
+    def merge(self, other: _Moments) -> None:
+        """Add those of other images."""
+        self.sums.merge(other.sums)
+        self.squares.merge(other.squares)
+        self.values += other.values
+        self.count = self.count + other.count
+        self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
 
     def statistics(self) -> tuple[Array, Array]:
         """Mean and deviation, float32; NaN for a channel without finite values."""
-        count = np.maximum(self.count, 1)
-        with np.errstate(all="ignore"):
-            mean = (self.sums[0] + self.sums[1]) / count
-            variance = (self.squares[0] + self.squares[1]) / count - mean**2
-            spread = np.where(self.low == self.high, 0.0, np.sqrt(np.maximum(variance, 0.0)))
-            found = np.where(self.count > 0, np.stack([mean, spread]), np.nan).astype(np.float32)
-        return found[0], found[1]
+        counts = self.count.tolist()
+        spread = np.where((self.low == self.high) & (self.count > 0), 0.0, deviations(self.sums, self.squares, counts))
+        with np.errstate(over="ignore"):
+            return means(self.sums, counts).astype(np.float32), spread.astype(np.float32)
 
 
-def _added(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
-    """The sum of numbers of two parts each, by Knuth's exact sum of two numbers."""
-    with np.errstate(all="ignore"):
-        total = one[0] + other[0]
-        part = total - one[0]
-        rest = (one[0] - (total - part)) + (other[0] - part) + one[1] + other[1]
-        high = total + rest
-        low = rest - (high - total)
-    lost = ~np.isfinite(high)
-    return high, np.where(lost, 0.0, low)
+def _border_shares(sides: Array, ranking: Ranking) -> tuple[float, float]:
+    """The share of units in the outermost rows and columns, among all of the maps and among the chosen ones.
 
-
-def _border_shares(added: Sequence[_Added], ranking: Ranking) -> tuple[float, float]:
-    """The share of units in the outermost rows and columns, among all of the maps and among the chosen ones."""
-    sides = np.array([each.sides for each in added], np.int64)
+    ``sides`` (n, 2) are the rows and columns of the maps of each image.
+    """
     inner = np.maximum(sides - 2, 0).prod(axis=1).sum()
     everything = 1 - float(inner) / float(sides.prod(axis=1).sum())
     places = ranking.places[ranking.places[..., 0] >= 0]

@@ -1,14 +1,9 @@
-"""Statistics of every channel of a layer over many images, accumulated image by image in float64; NumPy only."""
+"""Statistics of every channel of a layer over many images, with exact sums; NumPy only."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-import re
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,86 +11,12 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps
-from kernelviz.wording import UNKNOWN, aligned, counted, preprocessing_notes
+from kernelviz.views.exact_sums import ExactSums, deviations, means
+from kernelviz.views.gathered import Gathered
+from kernelviz.wording import UNKNOWN, aligned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from kernelviz.records import Array, FeatureMaps, Recipe
-
-
-_NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
-
-
-class Gathered:
-    """The names and hashes of the images that were added one by one."""
-
-    def __init__(self) -> None:
-        self._names: list[str] = []
-        self._paths: list[str | None] = []
-        self._digests: list[str | None] = []
-        self._notes: Counter[str] = Counter()
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def add(self, maps: FeatureMaps, name: str | None = None) -> None:
-        """Add the image of these maps; ``name`` is used if given, else the name of the image."""
-        image = maps.image
-        name, path = name or (image.name if image else f"image {len(self)}"), image.path if image and not name else None
-        self.add_image(name, path, image.sha256 if image else None, reading_notes(maps))
-
-    def add_image(self, name: str, path: str | None, digest: str | None, notes: Iterable[str]) -> None:
-        """Add an image by what is known of it."""
-        self._names.append(name)
-        self._paths.append(path)
-        self._digests.append(digest)
-        self._notes.update(dict.fromkeys(notes, 1))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names; equal names from different folders are preceded by the folders in which they differ."""
-        many = Counter(self._names)
-        shared = {path for name, path in zip(self._names, self._paths, strict=True) if path and many[name] > 1}
-        return tuple(
-            _below(path, shared) if path and many[name] > 1 else name
-            for name, path in zip(self._names, self._paths, strict=True)
-        )
-
-    def notes(self) -> tuple[str, ...]:
-        """How the images were read: each note with the number of images that it is about, if that is not all."""
-        alike: dict[str, list[str]] = {}
-        for note in self._notes:
-            alike.setdefault(_NUMBER.sub("", note), []).append(note)
-        return tuple(map(self._joined, alike.values()))
-
-    def _joined(self, notes: list[str]) -> str:
-        """The first of notes that differ in their numbers alone, with the number of images that they are about."""
-        count = sum(self._notes[note] for note in notes)
-        about = [] if len(notes) == 1 else ["and alike"]
-        about += [] if count == len(self) else [f"{count:,} of {counted(len(self), 'image')}"]
-        return f"{notes[0]} ({', '.join(about)})" if about else notes[0]
-
-    def as_recipe(self) -> dict[str, Any] | None:
-        """The part of a recipe called ``image``: the number of images and the SHA-256 of their hashes, in their order.
-
-        None if the hash of one of them is unknown.
-        """
-        digests = [digest for digest in self._digests if digest is not None]
-        if not digests or len(digests) < len(self):
-            return None
-        return {
-            "name": counted(len(self), "image"),
-            "sha256": hashlib.sha256("".join(digests).encode("ascii")).hexdigest(),
-        }
-
-
-def reading_notes(maps: FeatureMaps) -> tuple[str, ...]:
-    """How the image of these maps was read."""
-    image = maps.image
-    bands = image.bands_for(maps.input_size[0])[1] if image and maps.input_size else ()
-    chosen = preprocessing_notes(maps.source.preprocessing) if image and maps.source else ()
-    return (*(image.notes if image else ()), *bands, *chosen)
 
 
 def check_channels(before: int, now: int) -> None:
@@ -108,16 +29,20 @@ def check_channels(before: int, now: int) -> None:
         raise UsageError(f"The layer had {before:,} channels before, but now it has {now:,}.")
 
 
-def _below(path: str, paths: set[str]) -> str:
-    """A path without the folders that all paths share."""
-    try:
-        folders = {os.path.dirname(each) for each in paths}  # noqa: PTH120
-        return PurePath(os.path.relpath(path, os.path.commonpath(folders) or ".")).as_posix()
-    except ValueError:  # on several drives, or absolute and relative
-        return PurePath(path).as_posix()
+def check_layers(one: str, other: str) -> None:
+    """Check that tallies that are to be merged are of one layer; empty is not known.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if one and other and one != other:
+        raise UsageError(f"Only tallies of one layer are merged, but got {one} and {other}.")
 
 
+_USUAL = 60  # numbers between 2 ** ±60 and their squares are in the range of float32
 _SMALLEST_POWER = -1000  # so that 2 ** 1000 is still finite
+_MEAN_BITS = 24  # of float32
+_SPLIT = 2.0**27 + 1
 
 
 @dataclass(frozen=True)
@@ -155,8 +80,8 @@ class ChannelStatistics:
 class ChannelTally:
     """Accumulates the statistics of one layer; ``add`` is called with the maps of one image after the other.
 
-    Means and squared deviations are merged by the formulas of Chan, Golub and LeVeque (1979), "Updating formulae and a
-    pairwise algorithm for computing sample variances", so that the order and the number of images hardly matter.
+    The sums over images are exact, so that the result is the same to the last bit whatever the order in which images are
+    added and tallies merged.
     """
 
     def __init__(self, layer: str = "") -> None:
@@ -166,17 +91,48 @@ class ChannelTally:
 
     __repr__ = gathered_repr
 
-    def add(self, maps: FeatureMaps | Array, image: str | None = None) -> None:
-        """Add the maps (C, H, W) of one image; ``image`` is its name, by default that of the maps.
+    def add(self, maps: FeatureMaps | Array, image: str | None = None, place: int | None = None) -> None:
+        """Add the maps (C, H, W) of one image.
+
+        Args:
+            maps: Those of the image.
+            image: Its name, by default that of the maps.
+            place: Its position among all images, by default the next one. Of equal maxima the image of the lowest place is
+                kept. Tallies that will be merged need different places.
 
         Raises:
-            UsageError: another number of channels than before.
+            UsageError: another number of channels than before, or the place is taken.
         """
         subject = as_maps(maps)
-        new = _Sums.of(subject.values, len(self.images))
-        self._sums = new if self._sums is None else self._sums.merged(new)
+        channels = len(subject.values)
+        if self._sums is not None:
+            check_channels(len(self._sums.count), channels)
+        place = self.images.add(subject, image, place)
+        if self._sums is None:
+            self._sums = _Sums(channels)
+        self._sums.add(subject.values, place)
         self.layer = self.layer or subject.layer or ""
-        self.images.add(subject, image)
+
+    def fresh(self) -> ChannelTally:
+        """An empty tally of the same layer, to be merged into this one."""
+        return ChannelTally(self.layer)
+
+    def merge(self, other: ChannelTally) -> None:
+        """Add everything that another tally of the same layer has.
+
+        Raises:
+            UsageError: it is of another layer, or has other channels or an image of this tally.
+        """
+        check_layers(self.layer, other.layer)
+        if other._sums is None:
+            return
+        if self._sums is not None:
+            check_channels(len(self._sums.count), len(other._sums.count))
+        self.images.merge(other.images)
+        if self._sums is None:
+            self._sums = _Sums(len(other._sums.count))
+        self._sums.merge(other._sums)
+        self.layer = self.layer or other.layer
 
     def result(self) -> ChannelStatistics:
         """The statistics of all maps that were added.
@@ -187,89 +143,102 @@ class ChannelTally:
         sums = self._sums
         if sums is None:
             raise UsageError("No maps were added.")
-        some, counts = sums.count > 0, np.maximum(sums.count, 1)
+        some, counts = sums.count > 0, sums.count.tolist()
+        places = np.fromiter(self.images.places, np.int64, len(self.images))
         return ChannelStatistics(
             layer=self.layer,
             images=self.images.names,
             values=sums.values,
-            mean=np.where(some, np.ldexp(sums.mean, sums.power), np.nan),
-            deviation=np.where(some, np.ldexp(np.sqrt(sums.squares / counts), sums.power), np.nan),
-            zeros=np.where(some, sums.zeros / counts, np.nan),
+            mean=means(sums.sums, counts),
+            deviation=np.where(some & (sums.low == sums.high), 0.0, deviations(sums.sums, sums.squares, counts)),
+            zeros=np.where(some, sums.zeros / np.maximum(sums.count, 1), np.nan),
             smallest=np.where(some, sums.low, np.nan),
             largest=np.where(some, sums.high, np.nan),
-            image=sums.holder,
+            image=np.where(sums.holder >= 0, np.searchsorted(places, sums.holder), -1),
             nonfinite=sums.values - sums.count,
             identity=self.images.as_recipe(),
             notes=self.images.notes(),
         )
 
 
-@dataclass(frozen=True)
 class _Sums:
-    """The running sums of each channel: the count of finite numbers, their mean, squared deviations, zeros and extremes.
+    """The running sums of each channel: the count of finite numbers, exact sums of them and their squares, and extremes.
 
-    Mean and squares are of the numbers divided by ``2 ** power``, so that squares neither overflow nor underflow; this is
-    exact.
+    ``holder`` is the lowest place of an image with the largest number, -1 for none.
     """
 
-    values: int
-    count: Array
-    power: Array
-    mean: Array
-    squares: Array
-    zeros: Array
-    low: Array
-    high: Array
-    holder: Array
+    def __init__(self, channels: int) -> None:
+        self.values = 0
+        self.count = np.zeros(channels, np.int64)
+        self.sums, self.squares = ExactSums(channels), ExactSums(channels)
+        self.zeros = np.zeros(channels, np.int64)
+        self.low, self.high = np.full(channels, np.inf), np.full(channels, -np.inf)
+        self.holder = np.full(channels, -1)
 
-    @classmethod
-    def of(cls, maps: Array, number: int) -> _Sums:
-        """The sums of the maps (C, H, W) of one image."""
+    def add(self, maps: Array, place: int) -> None:
+        """Add the maps (C, H, W) of one image.
+
+        The sums of an image are those of its deviations from a rounded mean, in float64, and what that mean contributes,
+        which is exact: ``m`` has 24 bits, so that the sum of ``x`` is ``n m + r``, and that of its squares is
+        ``q + 2 m r + n m²``, with ``r`` and ``q`` the sums of ``x - m`` and its squares.
+        """
         flat = maps.reshape(len(maps), -1).astype(np.float64)
         finite = np.isfinite(flat)
-        count = finite.sum(axis=1)
-        high = np.where(finite, flat, -np.inf).max(axis=1)
-        low = np.where(finite, flat, np.inf).min(axis=1)
-        largest = np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0)
-        power = np.where(largest > 0, np.maximum(np.frexp(largest)[1], _SMALLEST_POWER), _SMALLEST_POWER)
-        scaled = np.where(finite, flat, 0.0) * np.ldexp(1.0, -power)[:, None]
-        mean = scaled.sum(axis=1) / np.maximum(count, 1)
-        squares = (np.where(finite, scaled - mean[:, None], 0.0) ** 2).sum(axis=1)
-        return cls(
-            values=flat.shape[1],
-            count=count,
-            power=power,
-            mean=mean,
-            squares=squares,
-            zeros=(flat == 0).sum(axis=1),
-            low=low,
-            high=high,
-            holder=np.where(count > 0, number, -1),
-        )
+        every = bool(finite.all())
+        count = np.full(len(flat), flat.shape[1]) if every else finite.sum(axis=1)
+        high = (flat if every else np.where(finite, flat, -np.inf)).max(axis=1)
+        low = (flat if every else np.where(finite, flat, np.inf)).min(axis=1)
+        if not every:
+            flat = np.where(finite, flat, 0.0)
+        power = power_of(np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0))
+        if power.any():
+            flat = flat * np.ldexp(1.0, -power)[:, None]
+        mean = (flat.sum(axis=1) / np.maximum(count, 1)).astype(np.float32)
+        apart = flat - mean.astype(np.float64)[:, None]
+        if not every:
+            apart[~finite] = 0.0
+        self._add_sums(count, mean, apart, power)
+        self._add_extremes(low, high, np.where(count > 0, place, -1))
+        self.zeros += np.count_nonzero(maps.reshape(len(maps), -1) == 0, axis=1)
+        self.count += count
+        self.values += flat.shape[1]
 
-    def _in_units_of(self, power: Array) -> tuple[Array, Array]:
-        """Mean and squared deviations of the numbers divided by ``2 ** power``, for a larger power."""
-        return np.ldexp(self.mean, self.power - power), np.ldexp(self.squares, 2 * (self.power - power))
+    def _add_sums(self, count: Array, mean: Array, apart: Array, power: Array) -> None:
+        """Add the sums of an image, in units of ``2 ** power``."""
+        rest, squares = apart.sum(axis=1), (apart * apart).sum(axis=1)
+        wide = mean.astype(np.float64)
+        self.sums.add(np.stack([count * wide, rest]), power)
+        upper = rest * _SPLIT
+        upper -= upper - rest  # the first 26 bits, by Veltkamp; products with those of the mean are exact
+        mixed = np.stack([2 * wide * upper, squares + 2 * wide * (rest - upper)])
+        mantissa, exponent = np.frexp(wide)
+        whole = np.ldexp(mantissa, _MEAN_BITS).astype(np.int64) ** 2
+        exponent = 2 * (exponent.astype(np.int64) - _MEAN_BITS)
+        above = count * (whole >> _MEAN_BITS).astype(np.float64)
+        below = count * (whole & (2**_MEAN_BITS - 1)).astype(np.float64)
+        powers = 2 * power + np.stack([np.zeros_like(exponent)] * 2 + [exponent + _MEAN_BITS, exponent])
+        self.squares.add(np.concatenate([mixed, np.stack([above, below])]), powers)
 
-    def merged(self, other: _Sums) -> _Sums:
-        """The sums of both; of equal maxima the earlier image is kept."""
-        check_channels(len(self.count), len(other.count))
-        count = self.count + other.count
-        share = other.count / np.maximum(count, 1)
-        power = np.maximum(self.power, other.power)
-        (mean, squares), (other_mean, other_squares) = self._in_units_of(power), other._in_units_of(power)
-        step = other_mean - mean
-        return _Sums(
-            values=self.values + other.values,
-            count=count,
-            power=power,
-            mean=mean + step * share,
-            squares=squares + other_squares + step**2 * self.count * share,
-            zeros=self.zeros + other.zeros,
-            low=np.minimum(self.low, other.low),
-            high=np.maximum(self.high, other.high),
-            holder=np.where(other.high > self.high, other.holder, self.holder),
-        )
+    def _add_extremes(self, low: Array, high: Array, holder: Array) -> None:
+        same = (high == self.high) & (self.holder >= 0)
+        first = np.where(same, np.minimum(self.holder, holder), self.holder)
+        self.holder = np.where(high > self.high, holder, first)
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+
+    def merge(self, other: _Sums) -> None:
+        """Add the sums of another tally."""
+        self.sums.merge(other.sums)
+        self.squares.merge(other.squares)
+        self._add_extremes(other.low, other.high, other.holder)
+        self.zeros += other.zeros
+        self.count += other.count
+        self.values += other.values
+
+
+def power_of(largest: Array) -> Array:
+    """Powers of two by which channels with these largest numbers are divided, so that squares stay in range; mostly 0."""
+    usual = (largest == 0) | ((largest > 2.0**-_USUAL) & (largest < 2.0**_USUAL))
+    return np.where(usual, 0, np.maximum(np.frexp(largest)[1], _SMALLEST_POWER)).astype(np.int64)
 
 
 def statistics_entry(found: ChannelStatistics) -> dict[str, Any]:
