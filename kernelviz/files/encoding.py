@@ -65,6 +65,15 @@ def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str], *, dp
     return b"".join([_SIGNATURE, *chunks, _chunk(b"IDAT", data), _chunk(b"IEND", b"")])
 
 
+def jpeg_bytes(pixels: Array) -> bytes:
+    """Encode pixels uint8 (H, W, 3) as JPEG, for previews: values change a little."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85, optimize=True)
+    return buffer.getvalue()
+
+
 def png_series(pixels: Array, palette: Array, key: str, texts: Iterable[str]) -> Iterator[bytes]:
     """Encode many small pictures of one size as PNG: common parts are made once, and small pictures are not deflated.
 

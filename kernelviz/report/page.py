@@ -17,7 +17,7 @@ from zlib_ng import zlib_ng
 
 from kernelviz.drawing.colour import WHITE_RED, ColourTable, Ramp, TintRamp, palette_in
 from kernelviz.drawing.looks import LOOKS
-from kernelviz.report.packing import json_text, packed
+from kernelviz.report.packing import json_text, packed, row_differences
 from kernelviz.report.skyline import SLOT, Bar, branches, skyline, stages_of
 from kernelviz.wording import counted
 
@@ -54,6 +54,7 @@ def report_page(report: Report) -> str:
         title=f"How {model} sees {what}", policy=content_policy(script, style), style=style,
         lead=_lead(report, layers, thing), thing=thing, images=images, random=index["random"], label=report.label,
         model=model, notes=_notes(report), branches=branches(bars), example=_example(layers),
+        searched=counted(report.patch_set, "image") if report.patch_set else "",
         skyline=skyline(bars, stages_of([layer["name"] for layer in layers]), sqrt(prod(_two(report.input_size)))),
         layers=[{**layer, "sentence": text, "address": bar.address, "sees": _sees(layer), "seen": bar.seen}
                 for layer, text, bar in zip(layers, sentences, bars, strict=True)],
@@ -295,9 +296,8 @@ def _notes(report: Report) -> list[str]:
 def _png(pixels: Array) -> bytes:
     """Pixels (H, W, 3) as a PNG whose rows hold differences to the pixel on the left."""
     rows, columns = pixels.shape[:2]
-    differences = pixels.copy()
-    differences[:, 1:] -= pixels[:, :-1]
-    lines = b"".join(b"\x01" + row.tobytes() for row in differences)
+    rests = row_differences(pixels)
+    lines = b"".join(b"\x01" + rests[at : at + 3 * columns] for at in range(0, len(rests), 3 * columns))
     header = columns.to_bytes(4, "big") + rows.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
     chunks = [(b"IHDR", header), (b"IDAT", zlib_ng.compress(lines, 6)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(

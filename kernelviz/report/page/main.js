@@ -23,6 +23,7 @@ import {
 import { isApple, shortcutOf } from "./keys.js";
 import { NOT_FINITE, spread, strongest, valueOfLevel } from "./levels.js";
 import { counted, rangesText, shortText, valueText } from "./numbers.js";
+import { PatchList } from "./patches.js";
 import { readAddress, writeAddress } from "./state.js";
 import { listenForCells, showSum } from "./sum.js";
 import { element, isDark, onPrint, setUpTheme } from "./theme.js";
@@ -67,7 +68,8 @@ class ReportPage {
     this.digits = false;
     this.printing = false;
     /** @type {Unpacked} */
-    this.data = { kernels: null, maps: [], units: [], weights: null, bias: null };
+    this.data = { kernels: null, maps: [], units: [], weights: null, bias: null, patches: null };
+    this.patches = this.index.patches ? new PatchList(this.index) : null;
     /** @type {Pixels | null} */
     this.pixels = null;
     /** @type {Map<string, Unit>} */
@@ -487,6 +489,8 @@ class ReportPage {
     this.showField(view);
     this.showPanel(view, unit);
     this.showTies();
+    const { layer, data, image, chosen } = this;
+    this.patches?.show({ layer, data, channel: view.channel, image, chosen });
   }
 
   /** @param {View} view */

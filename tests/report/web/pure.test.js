@@ -47,6 +47,7 @@ import {
   shortText,
   valueText,
 } from "../../../kernelviz/report/page/numbers.js";
+import { insideOf, patchCells, patchesOf, withoutDifferences } from "../../../kernelviz/report/page/patches.js";
 import { readAddress, writeAddress } from "../../../kernelviz/report/page/state.js";
 
 test("a level stands for a share of the limit", () => {
@@ -302,4 +303,52 @@ test("an answer is right with all of its digits, or with those that the page sho
   assert.equal(exactText(-1234567.25), "−1234567");
   assert.ok(isAnswer(numberOfText("-0") ?? 1, 0));
   assert.deepEqual(["two", "", "1e3", "−.5"].map(numberOfText), [null, null, null, -0.5]);
+});
+
+test("the cells of a patch are those of its box that are inside the image", () => {
+  const box = { top: -3, bottom: 9, left: 20, right: 32 };
+  const inside = insideOf(box, [28, 28]);
+  assert.deepEqual(inside, { top: 0, bottom: 9, left: 20, right: 27 });
+  assert.deepEqual(patchCells(box, inside, 1), { rows: 10, columns: 8, top: 0, left: 20, scale: 1 });
+  assert.deepEqual(patchCells(box, inside, 2), { rows: 6, columns: 4, top: -1, left: 20, scale: 2 });
+  const beyond = { top: 30, bottom: 32, left: 0, right: 2 };
+  assert.equal(patchCells(beyond, insideOf(beyond, [28, 28]), 1).rows, 0);
+});
+
+test("pixels are stored as differences to the one on their left", () => {
+  const stored = Uint8Array.from([10, 20, 30, 246, 1, 2, 5, 5, 5, 1, 1, 1]);
+  assert.deepEqual([...withoutDifferences(stored, 2)], [10, 20, 30, 0, 21, 32, 5, 5, 5, 6, 6, 6]);
+});
+
+test("a row of patches ends where there is no further one", () => {
+  const image = { name: "a", size: /** @type {[number, number]} */ ([28, 28]), picture: null, scale: 1, shown: 0 };
+  const images = [{ ...image, jpeg: false, block: "p0" }];
+  const facts = {
+    channels: [4, 7],
+    most: 2,
+    choice: "",
+    dead: [],
+    reduced: 0,
+    clipped: true,
+    framed: false,
+    notes: [],
+  };
+  const numbers = {
+    values: Float32Array.from([3, 2, 1, Number.NaN]),
+    places: Int32Array.from([0, 1, 2, 0, 3, 4, 0, 5, 6, -1, -1, -1]),
+    boxes: Int32Array.from([-1, 3, 2, 6, 0, 4, 0, 4, 5, 9, 5, 9, -1, -1, -1, -1]),
+    ties: {},
+    ends: {},
+    crops: new Uint8Array(),
+  };
+  assert.deepEqual(
+    patchesOf(facts, numbers, images, 4).map(({ value, place }) => [value, ...place]),
+    [
+      [3, 1, 2],
+      [2, 3, 4],
+    ],
+  );
+  assert.deepEqual(patchesOf(facts, numbers, images, 4)[0]?.drawn, { top: 0, bottom: 3, left: 2, right: 6 });
+  assert.equal(patchesOf(facts, numbers, images, 7).length, 1);
+  assert.deepEqual(patchesOf(facts, numbers, images, 5), []);
 });
