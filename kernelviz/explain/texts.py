@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.windows import sides_text, size_text
@@ -30,6 +28,8 @@ FLIPPED = "the kernel is not flipped: what torch calls convolution is cross-corr
 
 def number_texts(values: Array, typed: Array | None = None) -> Array:
     """How numbers are written, floats or ``Decimal``: as typed, else by ``value_text``; an array of that shape."""
+    import numpy as np
+
     found = [value_text(value) for value in values.flat]
     if typed is not None:
         found = [text or ours for text, ours in zip(typed.flat, found, strict=True)]
@@ -62,7 +62,7 @@ def plane_terms(step: Step, plane: int, *, real_only: bool = False) -> list[str]
     ``real_only`` leaves out those of padding and of the zeros from stretching.
     """
     window = number_texts(step.window[plane], None if step.window_texts is None else step.window_texts[plane])
-    cells = [*np.ndindex(*window.shape)]
+    cells = [*product(*map(range, window.shape))]
     if real_only:
         cells = [cell for cell in cells if not (step.padding[cell] or step.stretched[cell])]
     if step.weights is None:
@@ -99,6 +99,8 @@ def sum_numbers(step: Step, *, real_only: bool = False) -> list[Array | None]:
 
 def bias_and_result(step: Step) -> list[Array | None]:
     """The bias of a step, if it has one, and its result."""
+    import numpy as np
+
     return [None if step.bias is None else np.array([step.bias]), np.array([step.exact], object)]
 
 
@@ -267,6 +269,8 @@ def origin_text(worked: Walkthrough) -> str:
 
 def greys_text(worked: Walkthrough) -> str:
     """What black and white are, if the input is drawn as an image; empty if it is not."""
+    import numpy as np
+
     if worked.greys is None:
         return ""
     low, high = (value_text(value) for value in worked.greys)
@@ -287,6 +291,8 @@ def largest_text(worked: Walkthrough, channel: int, mark: str = "") -> str:
 
 def is_rounded(*values: Array | None) -> bool:
     """Whether any of these numbers, floats or ``Decimal``, is written rounded."""
+    import numpy as np
+
     for each in values:
         if each is None:
             continue
@@ -321,6 +327,8 @@ def broken_notes(worked: Walkthrough) -> list[str]:
 
 
 def _broken(worked: Walkthrough) -> list[tuple[str, int, int]]:
+    import numpy as np
+
     named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
     sizes = [(name, values.size, values) for name, values in named.items() if values is not None]
     found = [(name, size - int(np.isfinite(values).sum()), size) for name, size, values in sizes]
@@ -488,6 +496,8 @@ def _cost_lines(operation: Operation) -> list[str]:
 
 def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> list[str]:
     """The numbers and where they come from: input, kernel, every step, and the output."""
+    import numpy as np
+
     operation = worked.operation
     results = [worked.results(each) for each in range(len(worked.output))] if worked.output.size <= MOST_CELLS else []
     known = [worked.input, worked.kernel, worked.bias]
@@ -532,7 +542,7 @@ def _stamp_lines(worked: Walkthrough, channel: int) -> list[str]:
     one = operation.in_channels // operation.groups == 1
     first = channel // (operation.out_channels // operation.groups) * (operation.in_channels // operation.groups)
     typed = worked.typed.get("input")
-    for shown, (row, column) in enumerate(np.ndindex(*operation.input_size)):
+    for shown, (row, column) in enumerate(product(*map(range, operation.input_size))):
         if shown * operation.kernel[0] * operation.kernel[1] > MOST_CELLS // 4:
             return [*lines, f"  … and {operation.input_size[0] * operation.input_size[1] - shown:,} more"]
         y, x = (
