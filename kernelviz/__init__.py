@@ -41,6 +41,8 @@ from typing import TYPE_CHECKING, Any
 from kernelviz.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from kernelviz.arithmetic.costs import Cost as Cost
+    from kernelviz.arithmetic.costs import compare_costs as compare_costs
     from kernelviz.arithmetic.operations import Convolution as Convolution
     from kernelviz.arithmetic.operations import Pooling as Pooling
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
@@ -64,17 +66,22 @@ if TYPE_CHECKING:
     from kernelviz.drawing.sheets import make_sheet as make_sheet
     from kernelviz.drawing.shift_page import plot_shift as plot_shift
     from kernelviz.drawing.statistics_page import plot_statistics as plot_statistics
+    from kernelviz.drawing.training_page import animate_kernels as animate_kernels
+    from kernelviz.drawing.training_page import plot_history as plot_history
     from kernelviz.errors import KernelvizError as KernelvizError
     from kernelviz.explain.animation import animate_convolution as animate_convolution
     from kernelviz.explain.call_page import plot_call as plot_call
     from kernelviz.explain.call_reader import read_call as read_call
     from kernelviz.explain.calls import Call as Call
     from kernelviz.explain.chain import plot_chain as plot_chain
+    from kernelviz.explain.costs import plot_costs as plot_costs
     from kernelviz.explain.image_page import plot_pixels as plot_pixels
     from kernelviz.explain.map_pages import animate_maps as animate_maps
     from kernelviz.explain.map_pages import plot_maps as plot_maps
     from kernelviz.explain.matrix import plot_matrix as plot_matrix
     from kernelviz.explain.plots import plot_convolution as plot_convolution
+    from kernelviz.explain.pools import animate_pools as animate_pools
+    from kernelviz.explain.pools import plot_pools as plot_pools
     from kernelviz.explain.sharing import plot_sharing as plot_sharing
     from kernelviz.explain.unit_pages import plot_kernel_and_map as plot_kernel_and_map
     from kernelviz.explain.unit_pages import plot_unit as plot_unit
@@ -123,6 +130,7 @@ if TYPE_CHECKING:
     from kernelviz.network.effective_field import FieldTally as FieldTally
     from kernelviz.network.effective_field import effective_field as effective_field
     from kernelviz.network.effective_field import effective_fields as effective_fields
+    from kernelviz.network.history import read_history as read_history
     from kernelviz.network.kernels import read_kernels as read_kernels
     from kernelviz.network.linear_weights import expand_units as expand_units
     from kernelviz.network.model import Model as Model
@@ -150,6 +158,7 @@ if TYPE_CHECKING:
     from kernelviz.views.components import CovarianceTally as CovarianceTally
     from kernelviz.views.effective_fields import EffectiveField as EffectiveField
     from kernelviz.views.effective_fields import Square as Square
+    from kernelviz.views.kernel_history import KernelHistory as KernelHistory
     from kernelviz.views.linear_weights import LinearWeights as LinearWeights
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
@@ -171,6 +180,7 @@ _HOMES = {
     "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
+    "Cost": "arithmetic.costs",
     "CovarianceTally": "views.components",
     "Crop": "views.patches",
     "EffectiveField": "views.effective_fields",
@@ -182,6 +192,7 @@ _HOMES = {
     "Highlights": "views.map_views",
     "Image": "records",
     "KernelBank": "records",
+    "KernelHistory": "views.kernel_history",
     "KernelMatch": "filters.matching",
     "KernelvizError": "errors",
     "Known": "filters.bank",
@@ -209,7 +220,9 @@ _HOMES = {
     "Unit": "traces",
     "Walkthrough": "explain.walkthrough",
     "animate_convolution": "explain.animation",
+    "animate_kernels": "drawing.training_page",
     "animate_maps": "explain.map_pages",
+    "animate_pools": "explain.pools",
     "apply_filter": "filters.filtering",
     "apply_gradient": "filters.gradient",
     "apply_kernel": "filters.filtering",
@@ -218,6 +231,7 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "compare_costs": "arithmetic.costs",
     "crop_patches": "streaming",
     "effective_field": "network.effective_field",
     "effective_fields": "network.effective_field",
@@ -239,6 +253,7 @@ _HOMES = {
     "playground_page": "report.playground",
     "plot_call": "explain.call_page",
     "plot_chain": "explain.chain",
+    "plot_costs": "explain.costs",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_expanded": "drawing.expanded_page",
@@ -248,6 +263,7 @@ _HOMES = {
     "plot_filters": "filters.filter_pages",
     "plot_gradient": "filters.gradient",
     "plot_growth": "drawing.growth",
+    "plot_history": "drawing.training_page",
     "plot_kernel_and_map": "explain.unit_pages",
     "plot_kernel_numbers": "drawing.number_tiles",
     "plot_kernels": "drawing.sheet_page",
@@ -259,6 +275,7 @@ _HOMES = {
     "plot_overview": "drawing.overview",
     "plot_patches": "drawing.patches_page",
     "plot_pixels": "explain.image_page",
+    "plot_pools": "explain.pools",
     "plot_sharing": "explain.sharing",
     "plot_shift": "drawing.shift_page",
     "plot_statistics": "drawing.statistics_page",
@@ -266,6 +283,7 @@ _HOMES = {
     "plot_uses": "explain.uses",
     "read_basis": "files.writing",
     "read_call": "explain.call_reader",
+    "read_history": "network.history",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",

@@ -500,8 +500,8 @@ class _Walk:
             layer.reads_input = run.reads_input
             layer.live = layer.live or _live(run, layer.shown)
             if layer.live is None or not exact:
-                pointwise = max(run.record.kernel_size) == 1
-                layer.units[-1] = run.terms(run.extremes(layer.shown), POINTWISE_TERMS if pointwise else TERMS)
+                most = POINTWISE_TERMS if run.pointwise else TERMS
+                layer.units[-1] = run.terms(run.extremes(layer.shown), most)
 
     def report(self, failed: Sequence[tuple[str, str]], asked: Recipe) -> Report:
         """The report of all images so far."""

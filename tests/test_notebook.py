@@ -76,6 +76,7 @@ def values():
             convolution,
             kv.TransposedConvolution(5, 3, stride=2),
             kv.Pooling(6, 2),
+            *kv.compare_costs(56, ["12xconv3"], in_channels=64),
             worked,
             worked.step(0, 0),
             worked.canvas,

@@ -35,7 +35,7 @@ FLOORS = [
 
 NETWORK_FLOORS = [
     ["weights", "snapshot", "selection", "failures"],
-    ["stored_kernels"],
+    ["stored_kernels", "architecture"],
     ["own_code", "torchvision_models"],
     ["model"],
     ["convolutions", "preprocessing", "classes"],
@@ -54,6 +54,7 @@ NETWORK_FLOORS = [
         "makers",
         "affine",
         "linear_weights",
+        "history",
     ],
 ]
 """The same inside ``network``. In the last floor neighbours may import each other: a capture is made of taps."""
@@ -245,8 +246,9 @@ WITHOUT = {
     "torch timm": "network.weights.names network.weights.hub_cache cli.completion",
     "torch timm numpy": (
         "threads wording version errors streaming cli.features cli.report cli.explain cli.completion cli.remembered "
-        "records traces files.facts explain.texts"
+        "cli.training records traces files.facts explain.texts"
     ),
+    "timm": "network.history",
 }
 """Which libraries some modules must not load, since a command starts with them."""
 

@@ -6,10 +6,12 @@ import numpy as np
 from patch_maps import many_maps, patches_of
 from traced_units import UNITS, broken_unit, make_unit, pooled_unit
 
+from kernelviz.arithmetic.costs import compare_costs
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.sharing import ImageWeights, Sharing
 from kernelviz.drawing.contact import ContactSheet, contact_page
 from kernelviz.drawing.growth import growth_page
+from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.overlay import make_overlay, overlay_page
 from kernelviz.drawing.overview import overview_page
@@ -17,14 +19,17 @@ from kernelviz.drawing.patches_page import patches_page
 from kernelviz.drawing.sheet_page import mosaic_page
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.statistics_page import statistics_page
+from kernelviz.drawing.training_page import make_strip, strip_page
 from kernelviz.explain.call_page import _Page
 from kernelviz.explain.call_reader import read_call
 from kernelviz.explain.chain import chain_page, work_out_chain
+from kernelviz.explain.costs import cost_page
 from kernelviz.explain.image_page import image_page, part_of
 from kernelviz.explain.map_pages import maps_page
 from kernelviz.explain.maps import as_maps_of
 from kernelviz.explain.matrix import as_matrix, matrix_page
 from kernelviz.explain.plots import explaining_page
+from kernelviz.explain.pools import pool_pair, pools_page
 from kernelviz.explain.sharing import sharing_page
 from kernelviz.explain.unit_pages import kernel_and_map_page, unit_page
 from kernelviz.explain.uses import uses_page, work_out_uses
@@ -37,6 +42,7 @@ from kernelviz.filters.match_pages import matches_page
 from kernelviz.filters.matching import match_kernels
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_bank
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+from kernelviz.views.kernel_history import as_history
 from kernelviz.views.map_views import highlights_of
 from kernelviz.views.pixels import as_pixels
 from kernelviz.views.statistics import ChannelTally
@@ -139,6 +145,12 @@ def overview():
     return overview_page([highlights_of(each) for each in layers], scores, 2)
 
 
+def history_page(shape):
+    """A film strip of kernels that walk at random."""
+    history = as_history(np.cumsum(np.random.default_rng(0).normal(size=shape), axis=0))
+    return strip_page(make_strip(history, history.shown(), 12, (None, "linear"), LOOKS["page"]))[0]
+
+
 KINDS = {
     "kernels rgb": lambda: mosaic(make_weight()),
     "kernels sum": lambda: mosaic(make_weight(), view="sum"),
@@ -157,6 +169,8 @@ KINDS = {
     "overview": overview,
     "contact": contact,
     "patches": lambda: patches_page(patches_of(many_maps(9)), range(4), as_bank(make_weight((5, 1, 3, 3)))).panel,
+    "history": lambda: history_page((12, 16, 3, 7, 7)),
+    "history of sums": lambda: history_page((5, 9, 8, 3, 3)),
     "statistics": statistics,
     "growth": growth,
     "step": lambda: explaining(Convolution(5, 3, stride=2, padding=1, bias=True), view="step"),
@@ -196,5 +210,7 @@ KINDS = {
     "uses": lambda: uses_page(work_out_uses(Convolution(5, 3, padding=1))),
     "uses of a large input": lambda: uses_page(work_out_uses(Convolution(40, 5, stride=2, padding=2))),
     "chain": lambda: chain_page(work_out_chain(16, ["conv6"] * 3, padding="same")),
+    "both pools": lambda: pools_page(pool_pair(worked(Pooling(4, 2))), (0, 0), 0),
+    "costs": lambda: cost_page(compare_costs(56, ["conv7", "3xconv3", "dw7+conv1", "conv7s2"], in_channels=64)),
     "convolution as a matrix": lambda: matrix_page(as_matrix(worked(Convolution(4, 3)))),
 }
