@@ -27,6 +27,7 @@ a page on which to explore all of them::
     step = worked.step(1, 0)  # step.window * step.weights = step.products, their sum is step.value
     kernelviz.plot_convolution(worked, at=(1, 0))
     kernelviz.animate_convolution(worked)  # plays as the last line of a notebook cell
+    kernelviz.make_playground(worked)  # a page with these numbers to type into, also shown there
 
 In a notebook, figures and animations show themselves, traces and walkthroughs show tables. The public names are imported
 at their first use, so that ``import kernelviz`` loads neither torch nor matplotlib.
@@ -89,7 +90,9 @@ if TYPE_CHECKING:
     from kernelviz.explain.uses import plot_uses as plot_uses
     from kernelviz.explain.walkthrough import Walkthrough as Walkthrough
     from kernelviz.explain.walkthrough import work_out as work_out
+    from kernelviz.exploring import make_playground as make_playground
     from kernelviz.exploring import make_report as make_report
+    from kernelviz.exploring import save_playground as save_playground
     from kernelviz.exploring import save_report as save_report
     from kernelviz.files.images import read_image as read_image
     from kernelviz.files.recipes import read_recipe as read_recipe
@@ -146,6 +149,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Image as Image
     from kernelviz.records import KernelBank as KernelBank
     from kernelviz.report.contents import Report as Report
+    from kernelviz.report.playground import Playground as Playground
     from kernelviz.report.playground import playground_page as playground_page
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
@@ -211,6 +215,7 @@ _HOMES = {
     "Pairing": "views.pairing",
     "PatchTally": "views.patches",
     "Patches": "views.patches",
+    "Playground": "report.playground",
     "PooledUnit": "traces",
     "Pooling": "arithmetic.operations",
     "Report": "report.contents",
@@ -251,6 +256,7 @@ _HOMES = {
     "list_layers": "network.convolutions",
     "load_model": "network.model",
     "make_mosaic": "drawing.mosaic",
+    "make_playground": "exploring",
     "make_report": "exploring",
     "make_sheet": "drawing.sheets",
     "make_singles": "drawing.mosaic",
@@ -299,6 +305,7 @@ _HOMES = {
     "save_basis": "files.writing",
     "save_frames": "files.writing",
     "save_picture": "files.writing",
+    "save_playground": "exploring",
     "save_report": "exploring",
     "save_singles": "files.single_maps",
     "select_layers": "network.named",

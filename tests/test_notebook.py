@@ -82,6 +82,7 @@ def values():
             worked,
             worked.step(0, 0),
             worked.canvas,
+            kv.make_playground(kv.work_out(kv.Convolution(3, 2), np.eye(3), np.eye(2))),
         ),
         *(kv.make_sheet(bank), kv.make_mosaic(kv.make_sheet(bank)), kv.make_singles(maps), kv.highlights_of(maps)),
         *(kv.apply_filter(image, "sobel-x"), kv.find_filter("gaussian@9"), *kv.colour_directions()),
