@@ -147,6 +147,11 @@ def make_playground(worked: Walkthrough, *, at: tuple[int, int] = (0, 0), title:
     Raises:
         UsageError: ``worked`` is another operation, has more channels, a bias or other settings for rows than for columns,
             or is larger than the page shows; or there is no such cell.
+
+    Example:
+        >>> worked = kernelviz.work_out(kernelviz.Convolution(5, 3), np.arange(25).reshape(5, 5), [[1, 0, -1]] * 3)
+        >>> playground = kernelviz.make_playground(worked, at=(1, 1), title="An edge detector")
+        >>> path = kernelviz.save_playground(playground, "edges.html")
     """
     from kernelviz.arithmetic.operations import Convolution
     from kernelviz.explain.plots import explaining_recipe
@@ -172,6 +177,11 @@ def save_playground(playground: Playground, path: Path | str, *, force: bool = F
         UsageError: the suffix is not ``.html``.
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed; nothing was changed.
+
+    Example:
+        >>> worked = kernelviz.work_out(kernelviz.Convolution(3, 2), np.eye(3), [[1, 0], [0, -1]])
+        >>> kernelviz.save_playground(kernelviz.make_playground(worked), "convolution.html").name
+        'convolution.html'
     """
     return _save(playground, path, force=force)
 

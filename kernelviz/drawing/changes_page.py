@@ -73,6 +73,11 @@ def plot_changes(comparison: Comparison, *, look: LookName = "page", caption: bo
         comparison: As ``compare_weights`` returns it.
         look: ``page``, ``slide``, ``dark`` or ``print``.
         caption: Whether identity and caption are drawn.
+
+    Example:
+        >>> before = {f"conv{i}.weight": np.random.default_rng(i).normal(size=(8, 8, 3, 3)) for i in range(4)}
+        >>> after = {name: weight + np.eye(3) for name, weight in before.items()}
+        >>> figure = kernelviz.plot_changes(kernelviz.compare_weights(before, after))
     """
     from kernelviz.drawing.figures import draw_page
 

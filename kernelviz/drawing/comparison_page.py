@@ -92,6 +92,11 @@ def plot_comparison(
 
     Raises:
         UsageError: there is no such layer, kernel or view.
+
+    Example:
+        >>> before = np.random.default_rng(0).normal(size=(8, 3, 3, 3))
+        >>> comparison = kernelviz.compare_weights(before, before + 0.2 * np.eye(3))
+        >>> figure = kernelviz.plot_comparison(comparison, top=4)
     """
     from kernelviz.drawing.figures import draw_page
 

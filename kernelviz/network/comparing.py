@@ -56,6 +56,17 @@ def compare_weights(
         UsageError: the two are of different kinds, or ``match`` is requested for a layer that does not read the image.
         UnknownLayerError: a pattern matches no layer.
         KernelvizError: no layer can be compared.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3))
+        >>> before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        >>> with torch.no_grad():
+        ...     network[0].weight *= 2  # a training
+        >>> comparison = kernelviz.compare_weights(before, network.state_dict())
+        >>> for layer in comparison.layers:
+        ...     print(layer.name, round(layer.change, 6), layer.same)
+        0 1.0 False
+        2 0.0 True
     """
     networks = [isinstance(each, Model | nn.Module) for each in (a, b)]
     mappings = [isinstance(each, Mapping) for each in (a, b)]

@@ -40,6 +40,14 @@ class Playground:
 
     ``input`` is (H, W), ``kernel`` (h, w) as torch stores it. ``at`` is the row and the column of the framed value of the
     output. ``recipe`` is stored in the page, ``title`` is its heading.
+
+    Example:
+        >>> worked = kernelviz.work_out(kernelviz.Convolution(3, 2, padding=1), np.eye(3), [[1, 0], [0, -1]])
+        >>> playground = kernelviz.make_playground(worked)
+        >>> playground.input.shape, playground.padding
+        ((3, 3), 1)
+        >>> playground.html[:15]
+        '<!doctype html>'
     """
 
     input: Array

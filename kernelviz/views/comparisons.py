@@ -38,6 +38,19 @@ class ComparedLayer:
     ``change`` is ‖B − A‖ / ‖A‖ of all kernels that are finite, NaN if none is. ``same`` is True if the whole stored weight
     is bitwise the same: −0 is not 0, and NaN equals NaN if their bits are equal. ``quantiles`` are the 5, 50 and 95 %
     quantiles of the angles. ``pairing`` is which kernels of B match those of A, if that was requested.
+
+    Example:
+        >>> before = np.random.default_rng(0).normal(size=(4, 3, 3, 3))
+        >>> after = before.copy()
+        >>> after[1] *= 2
+        >>> after[2] *= -1
+        >>> layer = kernelviz.compare_weights(before, after).layers[0]
+        >>> layer.changes
+        array([0., 1., 2., 0.])
+        >>> layer.cosines.round(6)
+        array([ 1.,  1., -1.,  1.])
+        >>> layer.equal
+        array([ True, False, False,  True])
     """
 
     name: str
@@ -123,7 +136,14 @@ class ComparedLayer:
 
 @dataclass(frozen=True)
 class ComparedTensor:
-    """A tensor that is no kernel: a bias, a weight or a statistic of a normalisation, a fully connected layer."""
+    """A tensor that is no kernel: a bias, a weight or a statistic of a normalisation, a fully connected layer.
+
+    Example:
+        >>> before = {"conv.weight": np.ones((4, 3, 3, 3)), "conv.bias": np.ones(4)}
+        >>> after = {"conv.weight": np.ones((4, 3, 3, 3)), "conv.bias": 1.5 * np.ones(4)}
+        >>> kernelviz.compare_weights(before, after).others
+        (ComparedTensor(name='conv.bias', change=0.5, same=False),)
+    """
 
     name: str
     change: float
@@ -143,6 +163,17 @@ class Comparison:
     ``layers`` are the compared convolutions in the order in which the network defines them, ``others`` all other tensors of
     numbers. ``left_out`` are the convolutions that cannot be compared, with the reason. ``stages`` are names of modules
     that group the layers. ``identical`` is True if both weights are the same file.
+
+    Example:
+        >>> before = np.random.default_rng(0).normal(size=(4, 3, 3, 3))
+        >>> after = before.copy()
+        >>> after[1] *= 2
+        >>> after[2] *= -1
+        >>> comparison = kernelviz.compare_weights({"conv.weight": before}, {"conv.weight": after})
+        >>> [layer.name for layer in comparison.layers], comparison.identical
+        (['conv'], False)
+        >>> comparison.layer("conv").changes.round(6)
+        array([0., 1., 2., 0.])
     """
 
     layers: tuple[ComparedLayer, ...]

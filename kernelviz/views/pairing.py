@@ -27,6 +27,13 @@ class Pairing:
     The pairs are in the order of their ``cosines``, the largest first; kernels as good as zero or not finite are in no
     pair. ``mean`` is the mean cosine of all pairs, ``own`` that of the kernels with equal numbers. ``chance`` is the mean
     of ``mean`` over ``banks`` random banks in place of B, mixtures of the kernels of B, and ``bound`` its 98th percentile.
+
+    Example:
+        >>> before = np.random.default_rng(0).normal(size=(8, 3, 3, 3))
+        >>> after = before[::-1]  # the same kernels, in another order
+        >>> pairing = kernelviz.compare_weights(before, after, match=True).layers[0].pairing
+        >>> dict(sorted(zip(pairing.a.tolist(), pairing.b.tolist(), strict=True)))
+        {0: 7, 1: 6, 2: 5, 3: 4, 4: 3, 5: 2, 6: 1, 7: 0}
     """
 
     a: Array
