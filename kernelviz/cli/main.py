@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import logging
@@ -94,7 +95,23 @@ def run() -> NoReturn:
         _die(ended.number)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the interpreter's own shutdown is left
     gc.freeze()
+    if "triton" in sys.modules:
+        _exit_before_bindings(code)
     sys.exit(code)
+
+
+def _exit_before_bindings(code: int) -> NoReturn:
+    """Exit after threads and what is registered with ``atexit``, without the interpreter's own shutdown.
+
+    There nanobind, with which triton is bound, prints a list of all its types that the collector has not found; the
+    collector does not search what is frozen. timm imports triton.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+    atexit._run_exitfuncs()  # noqa: SLF001
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # it may be closed
+            stream.flush()
+    os._exit(code)
 
 
 def _ignore_impossible_sizes() -> None:

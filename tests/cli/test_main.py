@@ -328,6 +328,26 @@ def test_stdout_without_room_is_an_error(fresh, tmp_path):
     assert check_files(tmp_path / "out", "explain") == 1
 
 
+BINDINGS = """
+import atexit, ctypes, sys, threading, time, types
+from kernelviz.cli.main import run
+
+sys.modules["triton"] = types.ModuleType("triton")
+ctypes.pythonapi.Py_AtExit(ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p))
+atexit.register(print, "registered")
+threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+sys.argv = ["kernelviz", "--version"]
+run()
+"""
+
+
+def test_bindings_of_triton_do_not_look_for_leaks(fresh):
+    """Where triton is imported, a command exits before nanobind lists its types, after threads and ``atexit``."""
+    result = fresh("-c", BINDINGS)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines()[1:] == ["thread", "registered"]
+
+
 def test_closed_streams_are_no_reason_to_fail(fresh, tmp_path):
     """Without stdout and stderr the pictures are made all the same, and nothing is printed into them."""
     code = "import os, sys; os.close(1); os.close(2); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
