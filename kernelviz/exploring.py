@@ -20,6 +20,7 @@ from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer
 from kernelviz.report.levels import chosen_channels, report_kernels, report_maps, tile_of
 from kernelviz.report.page import report_page
 from kernelviz.report.patches import SHARE, PatchSource, Ranked, with_patches
+from kernelviz.storage.uris import as_path
 from kernelviz.streaming import FailedImage, Passes, ReadImage, is_tensor, name_of, pixels_again
 from kernelviz.views.gathered import Gathered, ImageList
 from kernelviz.views.patches import Patches, PatchTally, check_field
@@ -120,7 +121,7 @@ def save_report(report: Report, path: Path | str, *, force: bool = False) -> Pat
     """
     from kernelviz.files.writing import save_bytes
 
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() != ".html":
         raise UsageError(f"The suffix of {path} must be .html.")
     return save_bytes(report.html.encode("utf-8"), path, recipe=report.recipe, force=force)

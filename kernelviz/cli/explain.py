@@ -16,6 +16,7 @@ from kernelviz.cli.explain_html import Html, explain_html
 from kernelviz.cli.explain_view import check, save_drawn
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
+from kernelviz.storage.uris import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -238,7 +239,8 @@ Directory = Annotated[
     typer.Option(
         "--output",
         "-o",
-        metavar="DIR",
+        parser=as_path,
+        metavar="DIR|URI",
         help="Draw into this directory instead of printing the explanation.",
         show_default=False,
         rich_help_panel=OUTPUT,

@@ -34,7 +34,7 @@ Images = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGE",
-        help="Files, folders with -r, globs, - for standard input, or sample:grace_hopper; several share one page.",
+        help="Files, folders with -r, globs, URIs, - for standard input, or sample:grace_hopper; several share one page.",
     ),
 ]
 Layers = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,16 @@ from typing import TYPE_CHECKING
 from kernelviz.errors import BadImageError, RecipeError, UsageError
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
+from kernelviz.storage.objects import check_back_end, kind_of, listed, matching
+from kernelviz.storage.uris import WEB, is_uri, resolved, scheme_of
 from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+
+_WITH_RECIPE = (".png", ".apng", ".gif", ".webp")  # suffixes of images that may be ours
+_REQUESTS = 16  # at a time
 
 
 @dataclass(frozen=True)
@@ -40,23 +47,27 @@ def find_images(
     and all files below ``output`` if that is inside. Named files that cannot be read, and folders without ``recursive``,
     are left to ``read_image``, and unreadable folders are returned with their errors, so that neither ends a run over many.
 
+    A URI such as ``s3://bucket/photos`` is opened by fsspec; it may be an object, a folder or a pattern, of the web (http,
+    https) an object only. Pictures of kernelviz are looked for in PNG, GIF and WebP.
+
     Args:
         arguments: the arguments as typed.
         recursive: search folders and all folders below them.
         output: the directory into which pictures are written.
 
     Raises:
-        UsageError: there are no arguments.
+        UsageError: there are no arguments, or the file system of a URI is unknown or not installed.
         BadImageError: a folder has no image, no folder can be read, or no file matches a pattern.
     """
     if not arguments:
         raise UsageError("No image is given.", hint="Give a file, a folder with -r, `-` or sample:grace_hopper.")
     found: dict[str, str] = {}
     notes: list[str] = []
-    search = _Search(None if output is None else os.fspath(output), notes)
-    for argument in arguments:
-        for path in _meant(os.fspath(argument), search, recursive=recursive):
-            found.setdefault(path if path == "-" or path in SAMPLES else os.path.abspath(path), path)  # noqa: PTH100
+    search = _Search(None if output is None else resolved(output), notes)
+    for argument in map(resolved, arguments):
+        for path in _meant(argument, search, recursive=recursive):
+            is_path = path != "-" and path not in SAMPLES and not is_uri(path)
+            found.setdefault(os.path.abspath(path) if is_path else path, path)  # noqa: PTH100
     if not found:
         raise next(iter(search.unreadable.values()))
     return FoundImages(tuple(found.values()), tuple(notes), search.unreadable)
@@ -72,13 +83,15 @@ class _Search:
 
     def without_own(self, argument: str, base: str, files: Iterable[str]) -> tuple[list[str], int]:
         """Leave out files below ``output``, if that is inside ``base``, and pictures of kernelviz; also count these."""
-        output = None if self.output is None else os.path.realpath(self.output)
-        inside = output is not None and _is_below(output, os.path.realpath(base))
+        real = str if is_uri(base) else os.path.realpath
+        output = None if self.output is None or is_uri(base) != is_uri(self.output) else real(self.output)
+        inside = output is not None and _is_below(output, real(base))
         others, below, drawn = [], 0, 0
+        own = _drawn_objects(files) if is_uri(base) else None
         for path in files:
-            if inside and output is not None and _is_below(os.path.realpath(path), output):
+            if inside and output is not None and _is_below(real(path), output):
                 below += 1
-            elif _is_drawn(path):
+            elif _is_drawn(path) if own is None else path in own:
                 drawn += 1
             else:
                 others.append(path)
@@ -104,9 +117,20 @@ def _is_drawn(path: str) -> bool:
         return False
 
 
+def _drawn_objects(uris: Iterable[str]) -> set[str]:
+    """The objects that are images with a recipe of kernelviz, which are read by threads: each takes a request."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    possible = [uri for uri in uris if Path(uri).suffix.lower() in _WITH_RECIPE]
+    with ThreadPoolExecutor(_REQUESTS, thread_name_prefix="kernelviz-find") as pool:
+        return {uri for uri, drawn in zip(possible, pool.map(_is_drawn, possible), strict=True) if drawn}
+
+
 def _meant(argument: str, search: _Search, *, recursive: bool) -> list[str]:
     if argument == "-":
         return [argument]
+    if is_uri(argument):
+        return _meant_by_uri(argument, search, recursive=recursive)
     if os.path.isdir(argument):  # noqa: PTH112  (unlike pathlib's it accepts every name, even with a zero byte)
         return _in_folder(argument, search) if recursive else [argument]
     if os.path.lexists(argument) or argument in SAMPLES or not glob.has_magic(argument):
@@ -114,9 +138,45 @@ def _meant(argument: str, search: _Search, *, recursive: bool) -> list[str]:
     return _matching(argument, search)
 
 
+def _meant_by_uri(uri: str, search: _Search, *, recursive: bool) -> list[str]:
+    check_back_end(uri)
+    has_magic = glob.has_magic(uri.partition("://")[2])
+    if scheme_of(uri) in WEB or not (recursive or has_magic):
+        return [uri]
+    try:
+        kind = kind_of(uri)
+        if kind == "directory" and recursive:
+            return _images_of(uri, sorted(_visible(uri), key=_by_folder), search)
+        if kind is not None or not has_magic:
+            return [uri]
+        return _matching(uri, search)
+    except OSError as error:
+        why = f"{error.strerror or error}."
+        search.unreadable[uri] = BadImageError(f"{uri} cannot be read.", why, "Leave it out.")
+        return []
+
+
+def _visible(folder: str) -> Iterator[str]:
+    """All objects below a folder of which no part is hidden."""
+    base = folder.rstrip("/")
+    return (f"{base}/{name}" for name in listed(folder) if not any(part[:1] == "." for part in name.split("/")))
+
+
+def _by_folder(path: str) -> list[tuple[bool, str]]:
+    """The order of folders and files that walking through a folder has: its files, then its folders, by name."""
+    *folders, name = path.split("/")
+    return [*((True, each) for each in folders), (False, name)]
+
+
 def _matching(pattern: str, search: _Search) -> list[str]:
-    matches = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
-    files = [path for path in matches if not os.path.isdir(path)]  # noqa: PTH112
+    if is_uri(pattern):
+        objects, folders = matching(pattern)
+        hidden = pattern.rpartition("/")[2].startswith(".")
+        files = sorted(uri for uri in objects if hidden or not uri.rpartition("/")[2].startswith("."))
+        matches = [*files, *[""] * folders]
+    else:
+        matches = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
+        files = [path for path in matches if not os.path.isdir(path)]  # noqa: PTH112
     images, own = search.without_own(pattern, _fixed_part(pattern), files)
     if not images:
         what, why = f"No file matches {pattern}.", ""
@@ -132,6 +192,8 @@ def _matching(pattern: str, search: _Search) -> list[str]:
 
 def _fixed_part(pattern: str) -> str:
     """The directory in which a pattern begins to vary."""
+    if is_uri(pattern):
+        return re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
     directory = pattern
     while glob.has_magic(directory):
         directory = os.path.dirname(directory)  # noqa: PTH120
@@ -140,10 +202,16 @@ def _fixed_part(pattern: str) -> str:
 
 def _in_folder(folder: str, search: _Search) -> list[str]:
     failed: dict[str, BadImageError] = {}
-    files, own = search.without_own(folder, folder, _files_below(folder, failed))
+    files = list(_files_below(folder, failed))
+    search.unreadable.update(failed)
+    return _images_of(folder, files, search, failed=bool(failed))
+
+
+def _images_of(folder: str, every: list[str], search: _Search, *, failed: bool = False) -> list[str]:
+    """The images among all files below a folder."""
+    files, own = search.without_own(folder, folder, every)
     images = [path for path in files if Path(path).suffix.lower() in SUFFIXES]
     others = len(files) - len(images)
-    search.unreadable.update(failed)
     if not images and failed:
         return []
     if not images:
