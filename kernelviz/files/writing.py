@@ -184,8 +184,10 @@ def _check_object(path: Path, recipe: Recipe | None, *, force: bool) -> None:
         kind = kind_of(path)
         if kind == "directory":
             raise _is_directory(path)
-        if kind and not force and not may_replace(path, recipe):
-            raise _in_the_way(path)
+        if kind and not force:
+            there = None if recipe is None else _recipe_at(path)
+            if there is None or recipe is None or not _is_same(there, recipe):
+                raise _in_the_way(path)
     except OSError as error:
         raise write_error(path, error) from error
 
@@ -233,6 +235,11 @@ def may_replace(path: Path, recipe: Recipe | None) -> bool:
     there = None if recipe is None else _recipe_at(path)
     if there is None or recipe is None:
         return not standing(path)  # another run may have moved it
+    return _is_same(there, recipe)
+
+
+def _is_same(there: Recipe, recipe: Recipe) -> bool:
+    """Whether two recipes are of the same picture."""
     return any(there.get(key) is not None for key in SAME_PICTURE) and _identity(there) == _identity(recipe)
 
 
@@ -253,7 +260,7 @@ def is_of_another(path: Path, recipe: Recipe) -> bool:
     there = _recipe_at(path)
     if there is None or there.get("model") is None:
         return False
-    return not may_replace(path, recipe) and _identity(
+    return not _is_same(there, recipe) and _identity(
         {**there, "model": recipe.get("model"), "image": recipe.get("image")}
     ) == _identity(recipe)
 

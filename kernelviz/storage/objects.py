@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Path = str | os.PathLike[str]
 
 
-_BUFFER = 1 << 16
+_BUFFER = 1 << 14  # bytes of one request for the head of an object, which has the recipe
 _MOST_UNKNOWN = 1 << 28  # bytes of a file whose size its server does not state
 _LONGEST = 200  # characters of the message of a back end
 _NO_SECRETS = {"protocol", "host", "endpoint_url", "endpoint", "region_name", "region"}

@@ -16,8 +16,6 @@ from urllib.parse import unquote, unquote_to_bytes
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     _Base = Path
 else:
     _Base = type(Path())  # Typer takes no other type for a path
@@ -94,7 +92,7 @@ def secrets() -> set[str]:
     with _lock:
         users, queries = list(_users.values()), list(_queries.values())
     parts = [part for user in users for part in (user.rstrip("@"), user.rstrip("@").partition(":")[2])]
-    values = [part.partition("=")[2] for query in queries for part in re.split(r"[?&]", query)]
+    values = [part.rpartition("=")[2] for query in queries for part in re.split(r"[?&#]", query)]
     found = {*parts, *queries, *values}
     return {text for each in found for text in (each, unquote(each)) if len(text) > 3}
 
@@ -216,17 +214,8 @@ class Uri(_Base):
     @property
     def parent(self) -> Uri:
         """The URI without its last part."""
-        before = self._split[0]
-        return Uri(before if before.endswith("://") else before.rstrip("/"))
-
-    @property
-    def parents(self) -> Sequence[Uri]:
-        """The parent and its parents."""
-        found, here = [], self
-        while (above := here.parent) != here:
-            found.append(above)
-            here = above
-        return found
+        before, start = self._split[0], len(scheme_of(self._uri)) + 3
+        return Uri(before[:start] + before[start:].rstrip("/"))
 
     def with_name(self, name: str) -> Uri:
         """The URI with another last part."""
