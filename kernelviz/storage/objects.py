@@ -154,7 +154,9 @@ def _to_install(scheme: str) -> str:
     from fsspec.registry import known_implementations
 
     package = str(known_implementations.get(scheme, {}).get("class", "")).partition(".")[0]
-    return f"Type `pip install {package if package not in ('', 'fsspec') else f'fsspec[{scheme}]'}`."
+    if package in ("", "fsspec"):
+        package = f'"fsspec[{"http" if scheme == "https" else scheme}]"'
+    return f"Type `pip install {package}`."
 
 
 def _located(uri: Path) -> tuple[Any, str]:

@@ -25,6 +25,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)  # of two charac
 _ARGUMENT = re.compile(rf"(?:--[a-z-]+=|-[a-z])?(?={_SCHEME.pattern})")
 _LOCAL = ("file", "local")
 WEB = ("http", "https")
+_NO_USERS = ("hf", "git", "github")  # what is in front of @ is no user
 _QUERY = "?query-"
 _DIGITS = 8
 _users: dict[str, str] = {}
@@ -57,7 +58,8 @@ def resolved(path: str | os.PathLike[str]) -> str:
         return _local_path(text)
     if not scheme:
         return text
-    user, rest = _without_user(text[len(scheme) + 3 :])
+    rest = text[len(scheme) + 3 :]
+    user, rest = ("", rest) if scheme in _NO_USERS else _without_user(rest)
     rest, query = _without_query(scheme, rest)
     if query:
         import hashlib

@@ -157,7 +157,7 @@ def test_a_missing_back_end_is_named(monkeypatch):
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
-    for scheme, package in {"s3": "s3fs", "gs": "gcsfs", "https": "fsspec[https]", "sftp": "fsspec[sftp]"}.items():
+    for scheme, package in {"s3": "s3fs", "gs": "gcsfs", "https": '"fsspec[http]"', "sftp": '"fsspec[sftp]"'}.items():
         with pytest.raises(UsageError) as caught:
             check_back_end(f"{scheme}://a")
         assert caught.value.hint == f"Type `pip install {package}`."
