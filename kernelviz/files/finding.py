@@ -1,4 +1,4 @@
-"""Find the images that command-line arguments name: files, folders, patterns, standard input, samples."""
+"""Find the images, or the checkpoints of a training, that command-line arguments name: files, folders, patterns."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from kernelviz.errors import BadImageError, RecipeError, UsageError
+from kernelviz.errors import BadImageError, BadWeightsError, RecipeError, UsageError
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
 from kernelviz.storage.objects import check_back_end, kind_of, listed, matching
@@ -73,6 +73,72 @@ def find_images(
     return FoundImages(tuple(found.values()), tuple(notes), search.unreadable)
 
 
+CHECKPOINTS = {".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar", ".model", ".state"}
+"""The suffixes of weights files in folders."""
+
+
+def find_checkpoints(
+    arguments: Sequence[str], *, recursive: bool = False, output: str | os.PathLike[str] | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Find the weights files that arguments name, without repetitions, and notes of what was left out.
+
+    Typed files keep their order. Those of a folder or a pattern are sorted by the last number in their names without the
+    suffix, or in the name of their folder if there is none, and then by name: ``step-900`` is before ``step-1000``.
+    Folders, patterns, URIs and files below ``output`` are taken as in ``find_images``.
+
+    Raises:
+        UsageError: the file system of a URI is unknown or not installed.
+        BadWeightsError: a folder is given without ``recursive`` or has no weights file, or no file matches a pattern.
+    """
+    found: dict[str, str] = {}
+    notes: list[str] = []
+    search = _Search(None if output is None else resolved(output), notes)
+    for argument in map(resolved, arguments):
+        files = [argument]
+        try:
+            kind = _kind_of(argument)
+            if kind == "directory":
+                files = _checkpoints_below(argument, search, recursive=recursive)
+            elif kind is None and _is_pattern(argument):
+                matches, _ = _matches(argument)
+                files, _ = search.without_own(argument, _fixed_part(argument), sorted(matches, key=by_last_number))
+                if not files:
+                    raise BadWeightsError(f"No file matches {argument}.", hint="Give files, or a folder with -r.")
+        except OSError as error:
+            raise BadWeightsError(f"{argument} cannot be read.", f"{error.strerror or error}.") from None
+        for path in files:
+            found.setdefault(path if is_uri(path) else os.path.abspath(path), path)  # noqa: PTH100
+    return tuple(found.values()), tuple(notes)
+
+
+def by_last_number(path: str) -> tuple[int, str]:
+    """The key that sorts weights files by the last number in their names, or in the names of their folders."""
+    stem, folder = Path(path).stem, Path(path).parent.name
+    numbers = re.findall(r"\d+", stem) or re.findall(r"\d+", folder)
+    return int(numbers[-1]) if numbers else -1, path
+
+
+def _checkpoints_below(folder: str, search: _Search, *, recursive: bool) -> list[str]:
+    if not recursive:
+        raise BadWeightsError(f"{folder} is a folder.", hint="Give -r to take the checkpoints in it, or name files.")
+    failed: dict[str, BadImageError] = {}
+    below = list(_visible(folder) if is_uri(folder) else _files_below(folder, failed))
+    every, own = search.without_own(folder, folder, below)
+    files = [path for path in every if Path(path).suffix.lower() in CHECKPOINTS]
+    others = len(every) - len(files)
+    if not files:
+        why = f"{counted(others, 'other file is', 'other files are')} in it." if others else ""
+        hint = f"Files are taken whose names end with {', '.join(sorted(CHECKPOINTS))}."
+        raise BadWeightsError(
+            f"The folder {folder} contains no weights file.", why or f"{_own_files(own)}." * bool(own), hint
+        )
+    if others:
+        suffix = inflected(others, "its suffix", "their suffixes")
+        search.notes.append(f"{folder}: {counted(others, 'file')} left out, not weights by {suffix}")
+    search.notes.extend(f"{name}: cannot be read" for name in failed)
+    return sorted(files, key=by_last_number)
+
+
 @dataclass(frozen=True)
 class _Search:
     """The directory whose files are left out, and the notes and the unreadable folders so far."""
@@ -131,29 +197,55 @@ def _meant(argument: str, search: _Search, *, recursive: bool) -> list[str]:
         return [argument]
     if is_uri(argument):
         return _meant_by_uri(argument, search, recursive=recursive)
-    if os.path.isdir(argument):  # noqa: PTH112  (unlike pathlib's it accepts every name, even with a zero byte)
+    kind = _kind_of(argument)
+    if kind == "directory":
         return _in_folder(argument, search) if recursive else [argument]
-    if os.path.lexists(argument) or argument in SAMPLES or not glob.has_magic(argument):
+    if kind or argument in SAMPLES or not _is_pattern(argument):
         return [argument]
     return _matching(argument, search)
 
 
 def _meant_by_uri(uri: str, search: _Search, *, recursive: bool) -> list[str]:
     check_back_end(uri)
-    has_magic = glob.has_magic(uri.partition("://")[2])
-    if scheme_of(uri) in WEB or not (recursive or has_magic):
+    if not (recursive or _is_pattern(uri)):
         return [uri]
     try:
-        kind = kind_of(uri)
+        kind = _kind_of(uri)
         if kind == "directory" and recursive:
             return _images_of(uri, sorted(_visible(uri), key=_by_folder), search)
-        if kind is not None or not has_magic:
-            return [uri]
-        return _matching(uri, search)
+        return _matching(uri, search) if kind is None and _is_pattern(uri) else [uri]
     except OSError as error:
         why = f"{error.strerror or error}."
         search.unreadable[uri] = BadImageError(f"{uri} cannot be read.", why, "Leave it out.")
         return []
+
+
+def _kind_of(path: str) -> Literal["file", "directory"] | None:
+    """Whether a path is a directory, or exists at all; in the web, everything is a file.
+
+    Raises:
+        OSError: the file system of a URI does not answer.
+    """
+    if is_uri(path):
+        return "file" if scheme_of(path) in WEB else kind_of(path)
+    if os.path.isdir(path):  # noqa: PTH112  (unlike pathlib's it accepts every name, even with a zero byte)
+        return "directory"
+    return "file" if os.path.lexists(path) else None
+
+
+def _is_pattern(path: str) -> bool:
+    return glob.has_magic(path) and scheme_of(path) not in WEB
+
+
+def _matches(pattern: str) -> tuple[list[str], int]:
+    """The files that match a pattern, sorted, and the number of matching folders."""
+    if is_uri(pattern):
+        objects, folders = matching(pattern)
+        hidden = pattern.rpartition("/")[2].startswith(".")
+        return sorted(uri for uri in objects if hidden or not uri.rpartition("/")[2].startswith(".")), folders
+    every = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
+    files = [path for path in every if not os.path.isdir(path)]  # noqa: PTH112
+    return files, len(every) - len(files)
 
 
 def _visible(folder: str) -> Iterator[str]:
@@ -169,24 +261,17 @@ def _by_folder(path: str) -> list[tuple[bool, str]]:
 
 
 def _matching(pattern: str, search: _Search) -> list[str]:
-    if is_uri(pattern):
-        objects, folders = matching(pattern)
-        hidden = pattern.rpartition("/")[2].startswith(".")
-        files = sorted(uri for uri in objects if hidden or not uri.rpartition("/")[2].startswith("."))
-        matches = [*files, *[""] * folders]
-    else:
-        matches = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
-        files = [path for path in matches if not os.path.isdir(path)]  # noqa: PTH112
+    files, folders = _matches(pattern)
     images, own = search.without_own(pattern, _fixed_part(pattern), files)
     if not images:
         what, why = f"No file matches {pattern}.", ""
         if own:
             what, why = f"No image matches {pattern}.", f"{_own_files(own)}."
-        elif matches:
-            why = f"{counted(len(matches), 'folder does', 'folders do')}."
+        elif folders:
+            why = f"{counted(folders, 'folder does', 'folders do')}."
         raise BadImageError(what, why, "Give a file, or a folder with -r.")
-    if len(files) < len(matches):
-        search.notes.append(f"{pattern}: {counted(len(matches) - len(files), 'folder')} left out")
+    if folders:
+        search.notes.append(f"{pattern}: {counted(folders, 'folder')} left out")
     return images
 
 

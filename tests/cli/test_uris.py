@@ -234,6 +234,25 @@ def test_weights_elsewhere_are_those_of_the_file(run, checkpoint, monkeypatch):
     assert SECRET not in result.err
 
 
+def test_checkpoints_elsewhere_make_the_same_pictures(run, checkpoint):
+    """A folder of checkpoints and two weights at URIs are those of the files, in their order and under their names."""
+    for number, step in enumerate((900, 1000)):
+        path = checkpoint(f"at-{step}.pt", change=lambda weight, number=number: weight.mul_(1 + number))
+        Path("run").mkdir(exist_ok=True)
+        shutil.copy(path, f"run/at-{step}.pt")
+    put_folder("memory", "run")
+    for words in (
+        "training test_resnet ROOTrun -r -l conv1.0",
+        "compare test_resnet ROOTrun/at-900.pt ROOTrun/at-1000.pt",
+    ):
+        plain = run(*words.replace("ROOT", "").split(), "-o", "plain")
+        there = run(*words.replace("ROOT", "memory://").split(), "-o", "there")
+        assert (plain.code, there.code) == (0, 0), there.err
+        assert files("there") == files("plain")
+    for words in ("memory://run", "memory://nothing -r", "memory://run/*.bin", "fragile://none/*.pt"):
+        assert run("training", "test_resnet", *words.split()).code in (1, 2)
+
+
 @pytest.mark.usefixtures("photos")
 def test_no_secret_leaves_the_command_line(run):
     """Neither messages nor documents nor recipes nor names hold what is in front of ``@`` or behind ``?``."""
