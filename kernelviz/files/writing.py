@@ -72,7 +72,7 @@ def save_picture(
 
     Args:
         picture: a ``Mosaic``, a matplotlib Figure, or an ``Animation``.
-        path: the target path; its suffix determines the format.
+        path: the target path, or a URI such as ``s3://bucket/stem.png``; its suffix determines the format.
         force: replace any existing file.
         format: ``png``, ``svg``, ``pdf``, ``gif`` or ``webp``; overrides the suffix.
         progress: called for the frames of an animation with a label, the number drawn, and the total.
