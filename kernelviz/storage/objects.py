@@ -146,7 +146,7 @@ def _class_of(scheme: str) -> Any:
         raise UsageError(f"There is no file system {scheme}://.", hint=hint) from None
     except Exception as error:  # noqa: BLE001  (importing a package may raise anything)
         what = f"{scheme}:// needs a package that is not installed or cannot be imported."
-        raise UsageError(what, f"{_first_line(error)}.", _to_install(scheme)) from None
+        raise UsageError(what, f"{_message(error)}.", _to_install(scheme)) from None
 
 
 def _to_install(scheme: str) -> str:
@@ -175,20 +175,33 @@ def _as_os_error(system: Any) -> Iterator[None]:
         yield
     except KernelvizError:
         raise
-    except Exception as error:  # noqa: BLE001  (back ends raise what their clients raise)
+    except Exception as raised:  # noqa: BLE001  (back ends raise what their clients raise)
+        error = _reason(raised)
         known = next((kind for kind in _KNOWN if isinstance(error, kind)), None)
         number = error.errno if isinstance(error, OSError) and isinstance(error.errno, int) else None
         if known is not None:
             default = {FileNotFoundError: errno.ENOENT, FileExistsError: errno.EEXIST, PermissionError: errno.EACCES,
                        IsADirectoryError: errno.EISDIR, NotADirectoryError: errno.ENOTDIR}[known]  # fmt: skip
             raise known(default, os.strerror(default)) from None
-        text = f"{type(error).__name__}: {_first_line(error)}".rstrip(": .")
+        text = f"{type(error).__name__}: {_message(error)}".rstrip(": ")
         raise OSError(number or errno.EIO, _without_secrets(text, system)) from None
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> BaseException:
+    """The error itself, or why a file was not found, if that is another reason than that there is none.
+
+    fsspec's file system of the web raises ``FileNotFoundError`` for every failure.
+    """
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or cause is None or isinstance(cause, _KNOWN):
+        return error
+    return cause if isinstance(cause, OSError) or getattr(cause, "status", 404) != 404 else error
+
+
+def _message(error: BaseException) -> str:
+    """The message of an error on one line, without a full stop."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return next(iter(text.splitlines()), "").rstrip(". ")
+    return " ".join(text.split()).rstrip(".:")
 
 
 def _without_secrets(text: str, system: Any) -> str:

@@ -108,7 +108,7 @@ def test_a_back_end_without_conditions_is_checked_first(fragile, monkeypatch):
 
 
 def test_no_message_holds_a_secret(fragile, monkeypatch):
-    """Passwords, signatures and the options of a file system are in no error, and neither is a second line."""
+    """Passwords, signatures and the options of a file system are in no error, which is one line."""
     fragile.pipe("/host/b.png", bytes(100))
     monkeypatch.setattr(Fragile, "fails_at", 10)
     uri = f"fragile://me:{SECRET}@host/b.png"
@@ -121,9 +121,32 @@ def test_no_message_holds_a_secret(fragile, monkeypatch):
         with pytest.raises(OSError, match="connection reset") as caught:
             work()
         assert SECRET not in str(caught.value)
-        assert "more" not in str(caught.value)
+        assert "connection reset and more" in str(caught.value)
         assert caught.value.__suppress_context__
         assert caught.value.__cause__ is None
+
+
+def test_a_server_that_does_not_answer_is_no_missing_file(monkeypatch):
+    """Where a back end reports each failure as a missing file, its cause is reported, unless it is that."""
+
+    class RefusedError(Exception):
+        status = 403
+
+    class AbsentError(Exception):
+        status = 404
+
+    for cause, kind in {
+        RefusedError("Forbidden"): OSError, OSError(111, "Refused"): OSError, AbsentError(): FileNotFoundError,
+        KeyError("x"): FileNotFoundError, None: FileNotFoundError,
+    }.items():  # fmt: skip
+
+        def info(*_, cause=cause, **__):
+            raise FileNotFoundError("https://host/x") from cause
+
+        monkeypatch.setattr(Fragile, "info", info)
+        with pytest.raises(kind) as caught:
+            open_object("fragile://x")
+        assert isinstance(caught.value, FileNotFoundError) == (kind is FileNotFoundError)
 
 
 def test_an_object_that_ends_early_is_an_error(fragile, monkeypatch):
