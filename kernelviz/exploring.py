@@ -21,7 +21,7 @@ from kernelviz.report.levels import chosen_channels, report_kernels, report_maps
 from kernelviz.report.page import report_page
 from kernelviz.report.patches import SHARE, PatchSource, Ranked, with_patches
 from kernelviz.report.playground import Playground
-from kernelviz.storage.uris import as_path
+from kernelviz.storage.uris import as_path, name_in
 from kernelviz.streaming import FailedImage, Passes, ReadImage, is_tensor, name_of, pixels_again
 from kernelviz.views.gathered import Gathered, ImageList
 from kernelviz.views.patches import Patches, PatchTally, check_field
@@ -448,7 +448,7 @@ class _Walk:
         """
         failed: dict[int, KernelvizError] = {}
         for number, item in sorted(items.items()):
-            name = Path(name_of(item, number)).name
+            name = name_in(name_of(item, number))
             if progress:
                 progress(name, number, len(items))
             try:

@@ -281,6 +281,25 @@ def test_no_secret_leaves_the_command_line(run):
 
 
 @pytest.mark.usefixtures("photos")
+def test_the_library_takes_uris(tmp_path):
+    """Images, patches that read them again, and failures: all by their URIs, without credentials."""
+    network = kernelviz.load_model("test_resnet", weights="random")
+    tally = kernelviz.PatchTally(2)
+    items = [f"fragile://me:{SECRET}@photos/{name}" for name in ("z.png", "a b.png", "none.png")]
+    (failed,) = kernelviz.capture_many(network, items, "layer1", on_map=tally.add, input_size=32)
+    assert (failed.name, SECRET in f"{failed} {failed.error}") == ("fragile://photos/none.png", False)
+    patches = tally.result()
+    assert set(patches.paths) == {"fragile://photos/z.png", "fragile://photos/a b.png"}
+    for images in (None, items[:2]):
+        assert kernelviz.crop_patches(network, patches, images, "0", input_size=32).crops
+    image = kernelviz.read_image(Path("photos/z.png").absolute().as_uri())
+    assert image.path == str(tmp_path / "photos" / "z.png")
+    path = kernelviz.save_arrays({"a": image.pixels}, f"fragile://me:{SECRET}@out/x.npz", recipe={"command": "x"})
+    assert str(path) == "fragile://out/x.npz"
+    assert kernelviz.read_recipe(path) == {"command": "x"}
+
+
+@pytest.mark.usefixtures("photos")
 def test_plain_paths_never_load_fsspec(run, monkeypatch):
     """Without ``://`` nothing imports fsspec."""
     monkeypatch.setitem(sys.modules, "fsspec", None)
