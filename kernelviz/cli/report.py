@@ -184,7 +184,7 @@ class _Run:
 
         def failed(number: int, error: KernelvizError) -> None:
             del paths[number]
-            session.report_failure(self.report, self.paths[number], error)
+            self.report.add_failure(self.paths[number], error)
 
         page = explore(
             self.network, self.paths, read, layers, max_size=max_size, on_error=failed, progress=progress,

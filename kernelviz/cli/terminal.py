@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -52,6 +53,26 @@ def results_apart() -> Iterator[None]:
             yield
     finally:
         _results = None
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes what is printed, and drops it."""
+
+    def write(self, text: str, /) -> int:
+        """Drop a text."""
+        return len(text)
+
+
+@contextmanager
+def foreign_output(*, shown: bool) -> Iterator[None]:
+    """Keep stdout for results alone: what other programs print there is dropped or, if ``shown``, goes to stderr."""
+    global _results  # noqa: PLW0603
+    before, _results = _results, results()
+    try:
+        with redirect_stdout(sys.stderr if shown and sys.stderr is not None else _Nowhere()):
+            yield
+    finally:
+        _results = before
 
 
 def print_result(line: str | Path) -> None:
