@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Pooling as Pooling
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
     from kernelviz.arithmetic.steps import Step as Step
+    from kernelviz.distributed.engines import InThisProcess as InThisProcess
+    from kernelviz.distributed.gathering import Gathering as Gathering
+    from kernelviz.distributed.gathering import gather_many as gather_many
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
     from kernelviz.drawing.expanded_page import plot_expanded as plot_expanded
@@ -174,9 +177,11 @@ _HOMES = {
     "FeatureMaps": "records",
     "FieldTally": "network.effective_field",
     "Filter": "filters.bank",
+    "Gathering": "distributed.gathering",
     "Gradient": "filters.gradient",
     "Highlights": "views.map_views",
     "Image": "records",
+    "InThisProcess": "distributed.engines",
     "KernelBank": "records",
     "KernelMatch": "filters.matching",
     "KernelvizError": "errors",
@@ -220,6 +225,7 @@ _HOMES = {
     "find_filter": "filters.bank",
     "find_filters": "filters.bank",
     "find_models": "network.model",
+    "gather_many": "distributed.gathering",
     "highlights_of": "views.map_views",
     "known_filter": "filters.bank",
     "list_layers": "network.convolutions",

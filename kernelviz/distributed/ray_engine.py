@@ -41,9 +41,9 @@ WORKER_BYTES = 700 * 10**6
 """What a worker takes: Python, torch, timm, and the maps of a usual network."""
 IN_FLIGHT = 2  # chunks of a worker: one that it works on, and one that waits for it
 AHEAD = 4  # chunks per worker by which one may be ahead of the oldest that is not done
-PATIENCE = 60.0  # seconds until something has been waited for too long
+PATIENCE = 120.0  # seconds until something has been waited for too long
 REACHED = 5.0  # seconds in which a cluster answers
-OFTEN = 10.0  # seconds after which a wait is reported
+OFTEN = 15.0  # seconds after which a wait is reported
 
 _LOCAL = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -327,7 +327,7 @@ class _Flow:
                 return
             ready, _ = self.ray.wait(list(self.sent), num_returns=1, timeout=OFTEN)
             quiet = 0.0 if ready else quiet + OFTEN
-            if quiet and quiet % (3 * OFTEN) == 0:
+            if quiet and quiet % (2 * OFTEN) == 0:
                 self.engine.notice(f"no answer for {quiet:.0f} s; {counted(len(self.sent), 'chunk')} on their way")
             for reference in ready:
                 sent = self.sent.pop(reference)
