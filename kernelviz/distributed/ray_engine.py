@@ -43,7 +43,9 @@ IN_FLIGHT = 2  # chunks of a worker: one that it works on, and one that waits fo
 AHEAD = 4  # chunks per worker by which one may be ahead of the oldest that is not done
 PATIENCE = 120.0  # seconds until something has been waited for too long
 REACHED = 5.0  # seconds in which a cluster answers
-OFTEN = 15.0  # seconds after which a wait is reported
+OFTEN = 15.0  # seconds after which a wait for workers is reported
+SILENT = 30.0  # seconds without an answer that are reported
+PROBED = 0.5  # seconds after which an actor that is started again is asked whether it is there
 
 _LOCAL = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -289,10 +291,15 @@ class Ray:
 
 @dataclass(eq=False)
 class _Handle:
-    """An actor, and how many chunks it has."""
+    """An actor, and how many chunks it has.
+
+    After its process ended it is started again ``since`` some time; ``probe`` is a call that it answers once it is there.
+    """
 
     handle: Any
     load: int = 0
+    since: float | None = None
+    probe: Any = None
 
 
 @dataclass(frozen=True)
@@ -319,22 +326,54 @@ class _Flow:
         self.next: Chunk | None = None
 
     def answers(self) -> Iterator[tuple[Chunk, Any]]:
-        """Yield chunks with their answers until there are no more."""
-        quiet = 0.0
+        """Yield chunks with their answers until there are no more.
+
+        Raises:
+            KernelvizError: no worker can be started again.
+        """
+        answered = time.monotonic()
         while True:
+            self._look_after()
             self._send()
-            if not self.sent:
+            if not (self.sent or self.held or self.next):
                 return
-            ready, _ = self.ray.wait(list(self.sent), num_returns=1, timeout=OFTEN)
-            quiet = 0.0 if ready else quiet + OFTEN
-            if quiet and quiet % (2 * OFTEN) == 0:
-                self.engine.notice(f"no answer for {quiet:.0f} s; {counted(len(self.sent), 'chunk')} on their way")
-            for reference in ready:
+            probes = [actor.probe for actor in self.actors if actor.probe is not None]
+            starting = any(actor.since is not None for actor in self.actors)
+            ready, _ = self.ray.wait([*self.sent, *probes], num_returns=1, timeout=PROBED if starting else OFTEN)
+            for reference in set(ready) & self.sent.keys():
+                answered = time.monotonic()
                 sent = self.sent.pop(reference)
                 sent.actor.load -= sent.load
                 found = self._answer(reference, sent)
                 if found is not None:
                     yield sent.chunk, found[0]
+            if (quiet := time.monotonic() - answered) > SILENT:
+                answered = time.monotonic()
+                self.engine.notice(f"no answer for {quiet:.0f} s; {counted(len(self.sent), 'chunk')} on their way")
+
+    def _look_after(self) -> None:
+        """Ask actors that are started again whether they are there; a call before that would fail, and seem to end them.
+
+        Raises:
+            KernelvizError: none can be started again.
+        """
+        for actor in list(self.actors):
+            if actor.probe is not None and self.ray.wait([actor.probe], timeout=0)[0]:
+                probe, actor.probe = actor.probe, None
+                try:
+                    self.ray.get(probe)
+                except self.ray.exceptions.RayError as error:
+                    over = isinstance(error, self.ray.exceptions.ActorDiedError)
+                    if over or time.monotonic() - (actor.since or 0) > PATIENCE:
+                        self.actors.remove(actor)
+                    else:
+                        time.sleep(PROBED / 10)  # it fails at once while there is no process
+                else:
+                    actor.since = None
+            if actor.since is not None and actor.probe is None and actor in self.actors:
+                actor.probe = actor.handle.facts.remote(())
+        if not self.actors:
+            raise KernelvizError("No worker could be started again.", hint="Give fewer --workers.")
 
     def _answer(self, reference: Any, sent: _Sent) -> tuple[Any] | None:
         """The answer in a tuple; None if the chunk is done again.
@@ -349,10 +388,7 @@ class _Flow:
             raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from error
         except errors.RayError as error:
             lost = WorkerLostError(f"The process of a worker ended: {type(error).__name__}.")
-            if isinstance(error, errors.ActorDiedError):  # for good: it cannot be started again
-                self.actors.remove(sent.actor)
-        if not self.actors:
-            raise KernelvizError("No worker could be started again.", lost.what)
+            sent.actor.since = sent.actor.since or time.monotonic()
         if sent.tries or sent.chunk.alone:
             return (lost,)
         count = counted(len(sent.chunk.items), "image is", "images are")
@@ -373,15 +409,14 @@ class _Flow:
             self.next = None
             self._give(chunk, actor, 0, 1)
         for actor in self.actors:
-            if self.held and not actor.load:
-                self._give(self.held[0][0], actor, self.held[0][1], IN_FLIGHT)  # nothing may wait behind it
-                self.held.popleft()
+            if self.held and not actor.load and actor.since is None:
+                chunk, tries = self.held.popleft()
+                self._give(chunk, actor, tries, IN_FLIGHT)  # nothing may wait behind it
 
     def _feedable(self) -> list[_Handle]:
         """The actors that may get more: all but the least busy one, if a chunk waits for one that is free."""
-        if not self.held:
-            return self.actors
-        return sorted(self.actors, key=lambda each: each.load)[1:]
+        there = sorted((actor for actor in self.actors if actor.since is None), key=lambda each: each.load)
+        return there[1:] if self.held else there
 
     def _peek(self) -> Chunk | None:
         if self.next is None:
