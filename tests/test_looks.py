@@ -211,6 +211,7 @@ def overlaps(these, those):
     return (low + 2 < np.minimum(these[:, None, 2:], those[None, :, 2:])).all(axis=-1)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_slide_has_one_size_and_large_type_and_states_what_is_missing(new_bank, new_maps, kind):
     """1,280 × 720 pixels, no letters below 18, no text over another, and ``n of m`` where not all is drawn."""

@@ -42,6 +42,7 @@ def check_every_picture(run, name):
     shutil.rmtree(Path("kernelviz-out"), ignore_errors=True)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_picture_a_layer(run, name):
     """For twenty-two families."""

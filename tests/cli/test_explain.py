@@ -121,6 +121,7 @@ def test_a_layer_of_a_real_network_is_told_without_numbers(run):
     assert "are omitted" in result.err
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [

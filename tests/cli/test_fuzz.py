@@ -195,6 +195,7 @@ def fuzz(name, directory, examples, *, seeded):
         os.chdir(kept)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_sample_of_arguments_ends_as_documented(tmp_path, name):
     """The same few lines at every run; fewer of the commands that run a network."""

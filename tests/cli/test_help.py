@@ -77,6 +77,7 @@ def test_the_example_of_kernels_works(run):
     ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -109,6 +110,7 @@ def test_help_without_colour_has_no_escapes(run, monkeypatch, words):
     assert "╭" not in result.out
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("size", ["0", "1", "99999999999999999999", "²", "x"])
 def test_an_impossible_size_of_the_terminal_has_no_effect(fresh, size):
     """Help is whole if a variable names a terminal that is too narrow to print on, or too wide for the memory."""

@@ -46,6 +46,7 @@ def five():
     return "five.npy"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_note_of_an_image_is_stated_everywhere(name, wide, five, run, texts_drawn):
     """Each note on how an image was read is on stderr, in the JSON document, and in each figure, in every command."""

@@ -194,6 +194,7 @@ def test_names_that_would_meet_get_a_hash(draw, monkeypatch):
     assert max(len(path.name) for path in paths) < 200
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_two_processes(start, run):
     """PNG, SVG, PDF and npz of another process are equal byte for byte, whatever order its sets have."""
     lines = [

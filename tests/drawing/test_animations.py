@@ -114,6 +114,7 @@ def test_the_nearest_colour_is_exactly_the_nearest():
     np.testing.assert_array_equal(((found - frame) ** 2).sum(-1), distances.min(-1))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "operation",
     [

@@ -157,6 +157,7 @@ def test_the_names_of_components_do_not_overlap(shape):
     check_extents(make_sheet(as_maps(np.random.default_rng(0).random(shape)), view="pca", palette="safe"))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize(
     "count", [1, 3, 32, 2048, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 7, 64, 512))]
@@ -203,6 +204,7 @@ def test_any_name_stays_on_the_page(new_bank, shape, name):
     check_extents(make_sheet(new_bank(shape, name=name, label=f"{name}, {BUNDLED}")))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("scale", ["tile", "layer", (-1.0, 0.5), (-1e-7, 123456.0), (-2e30, -1e-30)], ids=str)
 @pytest.mark.parametrize("view", ["sum", "norm", "rgb", "channels", "matrix"])
 def test_the_ends_of_every_colour_bar_do_not_overlap(new_bank, scale, view):
@@ -210,6 +212,7 @@ def test_the_ends_of_every_colour_bar_do_not_overlap(new_bank, scale, view):
     check_extents(make_sheet(new_bank((16, 3, 5, 5), label=BUNDLED), view=view, scale=scale))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("view", ["sum", "norm", "matrix"])
 @pytest.mark.parametrize("cmap", [None, "viridis"])
 @pytest.mark.parametrize("scale", ["tile", "layer", (-1.0, 1.0)], ids=str)
@@ -266,6 +269,7 @@ def test_the_texts_of_feature_maps_do_not_overlap(new_maps, kind, choice):
     check_extents(make_sheet(new_maps(MAPS[kind], label=BUNDLED), **choice))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_any_name_of_a_layer_or_image_stays_on_the_page(new_maps, name):
     """Names of any length and any characters are written in full, in maps, overlays and overviews."""

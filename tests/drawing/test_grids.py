@@ -146,6 +146,7 @@ def test_figures_hold_four_megapixels_and_report_what_is_cut(shape, choice):
     assert any(said in note for note in sheet.notes) == (sheet.shown < shape[0])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("kernel", "zoom"), [((3, 3), 3000), ((3, 3), 10**9), ((2500, 2500), None), ((1, 1), 10**6)])
 @pytest.mark.parametrize("view", ["sum", "matrix"])
 def test_a_tile_larger_than_the_picture_is_refused(kernel, zoom, view):

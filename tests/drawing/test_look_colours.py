@@ -198,6 +198,7 @@ def test_a_requested_colour_map_of_one_direction_stays_in_grey(cmap):
     assert np.array_equal(both, both[::-1])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_page_is_drawn_in_the_dark_and_for_print(kind):
     """The corners have the ground, the dark page no white paper, print no colour."""

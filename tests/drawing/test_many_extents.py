@@ -69,6 +69,7 @@ def tallied(channels, *, count=3, scale=1.0, odd=False, image="photo.jpg", name=
     return tally.result()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("channels", [1, 2, 7, 64, 512, 1200, 4096])
 @pytest.mark.parametrize("scale", [1.0, 1e-12, 1e30])
 def test_statistics_of_any_number_of_channels_fit(channels, scale):

@@ -50,6 +50,7 @@ CASES = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kernels", [None, 1, 3])
 def test_its_texts_are_legible_and_apart(case, kernels, new_bank):

@@ -57,6 +57,7 @@ def badges(figure):
     return [text for text in figure.findobj(Text) if text.get_text() == UNTRAINED]
 
 
+@pytest.mark.slow
 def test_every_picture_of_random_weights_has_one_badge_that_is_read_at_640_pixels(model):
     """The badge is there once, filled, its letters 11 pixels or more at 640 px, apart from every other text."""
     for name, figure in pictures(model):

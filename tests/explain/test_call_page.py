@@ -44,6 +44,7 @@ def texts(figure):
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", LINES)
 def test_every_line_is_drawn_legibly(name, photo):
     """No text overlaps another, leaves the page or is too small, whatever the layer."""

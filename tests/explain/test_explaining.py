@@ -184,9 +184,14 @@ def head_of(page, word):
     return next((item.x, item.y) for item in page.items if isinstance(item, Text) and item.text == word)
 
 
+@pytest.mark.slow
+def test_four_hundred_frames_are_drawn():
+    """As many as an animation may have."""
+    assert len(animate_convolution(worked(Pooling(40, 2))).pages) == 400
+
+
 def test_too_many_frames_are_refused():
     """At most 400; the error states what to do."""
-    assert len(animate_convolution(worked(Pooling(40, 2))).pages) == 400
     with pytest.raises(UsageError, match="441 frames"):
         animate_convolution(worked(Pooling(42, 2)))
     with pytest.raises(UsageError, match="between"):
@@ -325,6 +330,7 @@ BROKEN_OPERATIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("operation", "kind"),
     [

@@ -123,6 +123,7 @@ def test_any_numbers_do_not_overlap(name, kind):
     check_page(plot_convolution(worked(OPERATIONS[name], kind), at=(0, 0)))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["plain", "one cell", "left over", "dilation", "large", "huge", "channels", "max",
                                   "adaptive", "transposed", "a row", "tall"])  # fmt: skip
 def test_the_texts_of_every_sheet_of_steps_do_not_overlap(name):
@@ -139,6 +140,7 @@ def test_the_texts_of_stamps_do_not_overlap(name, kind):
     check_page(plot_convolution(worked(operation, kind), at=(rows // 2, columns // 2), view="stamps"))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("slim") and "channels" not in name])
 def test_slim_inputs_are_drawn_in_part(name):
     """The window is always within the part; cells are large enough to be seen, and the caption states the part."""
@@ -160,6 +162,7 @@ def test_slim_inputs_are_drawn_in_part(name):
         assert first <= window[axis][0] <= window[axis][-1] <= last
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("most", [1, 9, 60, 0.25])
 def test_frames_of_stamps_do_not_overlap(most):
     """Frames of additions and the last one, for short numbers and for long ones, which are below each other."""

@@ -451,6 +451,7 @@ def test_numbers_read_back_give_the_sums_of_all(seed):
     check_truth(seed)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", [5, *range(3, 500, 60), 217])
 def test_pages_of_random_settings_are_legible(seed):
     """No text of a sample meets another, leaves the page, or is below nine pixels at a width of 640."""

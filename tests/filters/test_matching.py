@@ -80,6 +80,7 @@ def test_a_turned_filter_is_turned(name, turns):
     assert (row.closest.family, row.score) == (one.family, pytest.approx(1))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("size", [3, 4, 5, 7])
 @pytest.mark.parametrize("fitted", [False, True])
 def test_random_kernels_get_no_name(size, fitted):
@@ -89,6 +90,7 @@ def test_random_kernels_get_no_name(size, fitted):
     assert named <= stats.binom.isf(3e-5, len(kernels), LEVEL) < 0.05 * len(kernels)
 
 
+@pytest.mark.slow
 def test_filters_and_fits_share_one_level():
     """At 5 × 5, where random kernels are fitted well, bank and fit together name at most the level."""
     kernels = np.random.default_rng(8).standard_normal((2500, 1, 5, 5))

@@ -135,6 +135,7 @@ def sides_of(name, choices):
     return choices.get("img_size") or FIXED.get(name, (64, 96))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if number % 3 else ()) for number, name in enumerate(TIMM)]
 )

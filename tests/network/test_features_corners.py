@@ -96,6 +96,7 @@ def quarters(change):
     }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_bright_corner_lights_the_same_corner(name):
     """Each of the four corners in turn: maps neither turned, nor flipped, nor put together in another order."""

@@ -31,6 +31,7 @@ def a_model(mean, std, *, size=(64, 64), interpolation="bicubic", mode="center",
 PLAIN = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos", "nearest", "box", "hamming"])
 @pytest.mark.parametrize(("mode", "fraction"), [("center", 0.9), ("squash", 1.0), ("border", 1.0)])
 @pytest.mark.parametrize("shape", [(40, 61), (7, 7), (223, 500)])

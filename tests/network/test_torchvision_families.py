@@ -122,6 +122,7 @@ def test_maps_of_the_smallest_network_of_every_architecture(name, size):
     check(name, size)
 
 
+@pytest.mark.slow
 def test_a_detector():
     """Every map is that of a hook; of a head the first row is drawn, and a layer that runs per level has runs.
 

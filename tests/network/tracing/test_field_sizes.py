@@ -266,6 +266,7 @@ SAMPLE = [
 ]  # fmt: skip
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("name", "size"), SAMPLE)
 def test_sizes_are_those_of_units_inside_the_image(name, size):
     """In two images, for every layer of a sample of families."""

@@ -253,6 +253,7 @@ def test_order_runs_and_what_never_ran():
             traced.field_of(name, 0, 0)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("name", "layer", "layout"),
     [("test_resnet", "layer1.0.conv1", "N C H W"), ("test_vit", "blocks.0.norm1", "N HW C"),
@@ -265,6 +266,7 @@ def test_layouts_are_followed(name, layer, layout):
     assert trace(load_model(name, weights=None)).layer(layer).layout == layout
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "name",
     [
@@ -293,6 +295,7 @@ def check_sums(name):
     assert all(layer.output_shape for layer in traced.layers if layer.runs and layer.family == "conv")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "name",
     ["resnet18", "vgg11", "densenet121", "mobilenet_v2", "squeezenet1_0", "googlenet", "alexnet", "mnasnet0_5",

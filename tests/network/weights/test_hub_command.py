@@ -94,6 +94,7 @@ def test_from_the_hub_then_from_the_cache(begin, run, hub, published, tmp_path):
     assert (picture.read_bytes(), arrays.read_bytes()) == first
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_downloading(begin, hub, tmp_path):
     """130 within a second, no traceback, and nothing of the file is left."""
     hub.mode = "stall"
