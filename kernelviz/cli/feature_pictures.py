@@ -543,8 +543,13 @@ def run_images(
         read=partial(read, run), ready=ready, plan=lambda _: run.plan.capture, on_map=on_map, after=after,
         failed=failed, batch_size=run.choices.batch_size, to_the_end=run.choices.with_classes,
         exclusive=run.writer.exclusive, progress=progress if run.count > 1 else lambda *_: None,
-        number_of=lambda at, job: at if job.number is None else job.number, span=chunk_length(run.choices.batch_size),
+        number_of=lambda at, job: at if job.number is None else job.number, span=_span(run.choices.batch_size),
     ).run(jobs, run.count)  # fmt: skip
+
+
+def _span(batch_size: int) -> int | None:
+    """After how many images a batch ends: where the chunks of workers do, so that these run the same batches."""
+    return chunk_length(batch_size) if batch_size > 1 else None
 
 
 def _raise(error: KernelvizError) -> None:

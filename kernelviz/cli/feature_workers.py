@@ -44,12 +44,9 @@ SMALL = (4, 8, 16)
 PER_WORKER = 4  # chunks, so that none waits long for the last one
 
 
-def draw(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
-    """Run every image through the network, and draw the maps of its layers."""
-    if run.engine is None:
-        draw_all(run, map(ImageJob, paths), progress)
-    else:
-        _run_in_workers(run, _work(run), Jobs(paths), TallyTotals(), progress)
+def draw_in_workers(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
+    """Let workers run every image through the network, and draw the maps of its layers."""
+    _run_in_workers(run, _work(run), Jobs(paths), TallyTotals(), progress)
 
 
 def gather(run: FeatureRun, jobs: Jobs, tallies: Tallies, progress: Progress, *, report: bool = True) -> list[str]:

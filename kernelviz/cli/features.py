@@ -12,9 +12,9 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.advice import check_order
-from kernelviz.cli.feature_pictures import FeatureChoices, prepare
+from kernelviz.cli.feature_pictures import FeatureChoices, ImageJob, draw_all, prepare
 from kernelviz.cli.feature_summaries import draw_summaries, with_bases
-from kernelviz.cli.feature_workers import draw
+from kernelviz.cli.feature_workers import draw_in_workers
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
 from kernelviz.cli.worker_choices import WorkerChoices
@@ -281,7 +281,10 @@ def features(
                         draw_summaries(run, named, progress)
                     else:
                         run, paths = with_bases(run, named, progress)
-                        draw(run, paths, progress)
+                        if run.engine is None:
+                            draw_all(run, map(ImageJob, paths), progress)
+                        else:
+                            draw_in_workers(run, paths, progress)
             except BrokenPassError:
                 writer.flush()  # pictures of the layers before the break
                 raise

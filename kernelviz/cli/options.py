@@ -470,7 +470,7 @@ Workers = Annotated[
         max=10_000,
         metavar="N",
         help="Do the images in N processes, of one thread each (--threads) or, with a GPU, on one GPU each. "
-        'Needs `pip install "kernelviz[ray]"`.',
+        "Needs Ray, the extra `ray`.",
         show_default=False,
         rich_help_panel=MANY,
     ),
