@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import math
 import os
@@ -104,7 +105,6 @@ class Ray:
         self._stack = ExitStack()
         self._depth = 0
         self._actors: list[_Handle] = []
-        self._works = 0
 
     @property
     def device(self) -> str | None:
@@ -159,17 +159,16 @@ class Ray:
             KernelvizError: the workers do not start.
         """
         with self:
-            reference = self._put(make_worker)
+            work = self._put(make_worker)
             self._make_actors()
-            self._works += 1
-            flow = _Flow(self, chunks, (self._works, [reference]))
+            flow = _Flow(self, chunks, work)
             try:
                 yield from flow.answers()
             finally:
                 flow.cancel()
 
-    def _put(self, make_worker: Callable[[], Worker]) -> Any:
-        """What workers do, in the memory that they share; starts Ray if need be."""
+    def _put(self, make_worker: Callable[[], Worker]) -> tuple[str, list[Any]]:
+        """The hash of what workers do, and a reference to it in the memory that they share; starts Ray if need be."""
         with _uninterrupted():
             own = "ray" in sys.modules and _is_initialized()  # by the user, or by an earlier call
             if not own:
@@ -179,7 +178,7 @@ class Ray:
             packed = _packed(make_worker)
             if not own:
                 self._initialize(ray, 2 * packed.nbytes)
-            return ray.put(packed)
+            return hashlib.sha256(packed).hexdigest(), [ray.put(packed)]
 
     def _import(self) -> None:
         """Import ray with the environment of this use, which lasts until the end of the context.
@@ -256,14 +255,18 @@ class Ray:
         workers = self.workers or most
         if most < max(1, workers):
             whole = ray.cluster_resources()
-            there = ", ".join(f"{free.get(name, 0):g} of {whole.get(name, 0):g} {name}s are free" for name in wanted)
+            there = ", ".join(
+                f"{free.get(name, 0):g} of {whole.get(name, 0):g} {name}s are free"
+                for name, need in wanted.items()
+                if need
+            )
             what = f"The cluster has no room for {counted(max(1, workers), 'worker')}."
             raise UsageError(what, f"{there}.", f"Type --workers {most}." if most else "Wait until others have ended.")
         self.workers = workers
         kind = ray.remote(
             num_cpus=self.threads, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=0
         )(_Actor)  # fmt: skip
-        actors = [_Handle(kind.remote(self.threads)) for _ in range(workers)]
+        actors = [_Handle(kind.remote(self.threads, str(Path.cwd()))) for _ in range(workers)]
         self._check_actors(ray, actors)
         self._actors = actors
 
@@ -315,7 +318,7 @@ class _Sent:
 class _Flow:
     """The chunks that are on their way to and from the actors."""
 
-    def __init__(self, engine: Ray, chunks: Iterable[Chunk], work: tuple[int, list[Any]]) -> None:
+    def __init__(self, engine: Ray, chunks: Iterable[Chunk], work: tuple[str, list[Any]]) -> None:
         import ray
 
         self.ray, self.engine, self.work = ray, engine, work
@@ -444,11 +447,13 @@ class _Flow:
 class _Actor:
     """What runs in the process of a worker."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, directory: str) -> None:
         from kernelviz.network.model import use_device
 
         use_device("cpu", threads)  # Ray sets the environment alone
-        self.key = 0
+        with contextlib.suppress(OSError):
+            os.chdir(directory)  # names of images may be relative to it
+        self.digest = ""
         self.worker: Worker | None = None
 
     @staticmethod
@@ -457,13 +462,20 @@ class _Actor:
         missing = [path for path in shared if not os.path.lexists(path)]
         return {**_versions(), "machine": platform.node(), "missing": missing}
 
-    def work(self, key: int, reference: Sequence[Any], chunk: Chunk) -> Any:
-        """Work on a chunk; what to do is read from shared memory when the ``key`` is another one."""
-        if self.worker is None or self.key != key:
+    def work(self, digest: str, reference: Sequence[Any], chunk: Chunk) -> Any:
+        """Work on a chunk; what to do, the network included, is read from shared memory when its hash is another one.
+
+        Raises:
+            ValueError: it is not what was sent.
+        """
+        if self.worker is None or self.digest != digest:
             import ray
             from ray import cloudpickle
 
-            self.worker, self.key = cloudpickle.loads(ray.get(reference[0]))(), key
+            packed = ray.get(reference[0])
+            if hashlib.sha256(packed).hexdigest() != digest:
+                raise ValueError("The network arrived damaged.")
+            self.worker, self.digest = cloudpickle.loads(packed)(), digest
         return self.worker(chunk)
 
 
