@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from kernelviz.errors import KernelvizError
 
 CHUNK = 32
 """The number of consecutive images of a chunk, which ``CovarianceTally`` sums before it joins them with others."""
+_MOST_ROUNDS = 2  # in which the images of a chunk run alone
 _MOST_LOST = 24  # chunks without an answer in a row: what ends the processes is no image
 
 
@@ -102,6 +103,7 @@ class _InOrder:
         self.urgent: deque[Chunk] = deque()
         self.answers: dict[int, tuple[Chunk, Any]] = {}
         self.suspects: dict[int, _Suspect] = {}
+        self.rounds: Counter[int] = Counter()
         self.next = 0
         self.lost = 0
 
@@ -128,6 +130,11 @@ class _InOrder:
         if chunk.number in self.suspects:
             self._judge(self.suspects[chunk.number], chunk, answer if lost else None)
         elif lost:
+            self.rounds[chunk.number] += 1
+            if self.rounds[chunk.number] > _MOST_ROUNDS:
+                first, last = chunk.items[0].place, chunk.items[-1].place
+                what = f"The images {first:,} to {last:,} end their process together, though each alone does not."
+                raise KernelvizError(what, answer.what, "Give fewer --workers, or a smaller --batch-size.")
             self.suspects[chunk.number] = _Suspect(chunk, len(chunk.items), set())
             self.urgent += [replace(chunk, items=(item,), alone=True) for item in chunk.items]
         else:

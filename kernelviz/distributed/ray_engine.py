@@ -7,6 +7,7 @@ import hashlib
 import logging
 import math
 import os
+import pickle
 import platform
 import signal
 import socket
@@ -483,6 +484,9 @@ def _packed(make_worker: Callable[[], Worker]) -> Any:
     """What workers do, as an array of bytes, which they read from shared memory without a copy.
 
     Modules that are not installed, as a file with a network, are packed by their content.
+
+    Raises:
+        UsageError: it holds something that cannot be packed.
     """
     import numpy as np
     from ray import cloudpickle
@@ -499,6 +503,9 @@ def _packed(make_worker: Callable[[], Worker]) -> Any:
         cloudpickle.register_pickle_by_value(module)
     try:
         return np.frombuffer(cloudpickle.dumps(make_worker), np.uint8)
+    except (TypeError, AttributeError, NotImplementedError, pickle.PicklingError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise UsageError("The network cannot be sent to other processes.", why, "Use one process.") from error
     finally:
         for module in own:
             cloudpickle.unregister_pickle_by_value(module)

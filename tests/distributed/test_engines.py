@@ -140,6 +140,18 @@ def test_answers_are_merged_once_and_in_order():
     assert merged == [(0, 3), (1, 3), (2, 3), (2, 3), (3, 1)]
     with pytest.raises(KernelvizError, match="end again and again"):
         run_chunks(Shuffled(deadly=range(1000)), _counter, make_chunks(range(1000), 32, lambda: None), merge)
+    with pytest.raises(KernelvizError, match="32 to 63 end their process together"):
+        run_chunks(Together(), _counter, make_chunks(range(99), 32, lambda: None), lambda *_: None)
+
+
+class Together:
+    """An engine in which one chunk ends its process, but none of its images alone."""
+
+    def map_chunks(self, make_worker, chunks):
+        """Yield each chunk with its answer."""
+        del make_worker
+        for chunk in chunks:
+            yield chunk, WorkerLostError("It ended.") if chunk.number == 1 and len(chunk.items) > 1 else 0
 
 
 def _counter():
