@@ -9,6 +9,7 @@ import math
 import os
 import pickle
 import platform
+import secrets
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ import time
 from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -196,7 +198,7 @@ class Ray:
         variables = dict(_LOCAL if local else _CLUSTER)
         if local:
             self._folder = self._stack.enter_context(scratch_folder("kv-"))
-            variables["RAY_AUTH_TOKEN_PATH"] = str(self._folder.secret("token"))
+            variables["RAY_AUTH_TOKEN_PATH"] = str(self._folder.secret("token", _token()))
         self._stack.enter_context(_environment(variables))
         import ray
 
@@ -538,6 +540,12 @@ def _check_facts(facts: Mapping[str, Any], shared: Sequence[str]) -> None:
         if path in facts["missing"] and os.path.lexists(path):
             what = f"{path} is not seen from {machine}."
             raise UsageError(what, hint="Use a folder that all machines share.")
+
+
+@cache
+def _token() -> str:
+    """The secret that this process shares with its Ray: one, since Ray reads it once in a process."""
+    return secrets.token_hex(32)
 
 
 def _is_initialized() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -22,11 +21,11 @@ class Scratch:
 
     path: Path
 
-    def secret(self, name: str) -> Path:
-        """A file with a random text that nobody else can read."""
+    def secret(self, name: str, text: str) -> Path:
+        """A file with a text that nobody else can read."""
         path = self.path / name
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
+            file.write(text)
         return path
 
 

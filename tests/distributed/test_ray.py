@@ -5,6 +5,7 @@ Ray listens on loopback alone here, as always. One test is in every run; the oth
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -64,7 +65,7 @@ class Net(torch.nn.Sequential):
 
 
 @pytest.fixture
-def gathered(tmp_path, monkeypatch):
+def gathered(tmp_path, temporary, monkeypatch):
     """A function that gathers with Ray and here with one thread, checks that the bits are the same, and returns Ray's."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -86,22 +87,37 @@ def gathered(tmp_path, monkeypatch):
             assert one.deviation.tobytes() == other.deviation.tobytes()
             assert one.image.tobytes() == other.image.tobytes()
             assert found["components"][layer].basis().digest == here["components"][layer].basis().digest
+        check_nothing_is_left(temporary)
         return found, notices
 
     yield gather
     torch.set_num_threads(threads)
 
 
-def left_behind():
-    """Processes and folders of Ray."""
-    found = subprocess.run(["pgrep", "-fa", "raylet|gcs_server|ray::"], capture_output=True, text=True, check=False)
-    return [*found.stdout.splitlines(), *map(str, Path(tempfile.gettempdir()).glob("kv-*"))]
+@pytest.fixture
+def temporary(monkeypatch):
+    """A folder for temporary files, with a short path; Ray's processes are known by the files that they have open there."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
 
 
-def check_nothing_is_left(before, within=5.0):
-    """Nothing of Ray is there that was not there before, within some seconds."""
+def left_behind(folder):
+    """What is in the folder, and the processes that have a file of it open."""
+    found = [str(path) for path in folder.iterdir()]
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            links = [str(link.readlink()) for link in (process / "fd").iterdir()]
+            if any(link.startswith(f"{folder}/") for link in links):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def check_nothing_is_left(folder, within=5.0):
+    """Nothing of Ray is there within some seconds."""
     end = time.monotonic() + within
-    while (left := set(left_behind()) - set(before)) and time.monotonic() < end:
+    while (left := left_behind(folder)) and time.monotonic() < end:
         time.sleep(0.2)
     assert not left
     assert not (Path.home() / ".ray").exists()
@@ -109,7 +125,7 @@ def check_nothing_is_left(before, within=5.0):
 
 def test_actors_have_the_bits_of_one_process_though_one_is_killed(gathered, capfd):
     """A worker that is killed in a chunk is replaced, its images count once, and nothing of Ray stays behind."""
-    before, environment = left_behind(), dict(os.environ)
+    environment = dict(os.environ)
     found, notices = gathered(Frail)
     assert Path(os.environ[FLAG]).exists()
     assert found.failed == ()
@@ -117,7 +133,6 @@ def test_actors_have_the_bits_of_one_process_though_one_is_killed(gathered, capf
     assert "a worker ended, its 32 images are done again" in notices
     assert {key: os.environ.get(key) for key in environment} == environment
     assert capfd.readouterr().err == ""
-    check_nothing_is_left(before)
 
 
 @pytest.mark.slow
@@ -193,10 +208,9 @@ def run(start, tmp_path):
     ],
     ids=" ".join,
 )
-def test_two_workers_write_the_bytes_of_one_process(run, folder, words):
+def test_two_workers_write_the_bytes_of_one_process(run, folder, temporary, words):
     """Arrays, sheets, components, files and patches are equal byte for byte; one image is named; stdout is a document."""
     name, *options = words
-    before = left_behind()
     one = run(name, MODEL, folder, "-r", *options, "--threads", "1", out="one")
     two = run(name, MODEL, folder, "-r", *options, "--workers", "2", out="two")
     assert one[0] == two[0] == 3
@@ -204,7 +218,7 @@ def test_two_workers_write_the_bytes_of_one_process(run, folder, words):
     assert [Path(error["input"]).name for error in two[1]["errors"]] == ["100.jpg"]
     assert one[3] == two[3]
     assert one[3]
-    check_nothing_is_left(before)
+    check_nothing_is_left(temporary)
 
 
 def descendants(pid):
@@ -247,9 +261,8 @@ LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFF
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM], ids=str)
-def test_ray_listens_on_loopback_and_leaves_nothing_behind(start, folder, tmp_path, number):
+def test_ray_listens_on_loopback_and_leaves_nothing_behind(start, folder, temporary, tmp_path, number):
     """While a run lasts only loopback is listened on; after it, or Ctrl-C, no process, folder or token is there."""
-    before = left_behind()
     process = start("features", MODEL, folder, "-r", "--single", "-l", "blocks.0", "--workers", "2", "-o", "out")
     addresses, end = set(), time.monotonic() + 300
     while process.poll() is None and time.monotonic() < end:
@@ -259,13 +272,13 @@ def test_ray_listens_on_loopback_and_leaves_nothing_behind(start, folder, tmp_pa
             break
         time.sleep(0.2)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == (3 if number is None else 130 if number == signal.SIGINT else -number)
+    assert process.returncode == (3 if number is None else 130 if number == signal.SIGINT else -number), err[-2000:]
     assert addresses
     assert addresses <= LOOPBACK
     assert "Traceback" not in err
     assert all(line.startswith("out/") for line in out.splitlines())
     assert "usage" not in err
-    check_nothing_is_left(before)
+    check_nothing_is_left(temporary)
 
 
 @pytest.mark.slow
