@@ -49,7 +49,7 @@ PATIENCE = 120.0  # seconds until something has been waited for too long
 REACHED = 5.0  # seconds in which a cluster answers
 OFTEN = 15.0  # seconds after which a wait for workers is reported
 SILENT = 30.0  # seconds without an answer that are reported
-PROBED = 0.5  # seconds after which an actor that is started again is asked whether it is there
+PROBED = 0.5  # seconds that one call of Ray may wait: signals are kept until it returns
 
 _LOCAL = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -276,22 +276,24 @@ class Ray:
     def _check_actors(self, ray: Any, actors: Sequence[_Handle]) -> None:
         """Wait until all workers have started, and compare their machines with this one."""
         waiting = {actor.handle.facts.remote(self.shared): actor for actor in actors}
-        count, began = len(waiting), time.monotonic()
+        count, began, noticed = len(waiting), time.monotonic(), 0.0
         while waiting:
-            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=OFTEN)
+            ready = _finished(ray, list(waiting))
             for each in ready:
                 waiting.pop(each)
                 try:
-                    facts = ray.get(each)
+                    facts = _value(ray, each)
                 except ray.exceptions.RayError as error:
                     why = " ".join(str(error).strip().splitlines()[-1:])[:300]
                     hint = "Each machine needs kernelviz and the packages of this one."
                     raise KernelvizError("A worker did not start.", why, hint) from error
                 _check_facts(facts, self.shared)
-            if not ready and (waited := time.monotonic() - began) > PATIENCE:
+            waited = time.monotonic() - began
+            if not ready and waited > PATIENCE:
                 what = f"{count - len(waiting)} of {counted(count, 'worker')} started in {waited:.0f} s."
                 raise KernelvizError(what, hint="Give fewer --workers.")
-            if not ready:
+            if not ready and waited > noticed + OFTEN:
+                noticed = waited
                 self.notice(f"waiting for workers: {count - len(waiting)} of {count} have started")
 
 
@@ -344,8 +346,9 @@ class _Flow:
             if not (self.sent or self.held or self.next):
                 return
             probes = [actor.probe for actor in self.actors if actor.probe is not None]
-            starting = any(actor.since is not None for actor in self.actors)
-            ready, _ = self.ray.wait([*self.sent, *probes], num_returns=1, timeout=PROBED if starting else OFTEN)
+            if not (self.sent or probes):
+                time.sleep(PROBED / 10)
+            ready = _finished(self.ray, [*self.sent, *probes])
             for reference in set(ready) & self.sent.keys():
                 answered = time.monotonic()
                 sent = self.sent.pop(reference)
@@ -364,10 +367,10 @@ class _Flow:
             KernelvizError: none can be started again.
         """
         for actor in list(self.actors):
-            if actor.probe is not None and self.ray.wait([actor.probe], timeout=0)[0]:
+            if actor.probe is not None and _finished(self.ray, [actor.probe], 0):
                 probe, actor.probe = actor.probe, None
                 try:
-                    self.ray.get(probe)
+                    _value(self.ray, probe)
                 except self.ray.exceptions.RayError as error:
                     over = isinstance(error, self.ray.exceptions.ActorDiedError)
                     if over or time.monotonic() - (actor.since or 0) > PATIENCE:
@@ -377,7 +380,8 @@ class _Flow:
                 else:
                     actor.since = None
             if actor.since is not None and actor.probe is None and actor in self.actors:
-                actor.probe = actor.handle.facts.remote(())
+                with _uninterrupted():
+                    actor.probe = actor.handle.facts.remote(())
         if not self.actors:
             raise KernelvizError("No worker could be started again.", hint="Give fewer --workers.")
 
@@ -389,7 +393,7 @@ class _Flow:
         """
         errors = self.ray.exceptions
         try:
-            return (self.ray.get(reference),)
+            return (_value(self.ray, reference),)
         except errors.RayTaskError as error:
             raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from error
         except errors.RayError as error:
@@ -435,14 +439,15 @@ class _Flow:
         return min([*known, *([self.next.number] if self.next else [])])
 
     def _give(self, chunk: Chunk, actor: _Handle, tries: int, load: int) -> None:
-        reference = actor.handle.work.remote(*self.work, chunk)
+        with _uninterrupted():
+            reference = actor.handle.work.remote(*self.work, chunk)
         actor.load += load
         self.sent[reference] = _Sent(chunk, actor, tries, load)
 
     def cancel(self) -> None:
         """Forget what is on its way."""
         for reference in self.sent:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception), _uninterrupted():
                 self.ray.cancel(reference)
         self.sent.clear()
 
@@ -594,9 +599,28 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def _finished(ray: Any, references: Sequence[Any], seconds: float = PROBED) -> list[Any]:
+    """Those of some calls that have finished, within some seconds, as soon as there is one."""
+    with _uninterrupted():
+        return list(ray.wait(list(references), num_returns=1, timeout=seconds)[0]) if references else []
+
+
+def _value(ray: Any, reference: Any) -> Any:
+    """What a call that has finished returned."""
+    with _uninterrupted():
+        return ray.get(reference)
+
+
+_SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+
+
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Keep signals until the end, so that Ray is either not started or ended whole; only the main thread gets them."""
+    """Keep signals until the end; only the main thread gets them.
+
+    So Ray is either not started or ended whole, and its compiled functions, which know no exception but
+    ``KeyboardInterrupt``, return before a handler raises one.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -605,9 +629,9 @@ def _uninterrupted() -> Iterator[None]:
     def keep(number: int, _: FrameType | None) -> None:
         kept.append(number)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
+        if handler not in (signal.SIG_IGN, None):
             signal.signal(number, keep)
     try:
         yield
