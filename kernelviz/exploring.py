@@ -1,10 +1,12 @@
-"""Make a report: walk the forward pass of each image, keep of each layer what the page shows, and write the page."""
+"""Make pages and write them: the report of a network, from the forward pass of each image, and the playground."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +14,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.errors import DiskFullError, KernelvizError, UnknownLayerError, UsageError
+from kernelviz.files.encoding import jpeg_bytes
 from kernelviz.report.budget import MEGABYTE, LayerSizes, fitted, quotas
 from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer
 from kernelviz.report.levels import chosen_channels, report_kernels, report_maps, tile_of
 from kernelviz.report.page import report_page
-from kernelviz.streaming import FailedImage, name_of
+from kernelviz.report.patches import SHARE, PatchSource, Ranked, with_patches
+from kernelviz.report.playground import Playground
+from kernelviz.streaming import FailedImage, Passes, ReadImage, is_tensor, name_of, pixels_again
+from kernelviz.views.gathered import Gathered, ImageList
+from kernelviz.views.patches import Patches, PatchTally, check_field
 from kernelviz.wording import counted, inflected, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.network.capture import CapturePlan
     from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
@@ -31,7 +39,11 @@ if TYPE_CHECKING:
     from kernelviz.report.contents import Conv, ReportMaps
     from kernelviz.traces import Maker, Trace, UnitTerms
 
+    OnError = Callable[[int, KernelvizError], object]
 
+
+PATCHES = 8
+"""The patches of each channel, as far as there is room for them."""
 TERMS, POINTWISE_TERMS = 3, 8
 """The input channels of a traced unit that are shown one by one, and those of a 1 × 1 convolution."""
 
@@ -46,6 +58,7 @@ def make_report(
     crop: bool | None = None,
     on_error: Callable[[FailedImage], object] | None = None,
     progress: Progress | None = None,
+    patches_from: object = None,
 ) -> Report:
     """A page on which a reader explores what a network makes of images; ``save_report`` writes it, a notebook shows it.
 
@@ -61,11 +74,14 @@ def make_report(
         on_error: Called with each image of several that cannot be read or run; the report lists it under ``failed``, and
             the others continue.
         progress: Called with a label, the number of images done, and the number of images.
+        patches_from: Images like ``images``, of any number: the page shows for each channel the eight patches of them
+            with the largest values, what the units read, as far as there is room, and where they are. Also a ``PatchTally``
+            or ``Patches``, or several of different layers, whose images are files.
 
     Raises:
         UnknownLayerError: there is no such layer.
-        UsageError: a named layer has no map, ``max_size`` is too small for four maps of each layer, or an image is none
-            that the network takes.
+        UsageError: a named layer has no map, ``max_size`` is too small for four maps of each layer, an image is none
+            that the network takes, or patches are of no layer of the report.
         KernelvizError: no image can be read, the forward pass failed, or no layer has a map.
     """
     from kernelviz.files.images import read_image
@@ -73,19 +89,25 @@ def make_report(
     from kernelviz.records import Image
 
     def read(item: object) -> Input:
-        ready = isinstance(item, Image | tuple | Mapping) or hasattr(item, "detach")
+        ready = isinstance(item, Image | tuple | Mapping) or is_tensor(item)
         return as_input(model, item if ready else read_image(item), input_size=input_size, crop=crop)
 
-    def fail(number: int, error: KernelvizError) -> None:
+    def fail(number: int, error: KernelvizError, every: Sequence[object] | None = None) -> None:
         if on_error:
-            on_error(FailedImage(number, name_of(items[number], number), error))
+            on_error(FailedImage(number, name_of((every or items)[number], number), error))
 
-    paths = isinstance(images, tuple) and all(isinstance(each, str | PathLike) for each in images)
-    items: list[Any] = list(images) if isinstance(images, list) or paths else [images]  # type: ignore[call-overload]
+    items = _items(images)
+    searched = None if patches_from is None else _items(patches_from)
     return explore(
         model, items, read, [layers] if isinstance(layers, str) else layers, max_size=max_size, on_error=fail,
-        progress=progress,
+        progress=progress, patches_from=searched, on_patch_error=partial(fail, every=searched),
     )  # fmt: skip
+
+
+def _items(images: object) -> list[Any]:
+    """One image as a list, several as they are."""
+    paths = isinstance(images, tuple) and all(isinstance(each, str | PathLike) for each in images)
+    return list(images) if isinstance(images, list) or paths else [images]  # type: ignore[call-overload]
 
 
 def save_report(report: Report, path: Path | str, *, force: bool = False) -> Path:
@@ -98,12 +120,70 @@ def save_report(report: Report, path: Path | str, *, force: bool = False) -> Pat
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed; nothing was changed.
     """
+    return _save(report, path, force=force)
+
+
+def make_playground(worked: Walkthrough, *, at: tuple[int, int] = (0, 0), title: str = "Convolution") -> Playground:
+    """A page to play with a convolution; ``save_playground`` writes it, a notebook shows it.
+
+    The reader types into cells, moves the window, changes stride, padding, dilation and sizes, and guesses a value first.
+
+    Args:
+        worked: A convolution of one channel without a bias, up to 12 × 12 with a kernel of up to 7 × 7; its numbers have
+            at most six significant digits.
+        at: The row and the column of the framed value of the output.
+        title: The heading.
+
+    Raises:
+        UsageError: ``worked`` is another operation, has more channels, a bias or other settings for rows than for columns,
+            or is larger than the page shows; or there is no such cell.
+    """
+    from kernelviz.arithmetic.operations import Convolution
+    from kernelviz.explain.plots import explaining_recipe
+
+    operation, kernel = worked.operation, worked.kernel
+    if not isinstance(operation, Convolution) or kernel is None:
+        raise UsageError("Only a convolution has a page to play with.")
+    if kernel.shape[:2] != (1, 1) or worked.bias is not None:
+        raise UsageError("A page shows one channel and no bias.", hint="Omit channels, groups and bias.")
+    settings = {name: _single(name, getattr(operation, name)) for name in ("stride", "padding", "dilation")}
+    return Playground(
+        worked.input[0], kernel[0, 0], explaining_recipe(worked, view="playground", at=at, channel=0), **settings, at=at,
+        title=title,
+    )  # fmt: skip
+
+
+def save_playground(playground: Playground, path: Path | str, *, force: bool = False) -> Path:
+    """Write a page to play with as one HTML file, with the recipe inside; return the path.
+
+    Missing directories are created. The page of the same convolution is replaced, anything else only with ``force``.
+
+    Raises:
+        UsageError: the suffix is not ``.html``.
+        FileInTheWayError: the path is occupied by something else.
+        WriteError: writing failed; nothing was changed.
+    """
+    return _save(playground, path, force=force)
+
+
+def _save(page: Report | Playground, path: Path | str, *, force: bool) -> Path:
     from kernelviz.files.writing import save_bytes
 
     path = Path(path)
     if path.suffix.lower() != ".html":
         raise UsageError(f"The suffix of {path} must be .html.")
-    return save_bytes(report.html.encode("utf-8"), path, recipe=report.recipe, force=force)
+    return save_bytes(page.html.encode("utf-8"), path, recipe=page.recipe, force=force)
+
+
+def _single(name: str, sides: tuple[int, ...]) -> int:
+    """The one number of a setting whose sides are equal.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if len(set(sides)) > 1:
+        raise UsageError(f"A page has one {name} for rows and columns, but got {' × '.join(map(str, sides))}.")
+    return sides[0]
 
 
 def explore(
@@ -113,21 +193,27 @@ def explore(
     layers: Sequence[str] | None = None,
     *,
     max_size: float = 8.0,
-    on_error: Callable[[int, KernelvizError], object] | None = None,
+    on_error: OnError | None = None,
+    on_patch_error: OnError | None = None,
     progress: Progress | None = None,
     asked: Recipe | None = None,
     expected: int | None = None,
+    patches_from: Sequence[Any] | None = None,
 ) -> Report:
     """As ``make_report``, of images that ``read`` makes inputs of.
 
     ``asked`` are options for the recipe, ``expected`` is the number of images that can be read, as far as it is known.
+    ``on_error`` is called with the number of an image that failed and the error, ``on_patch_error`` with the number among
+    ``patches_from``.
     """
     if not 1 <= max_size < math.inf:
         raise UsageError(f"The largest size of a report must be at least 1 MB, but got {max_size:g}.")
     every = dict(enumerate(items))
     if not every:
         raise UsageError("There is no image.", hint="Give at least one.")
-    walk = _Walk(network, layers, round(max_size * MEGABYTE), expected or len(every))
+    most = round(max_size * MEGABYTE)
+    for_maps = most if patches_from is None else round((1 - SHARE) * most)
+    walk = _Walk(network, layers, for_maps, expected or len(every))
     failed = walk.run_all(every, read, on_error, progress)
     if not walk.images:
         first = next(iter(failed.values()))
@@ -136,7 +222,151 @@ def explore(
         walk = _Walk(network, layers, walk.most, len(walk.images))
         failed |= walk.run_all({number: every[number] for number in every.keys() - failed}, read)
     left_out = [_left_out(every[number], number, failed[number]) for number in sorted(failed)]
-    return fitted(walk.report(left_out, asked or {}), walk.most)
+    report = walk.report(left_out, asked or {})
+    if patches_from is None:
+        return fitted(report, most)
+    source = _patch_source(walk, patches_from, read, on_patch_error, progress)
+    return with_patches(_fitted_for(report, for_maps, most), source, most)
+
+
+def _fitted_for(report: Report, for_maps: int, most: int) -> Report:
+    """The report within ``for_maps`` bytes, or within ``most`` if no four maps of each layer fit there."""
+    try:
+        return fitted(report, for_maps)
+    except UsageError:
+        return fitted(report, most)
+
+
+def _patch_source(
+    walk: _Walk, given: Sequence[Any], read: Callable[[Any], Input], on_error: OnError | None, progress: Progress | None
+) -> PatchSource:
+    """The patches of images, or those that were ranked before, for the layers of a report."""
+    ranked = [each.result() if isinstance(each, PatchTally) else each for each in given]
+    if any(isinstance(each, Patches) for each in ranked):
+        return _given_patches(walk, ranked, read)
+    return _Ranking(walk, given, read, on_error, progress or (lambda *_: None)).source()
+
+
+def _given_patches(walk: _Walk, found: Sequence[Any], read: Callable[[Any], Input]) -> PatchSource:
+    """Patches that were ranked before.
+
+    Raises:
+        UsageError: an image has no path, two are of one layer, or one is of a layer that the report does not have.
+    """
+    names = [tap.name for tap in walk.capture.taps.taps]
+    numbers: dict[str, int] = {}
+    images: dict[int, tuple[str, str | None]] = {}
+    layers: dict[str, Ranked] = {}
+    for each in found:
+        if not isinstance(each, Patches):
+            raise UsageError(f"patches_from must be images, or all Patches, but got one {type(each).__name__}.")
+        if each.layer not in names or each.layer in layers:
+            fault = "given twice" if each.layer in layers else "not of the report"
+            raise UsageError(f"The patches of {shown(each.layer)} are {fault}.", hint="Choose its layers with layers=.")
+        for name, path, digest in zip(each.images, each.paths, each.digests, strict=True):
+            if path is None:
+                what = f"The image {name} of the patches is no file, so they cannot be cut out of it."
+                raise UsageError(what, hint="Give patches_from the images themselves.")
+            images[numbers.setdefault(path, len(numbers))] = (name, digest)
+        layers[each.layer] = Ranked(each, tuple(numbers[str(path)] for path in each.paths))
+    lacking = dict.fromkeys((name for name in names if name not in layers), "No patches of this layer were given.")
+
+    def again(ranked: Ranked, image: int) -> Array:
+        return pixels_again(ranked.patches, image, read(ranked.patches.paths[image]))
+
+    return PatchSource(layers, lacking, images, len(numbers), again, jpeg_bytes)
+
+
+class _Ranking:
+    """Runs images through the network of a report, and ranks the units of its layers."""
+
+    def __init__(
+        self,
+        walk: _Walk,
+        items: Sequence[Any],
+        read: Callable[[Any], Input],
+        on_error: OnError | None,
+        progress: Progress,
+    ) -> None:
+        self.plan, self.items, self.on_error, self.progress = walk.capture, list(items), on_error, progress
+        self.read_item = read
+        self.tallies: dict[str, PatchTally] = {}
+        self.reasons: dict[str, str] = {}
+        self.digests: dict[int, str] = {}
+        self.failed: dict[int, KernelvizError] = {}
+        self.counted: dict[int, list[str]] = {}
+
+    def source(self) -> PatchSource:
+        """The ranked units of all layers whose receptive fields are known."""
+        from kernelviz.network.capture import module_of
+        from kernelviz.network.model import uses_all_processors
+
+        listed = ImageList()  # each image is kept once for all layers
+        for tap in self.plan.taps.taps:
+            try:
+                check_field(tap.field, tap.name, tap.lost)
+            except UsageError as error:
+                self.reasons[tap.name] = f"{error.what} {error.why}".strip()
+            else:
+                tally = self.tallies[tap.name] = PatchTally(PATCHES)
+                tally.images = Gathered(listed)
+        passes: Passes[Any, Input, ReadImage[Any]] = Passes(
+            read=self._read, ready=self._ready, plan=self._plan, on_map=self._add, after=self._after, failed=self._fail,
+            batch_size=1, to_the_end=False, exclusive=uses_all_processors(module_of(self.plan.network)),
+            progress=self.progress,
+        )  # fmt: skip
+        passes.run(self.items, len(self.items))
+        layers = {
+            name: Ranked(tally.result(), tally.numbers) for name, tally in self.tallies.items() if len(tally.images)
+        }
+        unread = dict.fromkeys(self.tallies.keys() - layers.keys(), "None of the images for patches could be shown.")
+        longest = max(layers.values(), key=lambda each: len(each.numbers), default=None)
+        names = {
+            number: name for ranked in layers.values()
+            for number, name in zip(ranked.numbers, ranked.patches.images, strict=True)
+        }  # fmt: skip
+        images = {number: (names[number], self.digests.get(number)) for number in sorted(names)}
+        count = 0 if longest is None else len(longest.numbers)
+        return PatchSource(layers, self.reasons | unread, images, count, self._again, jpeg_bytes, tuple(self._notes()))
+
+    def _read(self, item: Any) -> Input:
+        return self.read_item(item)
+
+    def _ready(self, number: int, item: Any, given: Input) -> ReadImage[Any]:
+        if hasattr(item, "read") and given.image is not None:
+            self.items[number] = given.image  # a file object is read once
+        self.digests[number] = digest_of(given)
+        return ReadImage(number, item, given)
+
+    def _plan(self, given: Input) -> CapturePlan | KernelvizError:
+        return self.plan if given.size == self.plan.input_size else another_size(given.size, self.plan.input_size)
+
+    def _add(self, each: ReadImage[Any], maps: FeatureMaps) -> None:
+        tally = self.tallies.get(str(maps.layer))
+        if tally is not None:
+            tally.add(maps, each.number)
+            self.counted.setdefault(each.number, []).append(str(maps.layer))
+
+    def _after(self, each: ReadImage[Any], _classes: object) -> None:
+        self.counted.pop(each.number, None)
+
+    def _fail(self, number: int, _item: object, error: KernelvizError) -> None:
+        self.failed[number] = error
+        if self.on_error:
+            self.on_error(number, error)
+
+    def _notes(self) -> Iterator[str]:
+        """The images that are left out, and those that failed after some layers had counted them."""
+        for number in sorted(self.failed):
+            name, reason = _left_out(self.items[number], number, self.failed[number])
+            layers = self.counted.get(number)
+            yield (
+                f"{name}: it failed later, but counts in the patches of {', '.join(layers)}" if layers
+                else f"{name} is left out of the patches: {reason}"
+            )  # fmt: skip
+
+    def _again(self, ranked: Ranked, image: int) -> Array:
+        return pixels_again(ranked.patches, image, self.read_item(self.items[ranked.numbers[image]]))
 
 
 def _left_out(item: object, number: int, error: KernelvizError) -> tuple[str, str]:
@@ -192,6 +422,13 @@ class _Walk:
     reached = False
 
     @property
+    def capture(self) -> CapturePlan:
+        """What is captured."""
+        if self.plan is None:
+            raise ValueError("no image has run")
+        return self.plan.capture
+
+    @property
     def leaves_room(self) -> bool:
         """Whether maps were left out for images that failed."""
         return len(self.images) < self.count and any(len(each.shown) < each.outputs for each in self.layers.values())
@@ -200,7 +437,7 @@ class _Walk:
         self,
         items: Mapping[int, object],
         read: Callable[[Any], Input],
-        on_error: Callable[[int, KernelvizError], object] | None = None,
+        on_error: OnError | None = None,
         progress: Progress | None = None,
     ) -> dict[int, KernelvizError]:
         """Run each image; return the errors of those of several that fail, by their number.
@@ -234,8 +471,7 @@ class _Walk:
         self.reached = True
         plan = self.plan = self.plan or _plan(self.network, given, self.patterns, self.most, self.count)
         if given.size != plan.capture.input_size:
-            size, first = (" × ".join(map(str, each)) for each in (given.size, plan.capture.input_size))
-            raise UsageError(f"The input is {size}, that of the first image {first}.")
+            raise another_size(given.size, plan.capture.input_size)
         exact, done = _is_exact(given), len(self.images)
         try:
             scores = run_layers(
@@ -264,8 +500,8 @@ class _Walk:
             layer.reads_input = run.reads_input
             layer.live = layer.live or _live(run, layer.shown)
             if layer.live is None or not exact:
-                pointwise = max(run.record.kernel_size) == 1
-                layer.units[-1] = run.terms(run.extremes(layer.shown), POINTWISE_TERMS if pointwise else TERMS)
+                most = POINTWISE_TERMS if run.pointwise else TERMS
+                layer.units[-1] = run.terms(run.extremes(layer.shown), most)
 
     def report(self, failed: Sequence[tuple[str, str]], asked: Recipe) -> Report:
         """The report of all images so far."""
@@ -342,13 +578,17 @@ def _plan(network: Any, given: Input, layers: Sequence[str] | None, most: int, i
         for layer in list_layers(capture.module)
     }
     taps, exact = capture.taps.taps, _is_exact(given)
+    notes = []
+    if layers is None and len(taps) == 1 and taps[0].module in convolutions:
+        notes.append("the network has one convolution; its other layers are shown if they are named")
     sizes = [_sizes(tap, convolutions.get(tap.module), given.size, exact=exact) for tap in taps]
     counts = quotas(sizes, most, images=images, pixels=int(np.prod(given.size[1:])))
-    lacking = len(capture.taps.without)
+    if lacking := len(capture.taps.without):
+        notes.append(f"{counted(lacking, 'layer')} {inflected(lacking, 'has', 'have')} no map")
     return _Plan(
         capture, trace, makers_of(capture, given), convolutions,
         {tap.name: count for tap, count in zip(taps, counts, strict=True)},
-        (f"{counted(lacking, 'layer')} {inflected(lacking, 'has', 'have')} no map",) if lacking else (),
+        tuple(notes),
     )  # fmt: skip
 
 
@@ -432,14 +672,25 @@ def _image(given: Input, name: str, scores: Sequence[ClassScore], *, exact: bool
             image.name, seen.pixels, image.sha256, seen.offset, seen.scale, exact, tuple(scores),
             (*image.notes, *seen.notes),
         )  # fmt: skip
-    from hashlib import sha256
-
     from kernelviz.records import as_array
 
-    values = as_array(given.batch[0])
-    pixels, note = _pixels(values)
-    digest = sha256(np.ascontiguousarray(values, np.float32).tobytes()).hexdigest()
-    return ReportImage(name, pixels, digest, top=tuple(scores), notes=(note,))
+    pixels, note = _pixels(as_array(given.batch[0]))
+    return ReportImage(name, pixels, digest_of(given), top=tuple(scores), notes=(note,))
+
+
+def digest_of(given: Input) -> str:
+    """The SHA-256 of an image, or of the values of a tensor."""
+    from kernelviz.records import as_array
+
+    if given.image is not None:
+        return given.image.sha256
+    return sha256(np.ascontiguousarray(as_array(given.batch[0]), np.float32).tobytes()).hexdigest()
+
+
+def another_size(size: Sequence[int], first: Sequence[int]) -> UsageError:
+    """The error about an input of another size than that of the first image."""
+    one, other = (" × ".join(map(str, each)) for each in (size, first))
+    return UsageError(f"The input is {one}, that of the first image {other}.")
 
 
 def _pixels(values: Array) -> tuple[Array, str]:

@@ -1,4 +1,7 @@
-"""The immutable values that packages exchange: NumPy arrays and plain facts, nothing of torch or matplotlib."""
+"""The immutable values that packages exchange: NumPy arrays and plain facts, nothing of torch or matplotlib.
+
+NumPy is imported by what computes with arrays: a command that prints facts alone does without it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
-
-import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
@@ -227,7 +228,7 @@ class Image:
         """The number of bands, three if ``pixels`` holds all there is."""
         return int((self.pixels if self.values is None else self.values).shape[2])
 
-    def shares(self, channel: int, dtype: DTypeLike = np.float32) -> Array:
+    def shares(self, channel: int, dtype: DTypeLike = "float32") -> Array:
         """One channel (H, W) from 0 to 1, as the network and filters read it."""
         plane = (self.pixels if self.values is None else self.values)[:, :, channel]
         return shares_of(plane, self.limits if self.values is not None else (0.0, 255.0), dtype)
@@ -277,11 +278,13 @@ _STRIP = 1 << 20
 """Values that are converted at a time, so that memory stays small beside the image."""
 
 
-def shares_of(values: Array, limits: tuple[float, float], dtype: DTypeLike = np.float32) -> Array:
+def shares_of(values: Array, limits: tuple[float, float], dtype: DTypeLike = "float32") -> Array:
     """Measured values (H, W) or (H, W, C) from 0 to 1: ``limits`` become 0 and 1, what is beyond is clipped, NaN is 0.
 
     If both limits are equal, all are 0.
     """
+    import numpy as np
+
     shares = np.empty(values.shape, dtype)
     low, high = limits
     rows = max(1, _STRIP // max(1, values[:1].size))
@@ -475,10 +478,14 @@ class Typed:
 
     def __array__(self, dtype: Any = None, *, copy: Any = None) -> Array:
         """The values."""
+        import numpy as np
+
         return np.array(self.values, dtype=dtype)
 
     def spread(self, shape: tuple[int, ...]) -> Typed:
         """The same numbers in this shape; a single plane, or a single number, is repeated."""
+        import numpy as np
+
         both = (np.broadcast_to(each, (math.prod(shape[: len(shape) - each.ndim + 1]), *each.shape[1:])).reshape(shape)
                 for each in (self.values, self.texts))  # fmt: skip
         return Typed(*both)
@@ -505,19 +512,24 @@ def listed(values: Array, texts: Array | None = None) -> Any:
     plain = values + 0.0  # −0 + 0 is 0
     if texts is None:
         return plain.tolist()
+    import numpy as np
+
     pairs = zip(plain.ravel().tolist(), texts.flat, strict=True)
     found = [TypedNumber(value, text) if text else value for value, text in pairs]
     return np.array([*found, None], object)[:-1].reshape(values.shape).tolist()
 
 
-def as_array(values: object) -> Array:
+def as_array(values: object, *, copy: bool = True) -> Array:
     """Convert an array-like or a tensor (by duck typing: ``detach``, ``cpu``, ``numpy``) to a new NumPy array.
 
-    bfloat16 and half precision become float32, integers and booleans float64.
+    bfloat16 and half precision become float32, integers and booleans float64. Without ``copy``, it is a view of the values
+    themselves if no conversion is needed.
 
     Raises:
         UsageError: ``values`` are not real numbers.
     """
+    import numpy as np
+
     tensor: Any = values
     try:
         if hasattr(tensor, "detach"):
@@ -533,7 +545,7 @@ def as_array(values: object) -> Array:
     if array.dtype.kind not in "fiub":
         raise UsageError(f"The values must be real numbers, but they are {array.dtype}.")
     wanted = {2: np.float32, 4: np.float32}.get(array.dtype.itemsize, np.float64)
-    return np.array(array, dtype=wanted if array.dtype.kind == "f" else np.float64)
+    return np.array(array, dtype=wanted if array.dtype.kind == "f" else np.float64, copy=copy or None)
 
 
 def is_untrained(recipe: Recipe | None) -> bool:
@@ -599,6 +611,8 @@ def as_bank(kernels: object, *, transposed: bool = False, layout: Layout | None 
     if layout is None and type(kernels).__module__ != "torch.nn.parameter":
         check_layout(weight.shape, transposed=transposed)
     if layout == "keras":  # (*k, in, out) to (out, in, *k); also (*k, out, in) to (in, out, *k)
+        import numpy as np
+
         weight = np.moveaxis(weight, (-1, -2), (0, 1))
     return KernelBank(weight.swapaxes(0, 1) if transposed else weight)
 

@@ -169,7 +169,7 @@ def capture_many(
     chosen = PlansBySize(network, input_size, {"layers": layers, "kind": kind, "tap": tap})
 
     def read(item: object) -> Input:
-        image = item if isinstance(item, Image) or hasattr(item, "detach") else read_image(item)
+        image = item if isinstance(item, Image) or is_tensor(item) else read_image(item)
         return as_input(network, image, input_size=input_size, crop=crop)
 
     def fail(number: int, item: object, error: KernelvizError) -> None:
@@ -239,7 +239,7 @@ def crop_patches(
 
     def read(image: int) -> Input:
         item = found[image]
-        given = item if isinstance(item, Image) or hasattr(item, "detach") else read_image(item)
+        given = item if isinstance(item, Image) or is_tensor(item) else read_image(item)
         return as_input(network, given, input_size=input_size, crop=crop)
 
     return cut_patches(patches, places, read, progress or (lambda *_: None))
@@ -258,18 +258,27 @@ def cut_patches(
     images = list(dict.fromkeys(image for image, _, _ in places))
     for done, image in enumerate(images):
         progress("patches", done, len(images))
-        given = read(image)
-        if given.image is not None and patches.digests[image] not in (None, given.image.sha256):
-            name = patches.images[image]
-            raise KernelvizError(f"The image {name} has changed since its maps were captured.", hint="Run it again.")
-        if patches.input_size not in (None, given.size):
-            sides, own = (" × ".join(map(str, size)) for size in (given.size, patches.input_size))
-            what = f"The patches are of inputs of {own}, but {patches.images[image]} is read as {sides}."
-            raise UsageError(what, hint="Give the input_size of the tally.")
-        pixels = seen_pixels(given)
+        pixels = pixels_again(patches, image, read(image))
         crops |= {place: patches.cut(place, pixels) for place in places if place[0] == image}
     progress("patches", len(images), len(images))
     return replace(patches, crops=crops)
+
+
+def pixels_again(patches: Patches, image: int, given: Input) -> Array:
+    """The pixels (H, W, 3) of the image with this index in the patches, which was read again as ``given``.
+
+    Raises:
+        UsageError: it has another size than the inputs of the patches.
+        KernelvizError: it is no longer that of the tally.
+    """
+    name = patches.images[image]
+    if given.image is not None and patches.digests[image] not in (None, given.image.sha256):
+        raise KernelvizError(f"The image {name} has changed since its maps were captured.", hint="Run it again.")
+    if patches.input_size not in (None, given.size):
+        sides, own = (" × ".join(map(str, size)) for size in (given.size, patches.input_size))
+        what = f"The patches are of inputs of {own}, but {name} is read as {sides}."
+        raise UsageError(what, hint="Give the input_size of the tally.")
+    return seen_pixels(given)
 
 
 def seen_pixels(given: Input) -> Array:
@@ -299,7 +308,7 @@ def _images_of(patches: Patches, images: Iterable[object] | None, wanted: set[in
             at = paths.get(os.fsdecode(item)) if isinstance(item, str | os.PathLike) else at
             found |= {} if at is None else {at: item}
         if len(items) == len(patches.images):
-            found |= {at: item for at, item in enumerate(items) if hasattr(item, "detach")}
+            found |= {at: item for at, item in enumerate(items) if is_tensor(item)}
     if missing := sorted(wanted - found.keys()):
         what = f"The image {patches.images[missing[0]]} is missing."
         raise UsageError(what, hint="Give all images that were added to the tally.")
@@ -343,6 +352,11 @@ class PlansBySize:
         if not self.known and isinstance(self.network, Model):
             size = (self.network.input_size[0], *input_size_of(self.network, self.input_size))
             make_taps(self.network, size, batch=blank(size), **self.choices)
+
+
+def is_tensor(item: object) -> bool:
+    """Whether an image is a tensor; open files have a method ``detach`` too."""
+    return hasattr(item, "detach") and hasattr(item, "ndim")
 
 
 def name_of(item: object, number: int) -> str:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-import numpy as np
-
-from kernelviz.arithmetic.steps import Step
 from kernelviz.errors import UnknownLayerError, UsageError
 from kernelviz.notebook import html_table, record_repr
 from kernelviz.records import AxisField as AxisField  # noqa: PLC0414  (of traces and of maps)
@@ -19,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kernelviz.arithmetic.operations import Operation, Pooling
+    from kernelviz.arithmetic.steps import Step
     from kernelviz.records import Array, ConvLayer, Image, SeenImage, Source
 
 
@@ -194,6 +192,8 @@ class Unit:
     @property
     def total(self) -> float:
         """The sum of all contributions and the bias: ``value`` before rounding to float32."""
+        import numpy as np
+
         with np.errstate(all="ignore"):
             return float(self.sums.sum()) + (self.bias or 0.0)
 
@@ -223,6 +223,8 @@ class PooledUnit(Unit):
     @property
     def total(self) -> float:
         """The largest value, or the mean: ``value`` before rounding to float32."""
+        import numpy as np
+
         with np.errstate(all="ignore"):
             if self.counted is None:
                 return float(self.window[self.kernel > 0][0])
@@ -233,7 +235,7 @@ class PooledUnit(Unit):
         """The row and column, in the window, of the value that a maximum takes; None of a mean."""
         if self.counted is not None:
             return None
-        _, row, column = np.argwhere(self.kernel > 0)[0].tolist()
+        _, row, column = (int(at[0]) for at in (self.kernel > 0).nonzero())
         return row, column
 
 
@@ -287,6 +289,8 @@ class UnitTerms:
 
 def step_of(unit: Unit) -> Step:
     """The unit as one step of a convolution."""
+    from kernelviz.arithmetic.steps import Step
+
     return Step(
         at=unit.at[1:],
         channel=unit.at[0],

@@ -339,6 +339,114 @@ def test_a_receptive_field_that_is_not_shown_has_a_reason():
     assert "three axes" in volume["lost"]
 
 
+@pytest.fixture(scope="module")
+def photos(image, tmp_path_factory):
+    """The files of five images: four parts of a photograph, and the first of them again."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, (top, left) in enumerate(((0, 0), (0, 200), (250, 0), (250, 200), (0, 0))):
+        Image.fromarray(image.pixels[top : top + 300, left : left + 300]).save(folder / f"{number}.png")
+    return [str(folder / f"{number}.png") for number in range(5)]
+
+
+def ranked(model, photos, layers):
+    """The tallies of these layers, made by hand."""
+    tallies = {name: kv.PatchTally() for name in layers}
+    for photo in photos:
+        for maps in capture_features(model, read_image(photo), layers, input_size=SIDE):
+            tallies[maps.layer].add(maps)
+    return tallies
+
+
+def test_patches_are_those_of_a_tally(model, photos):
+    """The patches of a set of images are those of `PatchTally`, which may be given instead of the images."""
+    layers = ["conv1.0", "layer2.0.conv2"]
+    tallies = ranked(model, photos, layers)
+    facts = {"layers": layers, "input_size": SIDE}
+    report = make_report(model, photos[1], patches_from=photos, **facts)
+    given = make_report(model, photos[1], patches_from=list(tallies.values()), **facts)
+    assert report.patch_set == given.patch_set == 4
+    assert [(image.name, image.shown) for image in report.patch_images] == [
+        ("0.png", None), ("1.png", 0), ("2.png", None), ("3.png", None)
+    ]  # fmt: skip
+    for layer, other in zip(report.layers, given.layers, strict=True):
+        found, patches = tallies[layer.name].result(), layer.patches
+        channels = list(patches.channels)
+        assert patches.channels == layer.shown
+        assert np.array_equal(patches.values, found.values[channels, :4], equal_nan=True)
+        assert np.array_equal(patches.boxes, found.highest.boxes[channels, :4])
+        assert np.array_equal(patches.places, found.places[channels, :4])
+        for name in ("values", "places", "boxes", "channels", "choice", "notes", "ties", "ends"):
+            assert np.array_equal(getattr(patches, name), getattr(other.patches, name), equal_nan=name == "values")
+    assert "1 image has the bytes of an earlier image, counted once: 4.png" in report.notes
+    assert make_report(model, photos[1], patches_from=photos, **facts).html == report.html
+    assert report.recipe["patches"]["image"] == found.identity
+    assert not any(str(photos[0])[: -len("0.png")] in text for text in (report.html, *report.notes))
+
+
+@pytest.mark.slow
+def test_pictures_of_many_images_are_reduced(model, tmp_path):
+    """If there is no room for them they are means of whole pixels; small fields keep their pixels, and it is stated."""
+    files = []
+    for number in range(28):
+        pixels = np.random.default_rng(number).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number:02}.png")
+        files.append(tmp_path / f"{number:02}.png")
+    facts = {"layers": ["conv1.0", "layer3.0.conv1"], "input_size": 128, "crop": False, "max_size": 1}
+    report = make_report(model, "sample:grace_hopper", patches_from=files, **facts)
+    assert len(report.html.encode()) <= 1_000_000
+    assert {image.scale for image in report.patch_images} == {2}
+    assert any("reduced: a pixel is the mean of 2 × 2" in note for note in report.notes)
+    first = report.patch_images[0]
+    pixels = np.asarray(Image.open(tmp_path / first.name))
+    means = pixels.reshape(64, 2, 64, 2, 3).astype(float).mean(axis=(1, 3))
+    assert np.array_equal(first.pixels, np.rint(means))
+    small, large = (layer.patches for layer in report.layers)
+    assert large.crops is None
+    image, *_ = small.places[0, 0]
+    top, bottom, left, right = small.boxes[0, 0]
+    rows, columns = slice(max(0, top), bottom + 1), slice(max(0, left), right + 1)
+    pixels = np.asarray(Image.open(tmp_path / report.patch_images[image].name))
+    assert (small.reduced, len(small.crops)) == (1, int((small.places[..., 0] >= 0).sum()))
+    assert np.array_equal(small.crops[0], pixels[rows, columns])
+
+
+def test_an_image_for_patches_that_fails_is_named(model, photos, tmp_path):
+    """It is reported with its number among them, and the page states it without its path."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    failed = []
+    facts = {"layers": "conv1.0", "input_size": SIDE, "on_error": failed.append}
+    report = make_report(model, photos[1], patches_from=[photos[0], broken, photos[2]], **facts)
+    assert [(each.number, each.name) for each in failed] == [(1, str(broken))]
+    assert any(note.startswith("broken.png is left out of the patches: ") for note in report.notes)
+    assert str(tmp_path) not in report.html
+    report = make_report(model, photos[1], patches_from=[broken], **facts)
+    assert (report.patch_set, report.layers[0].patches) == (0, None)
+    assert report.layers[0].without_patches == "None of the images for patches could be shown."
+
+
+def test_patches_of_another_layer_are_refused(model, photos):
+    """Patches that are of no layer of the report, and those whose images are no files."""
+    tallies = ranked(model, photos[:2], ["conv1.0"])
+    facts = {"input_size": SIDE}
+    with pytest.raises(UsageError, match=r"The patches of conv1\.0 are not of the report"):
+        make_report(model, photos[0], "layer2.0.conv2", patches_from=tallies["conv1.0"], **facts)
+    tally = kv.PatchTally()
+    tally.add(capture_features(model, torch.randn(3, SIDE, SIDE), "conv1.0")[0])
+    with pytest.raises(UsageError, match="is no file"):
+        make_report(model, photos[0], "conv1.0", patches_from=tally, **facts)
+
+
+def test_tensors_and_open_files_have_patches(model, photos):
+    """Images of the set may be tensors of the size of the input, and file objects, which are read once."""
+    tensors = [torch.randn(3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed)) for seed in range(2)]
+    report = make_report(model, tensors[0], "conv1.0", patches_from=tensors)
+    assert [image.shown for image in report.patch_images] == [0, None]
+    with open(photos[0], "rb") as one:  # noqa: PTH123
+        report = make_report(model, photos[1], "conv1.0", input_size=SIDE, patches_from=[one])
+    assert report.patch_set == 1
+
+
 def test_a_report_is_written_once_and_replaced_by_itself(report, image, tmp_path):
     """The file holds its recipe; another run replaces it, another model does not."""
     path = save_report(report, tmp_path / "new" / "page.html")

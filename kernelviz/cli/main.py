@@ -24,7 +24,7 @@ INTERRUPTED = 130
 _NARROWEST, _DIGITS = 10, 4  # columns, and how many digits their number may have
 _COMPLETION = "_KERNELVIZ_COMPLETE"
 RARELY = (20_000, 20, 20)
-"""Thresholds of the garbage collector: imports create objects that stay, and its default takes a tenth of the time."""
+"""Thresholds of the garbage collector, whose default takes a tenth of the time."""
 COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "explain": (
         "explain.conv",
@@ -34,6 +34,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
         "explain_image.image",
         "explain_sharing.sharing",
         "explain_chain.chain",
+        "explain_cost.cost",
         "explain_call.call",
     ),
     "kernels": ("kernels.kernels",),
@@ -43,8 +44,10 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "shift": ("shift.shift",),
     "expand": ("expand.expand",),
     "field": ("field.field",),
+    "compare": ("compare.compare",),
     "filter": ("filter.filter_image",),
     "match": ("match.match",),
+    "training": ("training.training",),
     "layers": ("layers.layers",),
     "models": ("models.models",),
     "env": ("env.env",),
@@ -67,9 +70,14 @@ class _EndedError(BaseException):
 
 
 def run() -> NoReturn:
-    """Run the command with this process' arguments and end the process."""
+    """Run the command with this process' arguments and end the process.
+
+    What is imported before a command begins stays: the garbage collector need not search it, nor anything at the end,
+    when the memory is returned anyway.
+    """
     code = 1
     gc.set_threshold(*RARELY)
+    gc.disable()  # until ``run_command``
     try:
         ignore_settings()
         _ignore_impossible_sizes()
@@ -85,6 +93,7 @@ def run() -> NoReturn:
     except _EndedError as ended:
         _die(ended.number)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the interpreter's own shutdown is left
+    gc.freeze()
     sys.exit(code)
 
 
@@ -101,7 +110,8 @@ def main(arguments: Sequence[str]) -> int:
     arguments = list(arguments)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of caches that it replaces by others
     try:
-        code = _app(next(iter(arguments), None))(arguments, standalone_mode=False, prog_name="kernelviz")
+        requested = arguments[0] if arguments else _completed_command()
+        code = _app(requested)(arguments, standalone_mode=False, prog_name="kernelviz")
     except BrokenPipeError:
         raise
     except Exception as problem:  # noqa: BLE001  (every error ends in a message)
@@ -109,6 +119,13 @@ def main(arguments: Sequence[str]) -> int:
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return int(code or 0)
+
+
+def _completed_command() -> str | None:
+    """The command in the line that a shell completes, if there is a further word; in bash or in the other shells."""
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    words = f"{line}|".split(maxsplit=2)  # the mark is a word of its own behind a space
+    return words[1] if _COMPLETION in os.environ and len(words) > 2 else None
 
 
 def _fail(problem: Exception, arguments: list[str]) -> int:

@@ -48,13 +48,23 @@ Layers = Annotated[
         show_default=False,
     ),
 ]
+PatchesFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--patches-from",
+        metavar="IMAGE",
+        help="Also show, for each channel, the patches of these images that excite it most: a file, a folder with -r, or a "
+        "quoted glob. Repeatable.",
+        show_default=False,
+    ),
+]
 MaxSize = Annotated[
     float,
     typer.Option(
         "--max-size",
         metavar="MB",
         help="The largest size of the file, in 10⁶ bytes, at least 1. Maps that do not fit are left out, those of the "
-        "smallest spread; the page states how many.",
+        "smallest spread, and patches; the page states how many.",
         rich_help_panel=options.OUTPUT,
     ),
 ]
@@ -66,6 +76,7 @@ def report(
     *,
     layer: Layers = None,
     recursive: Recursive = False,
+    patches_from: PatchesFrom = None,
     weights: options.WeightsChoice = "auto",
     weights_key: options.WeightsKey = None,
     fitting: options.Partial = False,
@@ -95,6 +106,8 @@ def report(
     The file needs no server and no network. It contains the images.
 
     For example: kernelviz report tf_efficientnet_lite0 photo.jpg
+
+    With patches of a folder: kernelviz report tf_efficientnet_lite0 photo.jpg --patches-from photos -r
     """
 
     def work(report: Report) -> None:
@@ -113,6 +126,7 @@ def report(
             "size": list(sides) if sides else None, "crop": crop, **reading.as_recipe(),
         }  # fmt: skip
         named = session.named_images(images, output, report, recursive=recursive)
+        searched = session.named_images(patches_from, output, report, recursive=recursive) if patches_from else None
         with terminal.progress(shown=not quiet) as progress:
             chosen = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
@@ -122,6 +136,7 @@ def report(
             run = _Run(
                 network, list(named), reading, OutputChoices(output, ".html", arrays=False, force=force), report,
                 {key: value for key, value in asked.items() if value is not None},
+                None if searched is None else list(searched),
             )  # fmt: skip
             run.write(layer, sides, crop=crop, max_size=max_size, skip_existing=skip_existing, progress=progress)
 
@@ -132,7 +147,8 @@ def report(
 class _Run:
     """A run of the command: the network, the paths of the images, and where the page goes.
 
-    ``asked`` are the options that differ from their defaults; ``files`` are the images before they are decoded.
+    ``asked`` are the options that differ from their defaults, ``searched`` the paths of the images for patches, if there
+    are any; ``files`` are the images before they are decoded.
     """
 
     network: Model
@@ -141,11 +157,13 @@ class _Run:
     output: OutputChoices
     report: Report
     asked: Recipe
+    searched: list[str] | None = None
 
     @cached_property
     def files(self) -> dict[str, EncodedImage | KernelvizError]:
         """The bytes of each image, or why they cannot be read."""
-        return {path: _loaded(path) for path in self.paths}
+        once = ["-"] if "-" in (self.searched or ()) and "-" not in self.paths else []  # stdin is read once
+        return {path: _loaded(path) for path in [*self.paths, *once]}
 
     def write(
         self,
@@ -166,16 +184,18 @@ class _Run:
         from kernelviz.exploring import explore, save_report
         from kernelviz.network.inputs import as_input
 
-        files = [file for file in self.files.values() if not isinstance(file, KernelvizError)]
+        found = [self.files[path] for path in self.paths]
+        files = [file for file in found if not isinstance(file, KernelvizError)]
         images = [file.as_recipe() for file in files]
         path = self._path(images) if images else None
-        if skip_existing and path and len(files) == len(self.paths) and has_options(path, dict(self.asked)):
+        whole = path is not None and len(files) == len(self.paths)
+        if skip_existing and path and whole and has_options(path, dict(self.asked)) and self._has_patches(path):
             self.report.kept += 1
             self.report.inform(f"{path}: skipped, it exists")
             return
 
         def read(path: str) -> Input:
-            file = self.files[path]
+            file = self.files[path] if path in self.files else _loaded(path)
             if isinstance(file, KernelvizError):
                 raise file
             return as_input(self.network, file.decode(**self.reading.reading), input_size=sides, crop=crop)
@@ -186,15 +206,33 @@ class _Run:
             del paths[number]
             self.report.add_failure(self.paths[number], error)
 
+        def failed_too(number: int, error: KernelvizError) -> None:
+            path = (self.searched or [])[number]
+            if path not in self.paths or path in paths.values():  # else it was named
+                self.report.add_failure(path, error)
+
         page = explore(
             self.network, self.paths, read, layers, max_size=max_size, on_error=failed, progress=progress,
-            asked=self.asked, expected=len(files),
+            asked=self.asked, expected=len(files), patches_from=self.searched, on_patch_error=failed_too,
         )  # fmt: skip
         shown = [{"name": image.name, "sha256": image.sha256} for image in page.images]
         if path is None or shown != images:
             path = self._path(shown)
         save_report(page, path, force=self.output.force)
         self._report_page(page, list(paths.values()), path)
+
+    def _has_patches(self, path: Path) -> bool:
+        """Whether a page has the patches of the requested images, or none if none were requested."""
+        from kernelviz.files.recipes import read_recipe
+        from kernelviz.views.gathered import identity_of
+
+        digests: dict[str, None] = {}
+        for each in self.searched or ():
+            file = self.files[each] if each in self.files else _loaded(each)
+            if isinstance(file, KernelvizError):
+                return False
+            digests[file.as_recipe()["sha256"]] = None
+        return bool((read_recipe(path).get("patches") or {}).get("image") == identity_of(digests))
 
     def _path(self, images: list[dict[str, Any]]) -> Path:
         """The path of the page of these images."""
@@ -225,13 +263,46 @@ class _Run:
         ]
         notes = tuple(note for note in page.notes if note not in report.warnings)
         report.warn(*notes)
+        report.more["patches"] = _patches_of(page) if self.searched is not None else None
         report.inform(f"{counted(len(page.layers), 'layer')}; the file contains the image{'s' if count > 1 else ''}")
+        if self.searched is not None:
+            report.inform(_patches_line(page))
         shown, total = sum(len(layer.shown) for layer in page.layers), sum(layer.outputs for layer in page.layers)
         broken = sum(sum(maps.nonfinite.values()) for layer in page.layers for maps in layer.maps)
         report.add_output(session.output_row(
             path, image=paths[0] if count == 1 else None, view="report", shown=shown, total=total,
             nonfinite=broken, notes=notes,
         ))  # fmt: skip
+
+
+def _patches_of(page: Page) -> dict[str, Any]:
+    """What the page has of the patches, and why layers have none."""
+    return {
+        "images": page.patch_set,
+        "shown": [
+            {"name": image.name, "sha256": image.sha256, "scale": image.scale, "of_report": image.shown is not None}
+            for image in page.patch_images
+        ],
+        "layers": [
+            {
+                "layer": layer.name,
+                "channels": 0 if layer.patches is None else len(layer.patches.channels),
+                "total": layer.outputs,
+                "patches": 0 if layer.patches is None else layer.patches.values.shape[1],
+                "reason": layer.without_patches or None,
+            }
+            for layer in page.layers
+        ],
+    }  # fmt: skip
+
+
+def _patches_line(page: Page) -> str:
+    """How many patches the page has, of how many images."""
+    those = [layer.patches for layer in page.layers if layer.patches is not None]
+    channels = sum(len(each.channels) for each in those)
+    many = counted(sum(int((each.places[..., 0] >= 0).sum()) for each in those), "patch", "patches")
+    what = f"{many} of {counted(channels, 'channel')} in {counted(len(those), 'layer')}"
+    return f"{what}; the file contains {counted(len(page.patch_images), 'image')} of {page.patch_set:,} for them"
 
 
 def _loaded(path: str) -> EncodedImage | KernelvizError:

@@ -178,6 +178,9 @@ def run_command(
         verbose: print more lines for people.
         debug: print the traceback of an error.
     """
+    if not gc.isenabled():  # the command alone: what it has imported by now stays
+        gc.freeze()
+        gc.enable()
     report = Report(name, as_json, quiet, verbose)
     began = time.monotonic_ns()
     try:
@@ -523,9 +526,12 @@ def check_directory(directory: Path) -> None:
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
-    """Suspend garbage collection: imports create objects that live to the end, and searching them takes half a second."""
-    first = "torch" not in sys.modules and gc.isenabled()
+def without_collection(library: str = "torch") -> Iterator[None]:
+    """Suspend garbage collection while a large library is imported: its objects live to the end.
+
+    Searching those of torch takes half a second.
+    """
+    first = library not in sys.modules and gc.isenabled()
     if first:
         gc.disable()
     try:
@@ -628,7 +634,9 @@ def save_sheet(
         save_picture(make_mosaic(sheet, look=output.look.name), path, force=output.force)
     else:
         from kernelviz.drawing.captions import count_text
-        from kernelviz.drawing.sheet_page import draw_sheet
+
+        with without_collection("matplotlib"):
+            from kernelviz.drawing.sheet_page import draw_sheet
 
         figure = draw_sheet(sheet, output.look)
         untrue = (

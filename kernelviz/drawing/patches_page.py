@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -42,8 +41,18 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import FIGURE_PIXELS, image_facts, source_facts
 from kernelviz.errors import UsageError
-from kernelviz.views.patches import Crop
-from kernelviz.wording import PART, counted, inflected, number_text, numbers_text, sentence
+from kernelviz.views.patches import (
+    Crop,
+    border_text,
+    choice_text,
+    clipping_texts,
+    end_text,
+    irregularities,
+    reduction_text,
+    shrunk,
+    ties_text,
+)
+from kernelviz.wording import PART, counted, number_text, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +107,7 @@ def plot_patches(
 def patches_recipe(patches: Patches, channels: Sequence[int]) -> dict[str, Any]:
     """The recipe of a picture of these channels; it identifies all images together, and those shown one by one."""
     indices = dict.fromkeys(image for image, _, _ in patches.places_of(channels))
-    notes = [*_odd(patches, channels), *map(sentence, patches.notes)]
+    notes = [*irregularities(patches, channels), *map(sentence, patches.notes)]
     return {
         **source_facts("patches", patches.source),
         "layer": patches.layer or None,
@@ -131,7 +140,8 @@ class _Layout:
     """How the rows are laid out: the side of a cell, how many are in a line, where the first one begins.
 
     A value of the image becomes ``zoom`` pixels, or ``shrink`` by ``shrink`` values one pixel. If receptive fields are
-    larger than the image, ``clipped``, only their parts inside are drawn, with a cross at the centre of the field.
+    larger than the image, ``clipped``, only their parts inside are drawn, with a cross at the centre of the field. If each
+    unit reads the whole image, ``map_size`` are the rows and columns of the map, of which the unit's own one is framed.
     """
 
     cell: int
@@ -142,6 +152,7 @@ class _Layout:
     zoom: int
     shrink: int
     clipped: bool
+    map_size: tuple[int, int] | None = None
 
 
 def patches_page(patches: Patches, channels: Sequence[int], kernels: KernelBank | None = None) -> PatchesPage:
@@ -209,7 +220,7 @@ def _are_pictures(kernels: KernelBank, channels: int) -> bool:
 
 def _layout(patches: Patches, channels: Sequence[int], kernels: KernelBank | None) -> _Layout:
     """The largest cells that a line of patches has room for; each pixel of an image is a whole number of pixels."""
-    clipped = _exceeds_image(patches)
+    clipped, framed = patches.exceeds_image, patches.map_size if patches.covers_image else None
     boxes = [
         crop.inside if clipped else crop.box for crop in map(patches.crops.get, patches.places_of(channels)) if crop
     ]
@@ -219,7 +230,7 @@ def _layout(patches: Patches, channels: Sequence[int], kernels: KernelBank | Non
     if patches.lowest is not None:
         numbers = max(numbers, text_width("lowest", LABEL) + 22)
     left = numbers + (KERNEL + 34 if kernels is not None else 0)
-    count = min(_possible(patches), MOST_COLUMNS)
+    count = min(patches.possible, MOST_COLUMNS)
     cell, tight = (min(LARGEST, int((INNER - left + gap) / count - gap)) for gap in (GAP, 8.0))
     if cell < largest <= tight:
         cell = tight
@@ -229,18 +240,7 @@ def _layout(patches: Patches, channels: Sequence[int], kernels: KernelBank | Non
     zoom, shrink = max(1, cell // largest), -(-largest // cell)
     cell = min(cell, max(96, zoom * (-(-largest // shrink))))
     pitch = min(cell + 60, (INNER - left - cell) // (count - 1)) if count > 3 else cell + GAP
-    return _Layout(cell, count, numbers, left, float(pitch), zoom, shrink, clipped)
-
-
-def _possible(patches: Patches) -> int:
-    """How many patches a channel can have at most: few images have few."""
-    return min(int(patches.values.shape[1]), len(patches.images) * patches.per_image)
-
-
-def _exceeds_image(patches: Patches) -> bool:
-    """Whether receptive fields are larger than the image along both axes."""
-    sides = patches.input_size[1:] if patches.input_size else ()
-    return patches.sizes is not None and bool(sides) and all(map(operator.gt, patches.sizes, sides))
+    return _Layout(cell, count, numbers, left, float(pitch), zoom, shrink, clipped, framed)
 
 
 def _body(patches: Patches, channels: Sequence[int], kernels: KernelBank | None, layout: _Layout) -> Panel:
@@ -249,7 +249,7 @@ def _body(patches: Patches, channels: Sequence[int], kernels: KernelBank | None,
     blocks = _blocks(rows)
     items: list[Item] = []
     y = 0.0
-    if blocks == 1 and 1 < _possible(patches) <= layout.columns:
+    if blocks == 1 and 1 < patches.possible <= layout.columns:
         for at in range(layout.columns):
             x = layout.left + at * layout.pitch + layout.cell / 2
             items.append(Text(x, LABEL, str(at + 1), LABEL, QUIET, align="center"))
@@ -292,49 +292,40 @@ def _row(patches: Patches, channel: int, kernels: KernelBank | None, layout: _La
 def _line(patches: Patches, ranking: Ranking, channel: int, y: float, layout: _Layout) -> tuple[list[Item], float]:
     """The patches of a channel, in several lines if one is too short for them, and the y below."""
     items: list[Item] = []
-    most, count = _possible(patches), int(ranking.counts[channel])
+    most, count, ties = patches.possible, int(ranking.counts[channel]), ties_text(ranking, channel)
     below = round(8 + 1.3 * LABEL)
     step = layout.cell + below + LINES_APART
-    tied = int(ranking.units[channel]) > 1
     for at in range(count):
         line, column = divmod(at, layout.columns)
         x = layout.left + column * layout.pitch
         top = y + line * step
-        crop = patches.crops[tuple(ranking.places[channel, at].tolist())]
-        items += _tile(crop, round(x), round(top), layout)
+        place = tuple(ranking.places[channel, at].tolist())
+        items += _tile(patches.crops[place], round(x), round(top), layout, place[1:])
         text = number_text(float(ranking.values[channel, at]), plus=True)
         items.append(Text(x + layout.cell / 2, round(top) + layout.cell + 8 + LABEL, text, LABEL, align="center"))
     lines = max(1, -(-(count + (count < most)) // layout.columns))
     if count < most:
         line, column = divmod(count, layout.columns)
         x, top = layout.left + column * layout.pitch, y + line * step
-        items += _end(patches, channel, (count, most), (round(x), round(top)), layout.cell)
+        items += _end(patches, ranking, channel, (round(x), round(top)), layout.cell)
     y += (lines - 1) * step + layout.cell + below
-    if tied:
-        items.append(Text(layout.left, y + LABEL, _ties(ranking, channel), LABEL, QUIET))
+    if ties:
+        items.append(Text(layout.left, y + LABEL, ties, LABEL, QUIET))
         y += round(1.3 * LABEL)
     return items, y
 
 
-def _ties(ranking: Ranking, channel: int) -> str:
-    """How many units have the best value, and in how many images."""
-    units, images = int(ranking.units[channel]), int(ranking.shared[channel])
-    best = number_text(float(ranking.values[channel, 0]), plus=True)
-    where = f"in {counted(images, 'image')}" if images > 1 else "in one image"
-    return f"{best} in {counted(units, 'unit')}, {where}: the first is drawn"
-
-
-def _end(patches: Patches, channel: int, counts: tuple[int, int], at: tuple[int, int], side: int) -> list[Item]:
-    """What is drawn after the last patch of a row that ends early, with ``counts[0]`` of ``counts[1]`` patches."""
+def _end(patches: Patches, ranking: Ranking, channel: int, at: tuple[int, int], side: int) -> list[Item]:
+    """What is drawn after the last patch of a row that ends early."""
     x, y = at
+    text = end_text(patches, ranking, channel)
     if patches.dead[channel]:
-        text = f"dead: {number_text(float(patches.largest[channel]))} everywhere"
         return [
             Raster(colour.plain("dead"), x, y, side, side),
             Strokes(((x, y + side, x + side, y),), "paper", 3),
             Text(x + side + GAP, y + side / 2, text, LABEL, QUIET, middle=True),
         ]
-    return [Text(x + 4, y + side / 2, f"{counts[0]} of {counts[1]}", LABEL, QUIET, middle=True)]
+    return [Text(x + 4, y + side / 2, text, LABEL, QUIET, middle=True)]
 
 
 def _kernel(weight: Array, layout: _Layout) -> list[Item]:
@@ -353,10 +344,10 @@ def _kernel(weight: Array, layout: _Layout) -> list[Item]:
     return [Raster(content, x, y, wide, tall), outline(x, y, wide, tall, colour=OUTLINE)]
 
 
-def _tile(crop: Crop, x: int, y: int, layout: _Layout) -> list[Item]:
+def _tile(crop: Crop, x: int, y: int, layout: _Layout, unit: tuple[int, int]) -> list[Item]:
     """A patch in the middle of its cell, hatched where it is outside the image."""
     full = Crop(crop.pixels, crop.inside, crop.inside) if layout.clipped else crop
-    pixels, box, inside = _shrunk(full, layout.shrink) if layout.shrink > 1 else (full.pixels, full.box, full.inside)
+    pixels, box, inside = shrunk(full, layout.shrink) if layout.shrink > 1 else (full.pixels, full.box, full.inside)
     zoom = layout.zoom
     tall, wide = (box[1] - box[0] + 1) * zoom, (box[3] - box[2] + 1) * zoom
     x, y = x + (layout.cell - wide) // 2, y + (layout.cell - tall) // 2
@@ -379,7 +370,23 @@ def _tile(crop: Crop, x: int, y: int, layout: _Layout) -> list[Item]:
         within = 0 < row * factor < tall and 0 < column * factor < wide
         middle = x + column * factor, y + row * factor
         items += _cross(middle, (x, y, x + wide, y + tall)) if within else []
+    if layout.map_size:
+        (row, column), (rows, columns) = unit, layout.map_size
+        start = x + column * wide / columns, y + row * tall / rows
+        items += _frame((*start, start[0] + wide / columns, start[1] + tall / rows))
     return items
+
+
+def _frame(box: tuple[float, float, float, float]) -> list[Item]:
+    """A frame with a light border around a box (left, top, right, bottom)."""
+    left, top, right, bottom = box
+    lines = (
+        (left, top, right, top),
+        (right, top, right, bottom),
+        (right, bottom, left, bottom),
+        (left, bottom, left, top),
+    )
+    return [Strokes(lines, "halo", 7), Strokes(lines, INK, 3)]
 
 
 def _cross(at: tuple[float, float], box: tuple[float, float, float, float]) -> list[Item]:
@@ -416,23 +423,6 @@ def _hatched(x: float, y: float, part: tuple[int, int, int, int]) -> list[Item]:
     return [ground, Strokes(tuple(lines), HATCH_LINE, 1.2)] if lines else [ground]
 
 
-def _shrunk(crop: Crop, by: int) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
-    """The pixels as means of ``by`` by ``by`` of the box, those inside the image alone, and both boxes in these steps."""
-    pixels = crop.pixels.astype(np.float64)
-    ends = []
-    for axis in (0, 1):
-        start = crop.inside[2 * axis] - crop.box[2 * axis]
-        cells = (start + np.arange(pixels.shape[axis])) // by
-        starts = np.flatnonzero(np.diff(cells, prepend=-1))
-        counts = np.diff(starts, append=len(cells))
-        pixels = np.add.reduceat(pixels, starts, axis=axis) / np.expand_dims(counts, tuple({0, 1, 2} - {axis}))
-        size = -(-(crop.box[2 * axis + 1] - crop.box[2 * axis] + 1) // by)
-        ends.append((size, int(cells[0]), int(cells[-1])))
-    box = (0, ends[0][0] - 1, 0, ends[1][0] - 1)
-    inside = (ends[0][1], ends[0][2], ends[1][1], ends[1][2])
-    return np.rint(pixels).astype(np.uint8), box, inside
-
-
 def _key() -> Panel:
     """The colours of kernels."""
     strip = colour.bar_levels(-1.0, 1.0, int(BAR_WIDTH), signed=True)
@@ -458,78 +448,29 @@ def _identity(patches: Patches, kernels: KernelBank | None) -> str:
 
 
 def _caption(patches: Patches, channels: Sequence[int], kernels: KernelBank | None, layout: _Layout) -> list[str]:
-    most, per, possible = patches.values.shape[1], patches.per_image, _possible(patches)
-    of_each = "at most one per image" if per == 1 else f"at most {per} per image, half a field apart"
-    inside = "whole field inside the image, " if patches.inside else ""
-    values = f"{possible} largest values" if possible > 1 else "largest value"
-    lines = [f"The {values}, {inside}{of_each}, each below the part of the image that its unit reads"]
-    if possible < most:
-        lines.append(f"{counted(len(patches.images), 'image has', 'images have')} at most {possible} of {most} patches")
+    most = patches.values.shape[1]
+    lines = [f"{choice_text(patches)}, each below the part of the image that its unit reads"]
+    if patches.possible < most:
+        have = counted(len(patches.images), "image has", "images have")
+        lines.append(f"{have} at most {patches.possible} of {most} patches")
     if patches.lowest is not None:
         lines.append("Below them the same for the smallest values")
-    lines += _counts(patches, channels, clipped=layout.clipped)
+    lines += _counts(patches, channels)
     if kernels is not None:
         grey = "as colour, mid-grey is 0; " if kernels.weight.shape[1] == 3 else ""
         lines.append(f"Kernels: {grey}each has its own range, so their colours do not compare")
-    if layout.clipped:
-        lines.append(
-            "The fields are larger than the image: only their parts inside it are drawn, a cross is their centre"
-        )
-    if layout.shrink > 1:
-        lines.append(f"Patches are reduced: a pixel is the mean of {layout.shrink} × {layout.shrink} pixels")
-    lines += _odd(patches, channels)
+    lines += [*clipping_texts(patches), *filter(None, [reduction_text(layout.shrink)])]
+    lines += irregularities(patches, channels)
     return [*lines, *map(sentence, patches.notes)]
 
 
-def _counts(patches: Patches, channels: Sequence[int], *, clipped: bool = False) -> list[str]:
+def _counts(patches: Patches, channels: Sequence[int]) -> list[str]:
     """How many channels and patches are drawn, and how many of these cross the border."""
     many = f"{len(channels):,} of {counted(len(patches.mean), 'channel')}"
-    crops = [
-        patches.crops[place]
-        for ranking in patches.rankings
-        for channel in channels
-        for place in map(tuple, ranking.places[channel, : int(ranking.counts[channel])].tolist())
-    ]
-    beyond = sum(crop.crosses_border for crop in crops)
-    where = "reaching beyond the image" if clipped else "hatched: outside the image"
-    hatched = f"; {where}, {beyond:,} of {counted(len(crops), 'patch', 'patches')}" if beyond else ""
-    return [f"{many}{hatched}"]
-
-
-def _odd(patches: Patches, channels: Sequence[int]) -> list[str]:
-    """Irregularities: what padding excites, dead channels, rows that end, values that are not finite, and duplicates."""
-    lines = []
-    everywhere, chosen = patches.border
-    if chosen >= 2 * everywhere and not patches.inside and chosen > 0:
-        lines.append(
-            f"Padding excites: the border has {100 * everywhere:.1f} % of the units, "
-            f"but {100 * chosen:.1f} % of all patches"
-        )
-    if patches.mixes_image:
-        lines.append("+: a gate, a mean or attention mixes in the rest of the image")
-    if not patches.exact:
-        lines.append("Only what the units read inside the image: how far they reach beyond it is not known")
-    dead = np.flatnonzero(patches.dead)
-    if dead.size:
-        are = counted(dead.size, "channel is", "channels are")
-        lines.append(f"{are} dead, one value in all images: {numbers_text(dead.tolist())}")
-    if any((ranking.counts[list(channels)] % _possible(patches)).any() for ranking in patches.rankings):
-        lines.append("A row ends where no further image has more than the channel's smallest value")
-    lost = int(patches.nonfinite.sum())
-    if lost:
-        broken = int(np.count_nonzero(patches.nonfinite))
-        lines.append(
-            f"{counted(lost, 'value is', 'values are')} not finite, in {counted(broken, 'channel')}, and left out"
-        )
-    if patches.duplicates:
-        names = ", ".join(patches.duplicates[:3]) + (" …" if len(patches.duplicates) > 3 else "")
-        same = inflected(
-            len(patches.duplicates), "has the bytes of an earlier image", "have the bytes of earlier images"
-        )
-        lines.append(f"{counted(len(patches.duplicates), 'image')} {same}, counted once: {names}")
-    return lines
+    return ["; ".join(filter(None, [many, border_text(patches, channels)]))]
 
 
 def _notices(patches: Patches, channels: Sequence[int]) -> tuple[str, ...]:
     """The lines that change the meaning of the picture."""
-    return (*_counts(patches, channels, clipped=_exceeds_image(patches)), *_odd(patches, channels))
+    framed = clipping_texts(patches) if patches.covers_image else ()
+    return (*_counts(patches, channels), *framed, *irregularities(patches, channels))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.windows import sides_text, size_text
@@ -30,6 +28,8 @@ FLIPPED = "the kernel is not flipped: what torch calls convolution is cross-corr
 
 def number_texts(values: Array, typed: Array | None = None) -> Array:
     """How numbers are written, floats or ``Decimal``: as typed, else by ``value_text``; an array of that shape."""
+    import numpy as np
+
     found = [value_text(value) for value in values.flat]
     if typed is not None:
         found = [text or ours for text, ours in zip(typed.flat, found, strict=True)]
@@ -62,7 +62,7 @@ def plane_terms(step: Step, plane: int, *, real_only: bool = False) -> list[str]
     ``real_only`` leaves out those of padding and of the zeros from stretching.
     """
     window = number_texts(step.window[plane], None if step.window_texts is None else step.window_texts[plane])
-    cells = [*np.ndindex(*window.shape)]
+    cells = [*product(*map(range, window.shape))]
     if real_only:
         cells = [cell for cell in cells if not (step.padding[cell] or step.stretched[cell])]
     if step.weights is None:
@@ -99,6 +99,8 @@ def sum_numbers(step: Step, *, real_only: bool = False) -> list[Array | None]:
 
 def bias_and_result(step: Step) -> list[Array | None]:
     """The bias of a step, if it has one, and its result."""
+    import numpy as np
+
     return [None if step.bias is None else np.array([step.bias]), np.array([step.exact], object)]
 
 
@@ -116,10 +118,11 @@ def step_text(operation: Operation, step: Step) -> str:
     return " ".join(step_parts(operation, step))
 
 
-def step_parts(operation: Operation, step: Step) -> tuple[str, str, str]:
+def step_parts(operation: Operation, step: Step, most: int | None = None) -> tuple[str, str, str]:
     """The terms of an output cell, ``=`` or ``≈``, and the result.
 
-    For a transposed convolution only the stamps on that cell; several input channels are in brackets each.
+    For a transposed convolution only the stamps on that cell; several input channels are in brackets each. Of a pool
+    about ``most`` terms are written.
     """
     value = value_text(step.exact)
     if isinstance(operation, Pooling):
@@ -127,8 +130,8 @@ def step_parts(operation: Operation, step: Step) -> tuple[str, str, str]:
         real_only = maximum or not operation.count_include_pad
         terms, equals = plane_terms(step, 0, real_only=real_only), equals_sign(*sum_numbers(step, real_only=real_only))
         if maximum:
-            return f"max({', '.join(shortened(terms))})", equals, value
-        return f"({' + '.join(map(bracketed, shortened(terms)))}) / {step.counted}", equals, value
+            return f"max({', '.join(shortened(terms, most or MOST_TERMS))})", equals, value
+        return f"({' + '.join(map(bracketed, shortened(terms, most or MOST_TERMS)))}) / {step.counted}", equals, value
     real_only = isinstance(operation, TransposedConvolution)
     planes = [plane_terms(step, plane, real_only=real_only) for plane in range(len(step.window))]
     sums = [" + ".join(shortened(terms)) for terms in planes if terms]
@@ -267,6 +270,8 @@ def origin_text(worked: Walkthrough) -> str:
 
 def greys_text(worked: Walkthrough) -> str:
     """What black and white are, if the input is drawn as an image; empty if it is not."""
+    import numpy as np
+
     if worked.greys is None:
         return ""
     low, high = (value_text(value) for value in worked.greys)
@@ -287,6 +292,8 @@ def largest_text(worked: Walkthrough, channel: int, mark: str = "") -> str:
 
 def is_rounded(*values: Array | None) -> bool:
     """Whether any of these numbers, floats or ``Decimal``, is written rounded."""
+    import numpy as np
+
     for each in values:
         if each is None:
             continue
@@ -321,6 +328,8 @@ def broken_notes(worked: Walkthrough) -> list[str]:
 
 
 def _broken(worked: Walkthrough) -> list[tuple[str, int, int]]:
+    import numpy as np
+
     named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
     sizes = [(name, values.size, values) for name, values in named.items() if values is not None]
     found = [(name, size - int(np.isfinite(values).sum()), size) for name, size, values in sizes]
@@ -505,9 +514,18 @@ def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> li
             lines += [f"  {FLIPPED}"]
     if worked.bias is not None:
         lines += ["", f"bias  {'  '.join(number_texts(worked.bias, worked.typed.get('bias')))}"]
-    total = operation.output_size[0] * operation.output_size[1]
     if isinstance(operation, TransposedConvolution):
         lines += ["", *_stamp_lines(worked, channel), *_stretched_lines(worked, channel)]
+    return [*lines, *result_lines(worked, steps, channel, sums)]
+
+
+def result_lines(worked: Walkthrough, steps: Sequence[Step], channel: int, sums: Sequence[str]) -> list[str]:
+    """The steps with their ``sums`` as text, and the output."""
+    import numpy as np
+
+    operation, lines = worked.operation, list[str]()
+    results = [worked.results(each) for each in range(len(worked.output))] if worked.output.size <= MOST_CELLS else []
+    total = operation.output_size[0] * operation.output_size[1]
     heading = "steps" if len(steps) == total else f"{inflected(len(steps), 'step')} ({len(steps)} of {total})"
     of = f" of output channel {channel}" if operation.out_channels > 1 else ""
     lines += ["", f"{heading}{of}, rows and columns counted from 0"]
@@ -532,7 +550,7 @@ def _stamp_lines(worked: Walkthrough, channel: int) -> list[str]:
     one = operation.in_channels // operation.groups == 1
     first = channel // (operation.out_channels // operation.groups) * (operation.in_channels // operation.groups)
     typed = worked.typed.get("input")
-    for shown, (row, column) in enumerate(np.ndindex(*operation.input_size)):
+    for shown, (row, column) in enumerate(product(*map(range, operation.input_size))):
         if shown * operation.kernel[0] * operation.kernel[1] > MOST_CELLS // 4:
             return [*lines, f"  … and {operation.input_size[0] * operation.input_size[1] - shown:,} more"]
         y, x = (

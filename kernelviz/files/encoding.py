@@ -65,6 +65,15 @@ def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str], *, dp
     return b"".join([_SIGNATURE, *chunks, _chunk(b"IDAT", data), _chunk(b"IEND", b"")])
 
 
+def jpeg_bytes(pixels: Array) -> bytes:
+    """Encode pixels uint8 (H, W, 3) as JPEG, for previews: values change a little."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85, optimize=True)
+    return buffer.getvalue()
+
+
 def png_series(pixels: Array, palette: Array, key: str, texts: Iterable[str]) -> Iterator[bytes]:
     """Encode many small pictures of one size as PNG: common parts are made once, and small pictures are not deflated.
 
@@ -184,7 +193,13 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progr
     if file_format not in formats:
         raise UsageError(f"The format must be one of {', '.join(formats)}, but got {file_format!r}.")
     if is_animation(picture):
-        return animation_bytes(picture, file_format, recipe_text(picture.recipe).encode("ascii"), progress)
+        recipe = picture.recipe
+
+        def text(notes: Sequence[str]) -> bytes:
+            found = {**recipe, "notes": [*recipe.get("notes", ()), *notes]} if notes else recipe
+            return recipe_text(found).encode("ascii")
+
+        return animation_bytes(picture, file_format, text, progress)
     if is_mosaic(picture):
         if file_format != "png":
             raise UsageError(

@@ -5,27 +5,38 @@ Restoring checks every field against its annotation, and raises any error for wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
-from functools import cache
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import cache, partial
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from kernelviz.arithmetic.operations import Operation
-from kernelviz.network.selection import NetworkNames
-from kernelviz.network.stored_kernels import StoredKernels
 from kernelviz.records import ConvLayer, Source
 
 if TYPE_CHECKING:
+    from kernelviz.arithmetic.operations import Operation
+    from kernelviz.network.architecture import Architecture
+    from kernelviz.network.stored_kernels import StoredKernels
     from kernelviz.traces import Field, LayerOperation, Trace, TracedLayer
 
 Record = TypeVar("Record")
+Restore: TypeAlias = Callable[[Any], Any]
 
 
 def stored_kernels_from_plain(plain: Any) -> StoredKernels:
     """Restore stored kernels from their ``asdict``."""
-    return _record(StoredKernels, plain)
+    from kernelviz.network.selection import NetworkNames
+    from kernelviz.network.stored_kernels import StoredKernels
+
+    return _record(StoredKernels, plain, names=_record(NetworkNames, plain["names"]))
+
+
+def architecture_from_plain(plain: Any) -> Architecture:
+    """Restore an architecture from its ``asdict``."""
+    from kernelviz.network.architecture import Architecture
+    from kernelviz.network.selection import NetworkNames
+
+    return _record(Architecture, plain, names=_record(NetworkNames, plain["names"]))
 
 
 _BESIDE = ("own", "windows", "operations")  # what the JSON of a trace has besides its fields
@@ -129,12 +140,13 @@ def _field_from_plain(plain: Any) -> Field | None:
 
     if plain is None:
         return None
-    numbers = [_restored(tuple[int | None, int | None, int | None], axis) for axis in plain["axes"]]
-    return Field(tuple(AxisField((), (), *axis) for axis in numbers), _restored(bool, plain["mixes_image"]))  # type: ignore[arg-type]
+    restore_axis = _restorer(tuple[int | None, int | None, int | None])
+    axes = tuple(AxisField((), (), *restore_axis(axis)) for axis in plain["axes"])  # type: ignore[arg-type]
+    return Field(axes, _restorer(bool)(plain["mixes_image"]))
 
 
 def _record(kind: type[Record], plain: Any, **restored: Any) -> Record:
-    """A frozen record of plain values, each restored as its annotation states.
+    """A frozen record of plain values, each restored as its annotation states, but those in ``restored``.
 
     Raises:
         TypeError: the fields are not those of the record, or a value is not of the type of its field.
@@ -144,56 +156,91 @@ def _record(kind: type[Record], plain: Any, **restored: Any) -> Record:
 
 def _checked_fields(kind: type, plain: Any, restored: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record of plain values; those in ``restored`` are taken from there."""
-    names = {each.name for each in fields(kind)}
-    if set(plain) != names:
+    restorers = _restorers(kind)
+    if set(plain) != restorers.keys():
         raise TypeError(kind)
-    hints = _annotations(kind)
-    return {name: restored[name] if name in restored else _restored(hints[name], plain[name]) for name in names}
+    return {name: restored[name] if name in restored else restore(plain[name]) for name, restore in restorers.items()}
 
 
 @cache
-def _annotations(kind: type) -> dict[str, Any]:
-    """The annotations of a record, also of names that its module imports for the type checker only."""
-    unread: dict[str, Any] = {"Array": Any, "Mapping": Mapping, "Sequence": Sequence, "Operation": Operation}
-    return get_type_hints(
-        kind, localns={**unread, "Source": Source, "ConvLayer": ConvLayer, "NetworkNames": NetworkNames}
-    )
+def _restorers(kind: type) -> dict[str, Restore]:
+    """What restores each field of a record."""
+    # names that the modules of records import for the type checker alone; fields of the last ones are restored apart
+    names = {"Mapping": Mapping, "Sequence": Sequence, "Source": Source, "ConvLayer": ConvLayer}
+    hints = get_type_hints(kind, localns={**names, **dict.fromkeys(("Array", "NetworkNames", "Operation"), Any)})
+    return {each.name: _restorer(hints[each.name]) for each in fields(kind)}
 
 
-def _restored(annotation: Any, value: Any) -> Any:
-    """A value of JSON as an annotation states: lists become tuples, mappings records.
+@cache
+def _restorer(annotation: Any) -> Restore:
+    """What restores a value of JSON as an annotation states: lists become tuples, mappings records.
 
-    Raises:
-        TypeError: it is of another type.
+    It raises TypeError if the value is of another type.
     """
     origin, inner = get_origin(annotation), get_args(annotation)
-    if annotation is Any:
-        return _tuples(value)
+    restore: Restore = _tuples
     if origin in (Union, UnionType):
-        for each in inner:
-            with suppress(TypeError):
-                return _restored(each, value)
-    elif isinstance(value, list | tuple | Mapping):
-        return _restored_container(annotation, value)
-    elif (origin is Literal and value in inner) or type(value) in (
-        (int, float) if annotation is float else (annotation,)
-    ):
-        return value
-    raise TypeError(f"{value!r} is not of the type {annotation}")
+        restore = partial(_any_of, [_restorer(each) for each in inner if each is not NoneType], NoneType in inner)
+    elif origin is tuple and inner[-1] is Ellipsis:
+        restore = partial(_tuple_of, _restorer(inner[0]))
+    elif origin is tuple:
+        restore = partial(_exact_tuple_of, [_restorer(each) for each in inner])
+    elif origin is Mapping:
+        restore = partial(_mapping_of, *map(_restorer, inner))
+    elif origin is Literal:
+        restore = partial(_one_of, inner)
+    elif isinstance(annotation, type) and is_dataclass(annotation):
+        restore = partial(_record_of, annotation)
+    elif annotation is not Any:
+        restore = partial(_of_type, (int, float) if annotation is float else (annotation,))
+    return restore
 
 
-def _restored_container(annotation: Any, value: Any) -> Any:
-    """A list or a mapping of JSON as the annotation of a tuple, a mapping or a record states."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is tuple and isinstance(value, list | tuple):
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
-        if len(kinds) == len(value):
-            return tuple(map(_restored, kinds, value))
-    elif origin is Mapping and isinstance(value, Mapping):
-        return {_restored(inner[0], key): _restored(inner[1], each) for key, each in value.items()}
-    elif isinstance(annotation, type) and is_dataclass(annotation) and isinstance(value, Mapping):
-        return _record(annotation, value)
-    raise TypeError(f"{value!r} is not of the type {annotation}")
+def _of_type(kinds: tuple[type, ...], value: Any) -> Any:
+    if type(value) not in kinds:
+        raise TypeError(value)
+    return value
+
+
+def _one_of(values: tuple[Any, ...], value: Any) -> Any:
+    if value not in values:
+        raise TypeError(value)
+    return value
+
+
+def _any_of(restorers: Sequence[Restore], optional: bool, value: Any) -> Any:  # noqa: FBT001  (by position, as ``partial``)
+    if value is None and optional:
+        return None
+    for restore in restorers[:-1]:
+        try:
+            return restore(value)
+        except TypeError:
+            continue
+    return restorers[-1](value)
+
+
+def _tuple_of(restore: Restore, value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise TypeError(value)
+    return tuple(map(restore, value))
+
+
+def _exact_tuple_of(restorers: Sequence[Restore], value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != len(restorers):
+        raise TypeError(value)
+    return tuple(restore(each) for restore, each in zip(restorers, value, strict=True))
+
+
+def _mapping_of(restore_key: Restore, restore: Restore, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise TypeError(value)
+    return {restore_key(key): restore(each) for key, each in value.items()}
+
+
+def _record_of(kind: type, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise TypeError(value)
+    return _record(kind, value)
 
 
 def _tuples(value: Any) -> Any:

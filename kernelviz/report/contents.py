@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from kernelviz.notebook import record_repr
+from kernelviz.notebook import html_frame, record_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,6 +121,66 @@ class LiveSums:
 
 
 @dataclass(frozen=True)
+class PatchImage:
+    """An image with patches: ``pixels`` uint8 (h, w, 3) are what the network saw, means of ``scale`` × ``scale`` pixels.
+
+    ``size`` are rows and columns of what the network saw. If it is an image of the report, ``shown`` is its position there,
+    and ``pixels`` is None. ``jpeg`` is the file that a page without room for the pixels shows instead, else None.
+    """
+
+    name: str
+    size: tuple[int, int]
+    pixels: Array | None = None
+    scale: int = 1
+    shown: int | None = None
+    sha256: str | None = None
+    jpeg: bytes | None = None
+
+    __repr__ = record_repr
+
+    def __post_init__(self) -> None:
+        if self.pixels is not None:
+            _check(self.pixels, np.uint8, (*(-(-side // self.scale) for side in self.size), 3))
+
+
+@dataclass(frozen=True)
+class LayerPatches:
+    """The patches of the ``channels`` of a layer that excite these most, in their order.
+
+    ``values`` float32 (n, k) are NaN where a row ends; ``places`` int32 (n, k, 3) are the image, of the report's
+    ``patch_images``, the row and the column of the unit, ``boxes`` int32 (n, k, 4) what it reads, as in ``Ranking``, both
+    -1 where a row ends. ``crops`` are the pixels of each patch inside the image, one after the other, means of ``reduced``
+    × ``reduced`` pixels of its box; None if they are those of the images. ``ties`` and ``ends`` state for a channel how
+    many units have its best value, and where its row ends. If ``clipped``, only the part inside the image is shown, with a
+    cross at the centre of the field; if ``framed``, the unit's share of the image is framed. ``choice`` states which
+    patches these are.
+    """
+
+    channels: tuple[int, ...]
+    values: Array
+    places: Array
+    boxes: Array
+    choice: str
+    crops: tuple[Array, ...] | None = None
+    reduced: int = 1
+    ties: Mapping[int, str] = field(default_factory=dict)
+    ends: Mapping[int, str] = field(default_factory=dict)
+    dead: tuple[int, ...] = ()
+    clipped: bool = False
+    framed: bool = False
+    notes: tuple[str, ...] = ()
+
+    __repr__ = record_repr
+
+    def __post_init__(self) -> None:
+        shape = (len(self.channels), self.values.shape[1])
+        arrays = ((self.values, np.float32, ()), (self.places, np.int32, (3,)), (self.boxes, np.int32, (4,)))
+        for array, kind, more in arrays:
+            if array.dtype != kind or array.shape != (*shape, *more):
+                raise ValueError(f"an array must be {np.dtype(kind)} {(*shape, *more)}, but it is {array.shape}")
+
+
+@dataclass(frozen=True)
 class ReportLayer:
     """One layer of the network: its facts, and of the ``shown`` channels the kernels, maps and units.
 
@@ -130,7 +189,8 @@ class ReportLayer:
     map as drawn: of maps of three axes the ``slices`` are below each other. ``shown`` are the kept channels in ascending
     order. ``maps`` and ``units`` have one element per image, ``units`` none if there are none. ``live`` is None unless the
     layer reads the image. ``makers`` are the layers that made its inputs, as far as they are known. ``unknown`` is why
-    units cannot be worked out, or "". ``reads_input`` states that its input is the network's own.
+    units cannot be worked out, or "". ``reads_input`` states that its input is the network's own. ``patches`` are those of
+    the shown channels; if there are none, ``without_patches`` is why, or "" if none were requested.
     """
 
     name: str
@@ -149,10 +209,14 @@ class ReportLayer:
     unknown: str = ""
     notes: tuple[str, ...] = ()
     reads_input: bool = False
+    patches: LayerPatches | None = None
+    without_patches: str = ""
 
     __repr__ = record_repr
 
     def __post_init__(self) -> None:
+        if self.patches is not None and not set(self.patches.channels) <= set(self.shown):
+            raise ValueError("there are patches of channels that are not shown")
         if list(self.shown) != sorted(set(self.shown)) or not set(self.shown) <= set(range(self.outputs)):
             raise ValueError("the shown channels are not an ascending choice of all channels")
         for maps in self.maps:
@@ -172,7 +236,8 @@ class Report:
     ``label`` names the model, ``source`` is None if it is not known. ``input_size`` is (C, H, W); ``mean`` and ``std`` are
     one number per channel, () if the input was not made of images. ``notes`` state what is left out and what is unusual,
     ``failed`` are the images that could not be read, with the reason. ``recipe`` is stored in the page. ``renderer`` makes
-    the page of a report.
+    the page of a report. ``patch_set`` is the number of images in which patches were searched, 0 if there are none, and
+    ``patch_images`` are those that have some.
     """
 
     label: str
@@ -186,6 +251,8 @@ class Report:
     notes: tuple[str, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
     renderer: Callable[[Report], str] | None = field(default=None, repr=False, compare=False)
+    patch_set: int = 0
+    patch_images: tuple[PatchImage, ...] = ()
 
     __repr__ = record_repr
 
@@ -206,10 +273,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """The page in a frame of a notebook cell, in which its script runs apart from the notebook."""
-        return (
-            f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" width="100%" height="900" '
-            f'style="border: 0" title="{escape(self.label)}"></iframe>'
-        )
+        return html_frame(self.html, self.label, 900)
 
 
 def _check(array: Array, dtype: type, shape: tuple[int | None, ...]) -> None:

@@ -5,6 +5,9 @@ The index is JSON::
     {"kernelviz": version, "schema": 1, "command": "report", "label", "model": {…} | null, "random": bool, "recipe": {…},
      "notes": [text], "failed": [{"name", "reason"}],
      "input": {"size": [C, H, W], "mean": [C], "std": [C]},                       mean and std [] if not known
+     "patches": {"set": images that were searched,
+                 "images": [{"name", "sha256" | null, "size": [H, W], "picture": [h, w] | null, "scale",
+                             "shown": image | null, "jpeg": bool, "block": "s0" | "p0"}]} | null,
      "images": [{"name", "sha256" | null, "size": [H, W], "seen": {"offset": [2], "scale": [2]} | null, "exact": bool,
                  "notes": [text], "top": [{"index", "label" | null, "probability"}], "block": "p0"}],
      "layers": [{"name", "kind", "conv": "dense" | "depthwise" | "pointwise" | "grouped" | "transposed" | null,
@@ -20,6 +23,8 @@ The index is JSON::
                           "bias": bool} | null,
                  "units": bool, "unknown": reason | "", "reads": bool,            whether it reads the network's input
                  "makers": [[first input channel, count, layer of this list, its first channel, added: 0 | 1]],
+                 "patches": {"channels": [channel], "most": k, "choice": text, "dead": [channel], "reduced": q | 0,
+                             "clipped": bool, "framed": bool, "notes": [text]} | null, "without": reason | "",
                  "block": "l0", "parts": [[name, bytes]]}]}
 
 ``AXIS`` is {"first": [row], "last": [row]}, inclusive, a unit that reads nothing with first > last; or, if they are evenly
@@ -39,10 +44,18 @@ A block is base64(zlib(parts, one after the other)), and a layer's parts are::
              NaN is null, ±∞ are ±1e999, which is beyond every float.
     weights  float32, little-endian, (n, C, kh, kw), if ``live``
     bias     float32, little-endian, (n,), if ``live.bias``
+    patch-values, patch-places, patch-boxes   if ``patches``, little-endian, m counts its channels: float32 (m, k), NaN
+             where a row ends; int32 (m, k, 3) image of ``patches.images``, row, column; int32 (m, k, 4) first and last row,
+             first and last column that the unit reads as if the image had no border; -1 where a row ends
+    patch-texts  JSON {"ties": {"channel": text}, "ends": {"channel": text}}
+    patch-crops  if ``patches.reduced`` is q > 0: the pixels of each patch inside the image, means of q × q of its box,
+             uint8 (h, w, 3) one after the other, channel by channel; each pixel minus that on its left
 
-The block of a photograph is uint8 (H, W, 3). n counts ``shown``. Where ``live`` is, every value for an image with ``exact``
-is bias + Σ weight · (pixel / 255 − mean) / std, with zeros in ``around``; such a layer has units only if not all images are
-``exact``.
+The block of a photograph is uint8 (H, W, 3); that of an image with patches, ``s0``, uint8 (h, w, 3), means of ``scale`` ×
+``scale`` pixels, each minus that on its left; if ``jpeg``, it is base64 of a JPEG. ``patches`` is null without a set of
+images. n counts ``shown``. Where ``live`` is, every value for an image with
+``exact`` is bias + Σ weight · (pixel / 255 − mean) / std, with zeros in ``around``; such a layer has units only if not all
+images are ``exact``.
 """
 
 from __future__ import annotations
@@ -62,7 +75,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from kernelviz.records import Array
-    from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer, ReportMaps
+    from kernelviz.report.contents import (
+        LayerPatches,
+        LiveSums,
+        PatchImage,
+        Report,
+        ReportImage,
+        ReportLayer,
+        ReportMaps,
+    )  # fmt: skip
     from kernelviz.traces import AxisField, Field, UnitTerms
 
 
@@ -89,6 +110,10 @@ def packed(report: Report) -> tuple[dict[str, Any], dict[str, str]]:
         entry = _layer_entry(layer, report.input_size, numbers)
         entries.append(entry | {"block": f"l{number}", "parts": [(name, len(data)) for name, data in parts]})
         blocks[f"l{number}"] = _packed([data for _, data in parts])
+    numbered = [
+        (f"p{each.shown}" if each.pixels is None else f"s{at}", each) for at, each in enumerate(report.patch_images)
+    ]
+    pictures = {name: _picture(each.pixels, each.jpeg) for name, each in numbered if each.pixels is not None}
     images = {f"p{at}": _packed([image.pixels.tobytes()]) for at, image in enumerate(report.images)}
     index = {
         "kernelviz": __version__,
@@ -100,11 +125,17 @@ def packed(report: Report) -> tuple[dict[str, Any], dict[str, str]]:
         "recipe": report.recipe,
         "notes": report.notes,
         "failed": [{"name": name, "reason": reason} for name, reason in report.failed],
+        "patches": None
+        if not report.patch_set
+        else {
+            "set": report.patch_set,
+            "images": [_patch_image_entry(each, name) for name, each in numbered],
+        },
         "input": {"size": report.input_size, "mean": report.mean, "std": report.std},
         "images": [_image_entry(image, f"p{at}") for at, image in enumerate(report.images)],
         "layers": entries,
     }
-    return index, {"l0": blocks["l0"], **images, **blocks}
+    return index, {"l0": blocks["l0"], **images, **blocks, **pictures}
 
 
 def json_text(value: object) -> str:
@@ -123,6 +154,8 @@ def unpacked(entry: Mapping[str, Any], text: str, images: int = 1) -> dict[str, 
             found[name] = json.loads(part)
         elif name == "maps":
             found[name].append(np.frombuffer(part, np.uint8).reshape(count, *entry["map"]))
+        elif name.startswith("patch-"):
+            found[name] = part if name == "patch-crops" else _patch_part(name, part, entry["patches"])
         elif name == "kernels":
             colours = (3,) if entry["kernels"]["view"] == "rgb" else ()
             found[name] = np.frombuffer(part, np.uint8).reshape(count, *entry["kernels"]["tile"], *colours)
@@ -140,6 +173,29 @@ def unpacked_pixels(entry: Mapping[str, Any], text: str) -> Array:
     return np.frombuffer(data, np.uint8).reshape(*entry["size"], 3)
 
 
+def _patch_part(name: str, part: bytes, entry: Mapping[str, Any]) -> Any:
+    if name == "patch-texts":
+        return json.loads(part)
+    kind, more = {"patch-values": ("<f4", ()), "patch-places": ("<i4", (3,)), "patch-boxes": ("<i4", (4,))}[name]
+    return np.frombuffer(part, kind).reshape(len(entry["channels"]), entry["most"], *more)
+
+
+def row_differences(pixels: Array) -> bytes:
+    """The bytes of pixels (h, w, 3), each minus that on its left: a photograph becomes smaller when deflated."""
+    differences = pixels.copy()
+    differences[:, 1:] -= pixels[:, :-1]
+    return differences.tobytes()
+
+
+def from_differences(data: bytes, rows: int, columns: int) -> Array:
+    """The pixels uint8 (rows, columns, 3) of ``row_differences``."""
+    return np.cumsum(np.frombuffer(data, np.uint8).reshape(rows, columns, 3), axis=1, dtype=np.uint8)
+
+
+def _picture(pixels: Array, jpeg: bytes | None) -> str:
+    return _packed([row_differences(pixels)]) if jpeg is None else base64.b64encode(jpeg).decode("ascii")
+
+
 def _packed(parts: Iterable[bytes]) -> str:
     return base64.b64encode(zlib_ng.compress(b"".join(parts), _EFFORT)).decode("ascii")
 
@@ -154,7 +210,41 @@ def _parts(layer: ReportLayer) -> list[tuple[str, bytes]]:
         parts.append(("weights", layer.live.weights.astype("<f4").tobytes()))
         if layer.live.bias is not None:
             parts.append(("bias", layer.live.bias.astype("<f4").tobytes()))
+    if layer.patches is not None:
+        parts += _patch_parts(layer.patches)
     return parts
+
+
+def _patch_parts(patches: LayerPatches) -> list[tuple[str, bytes]]:
+    texts = {
+        name: {str(channel): text for channel, text in found.items()}
+        for name, found in (("ties", patches.ties), ("ends", patches.ends))
+    }
+    parts = [
+        ("patch-values", patches.values.astype("<f4").tobytes()),
+        ("patch-places", patches.places.astype("<i4").tobytes()),
+        ("patch-boxes", patches.boxes.astype("<i4").tobytes()),
+        ("patch-texts", json_text(texts).encode("ascii")),
+    ]
+    if patches.crops is not None:
+        parts.append(("patch-crops", b"".join(map(row_differences, patches.crops))))
+    return parts
+
+
+def _patch_image_entry(image: PatchImage, block: str) -> dict[str, Any]:
+    return {
+        "name": image.name, "sha256": image.sha256, "size": image.size, "scale": image.scale, "shown": image.shown,
+        "picture": None if image.pixels is None else image.pixels.shape[:2], "jpeg": image.jpeg is not None,
+        "block": block,
+    }  # fmt: skip
+
+
+def _patches_entry(patches: LayerPatches) -> dict[str, Any]:
+    return {
+        "channels": patches.channels, "most": patches.values.shape[1], "choice": patches.choice, "dead": patches.dead,
+        "reduced": 0 if patches.crops is None else patches.reduced, "clipped": patches.clipped,
+        "framed": patches.framed, "notes": patches.notes,
+    }  # fmt: skip
 
 
 def _image_entry(image: ReportImage, block: str) -> dict[str, Any]:
@@ -191,6 +281,7 @@ def _layer_entry(layer: ReportLayer, input_size: Sequence[int], numbers: Mapping
             [maker.first, maker.count, numbers[maker.layer], maker.channel, int(maker.added)]
             for maker in layer.makers if maker.layer in numbers
         ],
+        "patches": None if layer.patches is None else _patches_entry(layer.patches), "without": layer.without_patches,
     }  # fmt: skip
 
 

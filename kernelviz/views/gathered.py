@@ -15,7 +15,7 @@ from kernelviz.errors import UsageError
 from kernelviz.wording import counted, preprocessing_notes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kernelviz.records import FeatureMaps
 
@@ -318,13 +318,18 @@ class Gathered:
 
         None if the hash of one of them is unknown.
         """
-        whole = hashlib.sha256()
-        for place in self.places:
-            digest = self.listed.of(place)[2]
-            if digest is None:
-                return None
-            whole.update(digest.encode("ascii"))
-        return {"name": counted(len(self), "image"), "sha256": whole.hexdigest()} if len(self) else None
+        return identity_of(self.listed.of(place)[2] for place in self.places)
+
+
+def identity_of(digests: Iterable[str | None]) -> dict[str, Any] | None:
+    """The number of images and the SHA-256 of their hashes, in their order; None if one is unknown, or there is none."""
+    whole, count = hashlib.sha256(), 0
+    for digest in digests:
+        if digest is None:
+            return None
+        whole.update(digest.encode("ascii"))
+        count += 1
+    return {"name": counted(count, "image"), "sha256": whole.hexdigest()} if count else None
 
 
 def reading_notes(maps: FeatureMaps) -> tuple[str, ...]:

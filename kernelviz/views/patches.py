@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from kernelviz.views.exact_sums import ExactSums, deviations, means
 from kernelviz.views.gathered import Gathered
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.statistics import check_channels, check_layers, power_of
-from kernelviz.wording import UNKNOWN, aligned, counted, number_text, shown
+from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -84,8 +85,8 @@ class Patches:
     the unit; ``exact`` states whether receptive fields are known beyond the border. If ``mixes_image``, a gate, a mean or
     attention adds the rest of the image. ``border`` is the share of units in the outermost rows and columns of a map,
     among all units and among the chosen ones. ``duplicates`` are images with the bytes of an earlier one, not counted.
-    ``input_size`` is (C, H, W), None if the images differ in it. ``identity`` identifies the images in a recipe, and
-    ``digests`` are their SHA-256; None if unknown.
+    ``input_size`` is (C, H, W) and ``map_size`` the rows and columns of a map, None if the images differ in it.
+    ``identity`` identifies the images in a recipe, and ``digests`` are their SHA-256; None if unknown.
     """
 
     layer: str
@@ -111,6 +112,7 @@ class Patches:
     identity: Recipe | None = None
     notes: tuple[str, ...] = ()
     crops: Mapping[Place, Crop] = field(default_factory=dict, repr=False)
+    map_size: tuple[int, int] | None = None
 
     __repr__ = record_repr
 
@@ -156,6 +158,23 @@ class Patches:
             return named_channels(channels, len(self.mean))[:top]
         return self.prominent(check_positive("number of channels", top) or USUAL_CHANNELS)
 
+    @property
+    def possible(self) -> int:
+        """How many patches a channel can have at most: few images have few."""
+        return min(int(self.values.shape[1]), len(self.images) * self.per_image)
+
+    @property
+    def exceeds_image(self) -> bool:
+        """Whether receptive fields are larger than the image along both axes, so that only parts inside it are drawn."""
+        sides = self.input_size[1:] if self.input_size else ()
+        return self.sizes is not None and bool(sides) and all(map(operator.gt, self.sizes, sides))
+
+    @property
+    def covers_image(self) -> bool:
+        """Whether each unit reads the whole image, so that its patch does not show where it is."""
+        sides = self.input_size[1:] if self.input_size else ()
+        return not self.exact and bool(sides) and self.sizes is not None and all(map(operator.ge, self.sizes, sides))
+
     def places_of(self, channels: Sequence[int]) -> tuple[Place, ...]:
         """The units of these channels, each once, in the order of their images."""
         every = {
@@ -188,6 +207,23 @@ def crop_of(pixels: Array, box: tuple[int, int, int, int]) -> Crop:
     inside = (max(0, top), min(rows - 1, bottom), max(0, left), min(columns - 1, right))
     part = pixels[inside[0] : inside[1] + 1, inside[2] : inside[3] + 1]
     return Crop(np.array(part, np.uint8), box, inside)
+
+
+def shrunk(crop: Crop, by: int) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
+    """The pixels as means of ``by`` by ``by`` of the box, those inside the image alone, and both boxes in these steps."""
+    pixels = crop.pixels.astype(np.float64)
+    ends = []
+    for axis in (0, 1):
+        start = crop.inside[2 * axis] - crop.box[2 * axis]
+        cells = (start + np.arange(pixels.shape[axis])) // by
+        starts = np.flatnonzero(np.diff(cells, prepend=-1))
+        counts = np.diff(starts, append=len(cells))
+        pixels = np.add.reduceat(pixels, starts, axis=axis) / np.expand_dims(counts, tuple({0, 1, 2} - {axis}))
+        size = -(-(crop.box[2 * axis + 1] - crop.box[2 * axis] + 1) // by)
+        ends.append((size, int(cells[0]), int(cells[-1])))
+    box = (0, ends[0][0] - 1, 0, ends[1][0] - 1)
+    inside = (ends[0][1], ends[0][2], ends[1][1], ends[1][2])
+    return np.rint(pixels).astype(np.uint8), box, inside
 
 
 def extents(axis: Any) -> tuple[Array, Array]:
@@ -468,7 +504,7 @@ class PatchTally:
         names = self.images
         sizes = {tuple(axis.size for axis in each.field.axes) for each in added}
         (size,) = sizes if len(sizes) == 1 else ((None, None),)
-        input_sizes = {each.input_size for each in added}
+        input_sizes, map_sizes = {each.input_size for each in added}, {each.sides for each in added}
         return Patches(
             layer=self.layer,
             images=names.names,
@@ -492,6 +528,7 @@ class PatchTally:
             source=self.source,
             identity=names.as_recipe(),
             notes=names.notes(),
+            map_size=next(iter(map_sizes)) if len(map_sizes) == 1 else None,
         )
 
     def _ranking(self, best: _Best, numbers: Sequence[int], worst: Array) -> Ranking:
@@ -662,6 +699,105 @@ def _border_shares(sides: Array, ranking: Ranking) -> tuple[float, float]:
     ends = sides[places[:, 0]]
     outer = (places[:, 1:] == 0) | (places[:, 1:] == ends - 1)
     return everything, float(outer.any(axis=1).mean())
+
+
+def choice_text(patches: Patches) -> str:
+    """Which patches are chosen: ``The 8 largest values, at most one per image``."""
+    count, per = patches.possible, patches.per_image
+    of_each = "at most one per image" if per == 1 else f"at most {per} per image, half a field apart"
+    inside = "whole field inside the image, " if patches.inside else ""
+    return f"The {f'{count} largest values' if count > 1 else 'largest value'}, {inside}{of_each}"
+
+
+def ties_text(ranking: Ranking, channel: int) -> str:
+    """How many units have the best value of a channel, and in how many images; empty if it is one."""
+    units, images = int(ranking.units[channel]), int(ranking.shared[channel])
+    if units < 2:
+        return ""
+    best = number_text(float(ranking.values[channel, 0]), plus=True)
+    where = f"in {counted(images, 'image')}" if images > 1 else "in one image"
+    return f"{best} in {counted(units, 'unit')}, {where}: the first is drawn"
+
+
+def end_text(patches: Patches, ranking: Ranking, channel: int) -> str:
+    """What is stated where the row of a channel ends early; empty if it does not."""
+    count, most = int(ranking.counts[channel]), patches.possible
+    if count >= most:
+        return ""
+    if patches.dead[channel]:
+        return f"dead: {number_text(float(patches.largest[channel]))} everywhere"
+    return f"{count} of {most}"
+
+
+def border_text(patches: Patches, channels: Sequence[int]) -> str:
+    """How many patches of these channels reach beyond the border of the image; empty if none does, or it is not known."""
+    beyond = every = 0
+    for ranking in patches.rankings:
+        there = ranking.places[list(channels)][..., 0] >= 0
+        boxes, places = ranking.boxes[list(channels)][there], ranking.places[list(channels)][there]
+        every += len(boxes)
+        if patches.input_size:
+            rows, columns = patches.input_size[1:]
+            crosses = (boxes[:, [0, 2]] < 0).any(axis=1) | (boxes[:, 1] >= rows) | (boxes[:, 3] >= columns)
+            beyond += int(crosses.sum())
+        else:
+            crops = (patches.crops.get((at, row, column)) for at, row, column in places.tolist())
+            beyond += sum(crop is not None and crop.crosses_border for crop in crops)
+    where = "reaching beyond the image" if patches.exceeds_image else "hatched: outside the image"
+    return f"{where}, {beyond:,} of {counted(every, 'patch', 'patches')}" if beyond else ""
+
+
+def clipping_texts(patches: Patches) -> list[str]:
+    """What is drawn instead of the field where that is larger than the image, or all of it."""
+    if patches.exceeds_image:
+        return ["The fields are larger than the image: only their parts inside it are drawn, a cross is their centre"]
+    if patches.covers_image and patches.map_size:
+        rows, columns = patches.map_size
+        where = f"where {rows:,} × {columns:,} units cover the image evenly"
+        return [f"Each unit reads the whole image: a frame is its own share, {where}"]
+    return []
+
+
+def reduction_text(by: int) -> str:
+    """How patches are made smaller; empty if they are not."""
+    return f"Patches are reduced: a pixel is the mean of {by} × {by} pixels" if by > 1 else ""
+
+
+def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
+    """What padding excites, dead channels, rows that end, values that are not finite, and duplicates."""
+    lines = []
+    everywhere, chosen = patches.border
+    if chosen >= 2 * everywhere and not patches.inside and chosen > 0:
+        lines.append(
+            f"Padding excites: the border has {100 * everywhere:.1f} % of the units, "
+            f"but {100 * chosen:.1f} % of all patches"
+        )
+    if patches.mixes_image:
+        lines.append("+: a gate, a mean or attention mixes in the rest of the image")
+    if not patches.exact:
+        lines.append("Only what the units read inside the image: how far they reach beyond it is not known")
+    dead = np.flatnonzero(patches.dead)
+    if dead.size:
+        are = counted(dead.size, "channel is", "channels are")
+        lines.append(f"{are} dead, one value in all images: {numbers_text(dead.tolist())}")
+    if any((ranking.counts[list(channels)] % patches.possible).any() for ranking in patches.rankings):
+        lines.append("A row ends where no further image has more than the channel's smallest value")
+    lost = int(patches.nonfinite.sum())
+    if lost:
+        broken = int(np.count_nonzero(patches.nonfinite))
+        lines.append(
+            f"{counted(lost, 'value is', 'values are')} not finite, in {counted(broken, 'channel')}, and left out"
+        )
+    return [*lines, *filter(None, [duplicates_text(patches.duplicates)])]
+
+
+def duplicates_text(names: Sequence[str]) -> str:
+    """Which images have the bytes of earlier ones; empty if none has."""
+    if not names:
+        return ""
+    same = inflected(len(names), "has the bytes of an earlier image", "have the bytes of earlier images")
+    first = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return f"{counted(len(names), 'image')} {same}, counted once: {first}"
 
 
 def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:

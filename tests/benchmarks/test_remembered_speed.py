@@ -61,7 +61,7 @@ def test_the_second_run_of_layers(tmp_path):
         [sys.executable, *command("layers", "resnet18d", "--json", "-q")], check=True, capture_output=True
     ).stdout
     (tmp_path / "rows.json").write_bytes(document)
-    share = cpu_ratio(command("layers", "resnet18d"), ["-c", TABLE, "rows.json"])
+    share = cpu_ratio(command("layers", "resnet18d"), ["-c", TABLE, "rows.json"], pairs=11)
     times = cpu_ratio(["-c", "import timm"], command("layers", "resnet18d"))
     print(f"\nlayers: {share:.2f} × a table from JSON, {times:.1f} times below importing timm")
     assert share <= 1.4

@@ -58,7 +58,10 @@ QUICK = {
 }
 """Options whose values are chosen so that a run stays fast, or inside the working directory."""
 
+_TWO = ["random", "random", "auto", "bundled", "r160_in1k", "weights.pth", "folder", "nosuch"]
 PLAUSIBLE = {
+    "a": _TWO,
+    "b": _TWO,
     "image": ["photo.png"], "images": ["photo.png"], "pattern": ["*lite0", "test_*", "resnet18"],
     "layer": ["conv1.0", "layer1", "layer*.conv1", "stage:0", "*"], "channels": ["0-3", "0", "2,1"],
     "scale": ["tile", "layer", "-1,1"], "cmap": ["viridis"], "kernel": ["3", "2x3", "sobel-x", "laplacian"],
@@ -210,7 +213,7 @@ def test_a_sample_of_arguments_ends_as_documented(tmp_path, name):
     fuzz(
         name,
         tmp_path,
-        6 if name in ("expand", "features", "field", "kernels", "match", "report", "shift") else 12,
+        6 if name in ("compare", "expand", "features", "field", "kernels", "match", "report", "shift") else 12,
         seeded=True,
     )
 

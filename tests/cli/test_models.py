@@ -144,12 +144,16 @@ def test_completion_never_builds_the_list(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("words", [["models", "resnet18*"], []])
 def test_the_cached_list_needs_no_torch(words):
-    """With the list cached, neither the command nor a shell's completion imports torch or NumPy."""
+    """With the list cached, neither the command nor a shell's completion imports torch or NumPy.
+
+    The garbage collector is off until a command begins, and on while it runs.
+    """
     known_models()
     assert index_path().is_file()
     code = (
-        "import atexit, sys; from kernelviz.cli.main import run; sys.argv[0] = 'kernelviz'; "
-        "atexit.register(lambda: print(sorted({'torch', 'timm', 'numpy'} & set(sys.modules)), file=sys.stderr)); run()"
+        "import atexit, gc, sys; from kernelviz.cli.main import run; sys.argv[0] = 'kernelviz'; "
+        "heavy = {'torch', 'timm', 'numpy'}; "
+        "atexit.register(lambda: print(gc.isenabled(), sorted(heavy & set(sys.modules)), file=sys.stderr)); run()"
     )
     variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     if not words:
@@ -162,4 +166,4 @@ def test_the_cached_list_needs_no_torch(words):
         [sys.executable, "-c", code, *words], env=variables, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[0].split()[0] == "resnet18"
-    assert done.stderr.splitlines()[-1] == "[]"
+    assert done.stderr.splitlines()[-1] == f"{bool(words)} []"

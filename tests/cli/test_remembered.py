@@ -409,7 +409,7 @@ def test_one_trace_is_enough_for_all_layers(run, no_network, first):
 
 
 def test_completion_offers_the_layers_of_a_network_that_is_remembered(run):
-    """Names that start as typed; of other networks none, and torch is never imported."""
+    """Names that start as typed; of other networks none. Neither torch, NumPy nor another command is imported."""
     from kernelviz.cli.completion import complete_layer
 
     assert complete_layer("test_resnet", None, "layer1.0") == []
@@ -418,7 +418,8 @@ def test_completion_offers_the_layers_of_a_network_that_is_remembered(run):
     assert complete_layer("test_resnet", None, "layer1")[:2] == ["layer1", "layer1.0"]
     code = (
         "import atexit, sys; from kernelviz.cli.main import run; sys.argv[0] = 'kernelviz'; "
-        "atexit.register(lambda: print(sorted({'torch', 'timm'} & set(sys.modules)), file=sys.stderr)); run()"
+        "heavy = {'torch', 'timm', 'numpy', 'kernelviz.cli.kernels'}; "
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules)), file=sys.stderr)); run()"
     )
     words = {"COMP_WORDS": "kernelviz features test_resnet photo.jpg -l layer1.0.c", "COMP_CWORD": "5"}
     environment = {**os.environ, **words, "_KERNELVIZ_COMPLETE": "complete_bash"}
@@ -434,12 +435,13 @@ def test_completion_offers_the_layers_of_a_network_that_is_remembered(run):
      "match test_resnet --weights w.safetensors -l layer1.0.conv1"],
 )  # fmt: skip
 def test_the_second_run_imports_no_torch(run, tmp_path, words):
-    """Neither torch nor timm is loaded in a fresh process, and no part of matplotlib that opens windows."""
+    """A fresh process loads neither torch nor timm, no part of matplotlib that opens windows, and for text no NumPy."""
     weights_of("test_resnet", tmp_path / "w.safetensors")
     assert run(*words.split()).code == 0
     code = (
         "import sys; from kernelviz.cli.main import main; code = main(sys.argv[1:]); "
         "heavy = {'torch', 'timm', 'torchvision', 'huggingface_hub.file_download', 'matplotlib.pyplot'}; "
+        "heavy |= {'numpy', 'matplotlib', 'PIL', 'rich'} if sys.argv[1] in {'layers', 'explain'} else set(); "
         "print(code, sorted(heavy & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -159,3 +159,56 @@ def test_no_path_of_an_image_that_fails_is_in_the_page(here, capsys):
     assert "bad.png is left out: " in page
     assert str(here) not in page
     capsys.readouterr()
+
+
+PATCHES = ("-l", "conv1.0", "-l", "layer2.0.conv2", "--patches-from")
+
+
+def test_patches_of_a_folder(here, capsys):
+    """The page has the patches of the images of `--patches-from`, folder or glob; stderr and document state them."""
+    (here / "more").mkdir()
+    shutil.copy("b.png", here / "more" / "d.png")
+    assert main([*MODEL, "a.png", "-r", *PATCHES, "more", "--patches-from", "[ac].png", "--json"]) == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert document["patches"]["images"] == 3
+    assert [(image["name"], image["of_report"]) for image in document["patches"]["shown"]] == [
+        ("d.png", False), ("a.png", True), ("c.png", False)
+    ]  # fmt: skip
+    for layer in document["patches"]["layers"]:
+        assert (layer["patches"], layer["reason"]) == (3, None)
+        assert 0 < layer["channels"] <= layer["total"]
+    assert "in 2 layers; the file contains 3 images of 3 for them" in err
+    recipe = read_recipe(document["outputs"][0]["path"])
+    assert recipe["patches"]["image"]["name"] == "3 images"
+    assert recipe["asked"] == {"layers": ["conv1.0", "layer2.0.conv2"], "size": [64, 64]}
+
+
+def test_an_image_for_patches_that_cannot_be_read_is_named_once(here, capsys):
+    """The others go on with exit code 3, also if it is an image of the report as well; without any there is a reason."""
+    (here / "broken.png").write_bytes(b"no image")
+    assert main([*MODEL, "a.png", "broken.png", *PATCHES, "b.png", "--patches-from", "broken.png", "--json"]) == 3
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert (len(document["errors"]), err.count("broken.png: ")) == (1, 1)
+    assert document["patches"]["images"] == 1
+    assert main([*MODEL, "a.png", *PATCHES, "broken.png", "--json"]) == 3
+    document = json.loads(capsys.readouterr().out)
+    assert document["patches"]["images"] == 0
+    assert {layer["reason"] for layer in document["patches"]["layers"]} == {
+        "None of the images for patches could be shown."
+    }
+    assert main([*MODEL, "a.png", *PATCHES, "nosuch/*.png"]) == 1
+    assert "nosuch" in capsys.readouterr().err
+
+
+def test_a_page_of_other_patches_is_not_kept(capsys):
+    """With `--skip-existing` a page is kept only if its patches are those of the same images, or it has none either."""
+    words = [*MODEL, "a.png", "--skip-existing", *PATCHES[:2]]
+    runs = [(), ("b.png",), ("b.png",), ("c.png",), ()]
+    kept = []
+    for names in runs:
+        more = [word for name in names for word in ("--patches-from", name)]
+        assert main([*words, *more]) == 0
+        kept.append("skipped, it exists" in capsys.readouterr().err)
+    assert kept == [False, False, True, False, False]

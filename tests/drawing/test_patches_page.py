@@ -11,14 +11,21 @@ from page_checks import check_texts
 from patch_maps import make_field, make_maps, many_maps, patches_of
 
 import kernelviz as kv
-from kernelviz.drawing.page import paragraphs
+from kernelviz.drawing.page import Strokes, paragraphs
 from kernelviz.drawing.patches_page import patches_page, single_patch
+from kernelviz.records import AxisField, Field
 from kernelviz.views.patches import Crop, crop_of
 
 
 def words(figure):
     """The texts of a figure."""
     return [text.get_text() for text in figure.findobj(Text)]
+
+
+def everywhere(units=4, pixels=32):
+    """Units that all read the whole image, as tokens behind attention."""
+    axis = AxisField(np.zeros(units, int), np.full(units, pixels - 1), pixels, None, None)
+    return many_maps(3, units=units, field=Field((axis, axis), mixes_image=True), pixels=pixels, channels=3)
 
 
 def odd():
@@ -46,6 +53,7 @@ CASES = {
     "odd": lambda: patches_of(odd()),
     "two lines": lambda: patches_of(large(160), range(3), pixels=224),
     "reduced": lambda: patches_of(large(201), range(3), pixels=224),
+    "the whole image": lambda: patches_of(everywhere(), range(3)),
     "larger than the image": lambda: patches_of(large(500), range(3), pixels=224),
 }
 
@@ -123,3 +131,15 @@ def test_a_single_patch_has_the_pixels_of_the_image():
     assert drawn.shape == (6, 6, 3)
     np.testing.assert_array_equal(drawn[2:, :4], pixels[:4, 4:])
     assert set(np.unique(drawn[:2])) == {107, 240}
+
+
+def test_a_unit_that_reads_the_whole_image_is_framed_in_it():
+    """Each patch is the whole image then, so a frame marks the share of the unit, and the caption states it."""
+    patches = patches_of(everywhere(), range(3))
+    page = patches_page(patches, [0])
+    frames = [item for item in page.panel.items if isinstance(item, Strokes) and len(item.lines) == 4]
+    assert len(frames) == 2 * patches.possible
+    stated = "frame is its own share, where 4 × 4 units cover the image evenly"
+    assert any(stated in text for text in words(kv.plot_patches(patches, [0])))
+    assert not [item for item in patches_page(patches_of(many_maps(3)), [0]).panel.items if isinstance(item, Strokes)
+                and len(item.lines) == 4 and item.colour == "halo"]  # fmt: skip

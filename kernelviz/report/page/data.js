@@ -27,10 +27,32 @@
  */
 
 /**
+ * Which patches of a layer are in the page: those of some channels, `most` of each. With `reduced` above 0 they have pixels
+ * of their own, each of so many rows and columns; else they are cut out of the images.
+ * @typedef {{channels: number[], most: number, choice: string, dead: number[], reduced: number, clipped: boolean,
+ *   framed: boolean, notes: string[]}} PatchFacts
+ */
+
+/**
+ * The patches of a layer unpacked, channel by channel: `places` are image, row and column, `boxes` the first and the last
+ * row, the first and the last column; −1 where there is no further patch.
+ * @typedef {{values: Float32Array, places: Int32Array, boxes: Int32Array, ties: Record<string, string>,
+ *   ends: Record<string, string>, crops: Uint8Array}} PatchNumbers
+ */
+
+/**
+ * An image with patches: `shown` is its number among the images of the page, null if it is none of them; `picture` are rows
+ * and columns of its pixels, which are those of the image of the page where it is null. With `jpeg` its block is a JPEG.
+ * @typedef {{name: string, size: [number, number], picture: [number, number] | null, scale: number, shown: number | null,
+ *   jpeg: boolean, block: string}} PatchImage
+ */
+
+/**
  * @typedef {{name: string, kind: string, kernel: number[] | null, conv: "dense" | "depthwise" | "pointwise" | "grouped" | "transposed" | null,
  *   in: number | null, out: number, map: [number, number], slices: number, field: Field | null, lost: string,
  *   unknown: string, shown: number[], kernels: KernelFacts | null, maps: MapFacts[], live: LiveFacts | null,
- *   makers: Maker[], units: boolean, reads: boolean, block: string, parts: Array<[string, number]>, notes: string[]}} Layer
+ *   makers: Maker[], units: boolean, reads: boolean, patches: PatchFacts | null, without: string, block: string,
+ *   parts: Array<[string, number]>, notes: string[]}} Layer
  */
 
 /**
@@ -39,14 +61,15 @@
  */
 
 /**
- * @typedef {{input: {size: number[], mean: number[], std: number[]}, images: ImageFacts[], layers: Layer[]}} Index
+ * @typedef {{input: {size: number[], mean: number[], std: number[]}, images: ImageFacts[], layers: Layer[],
+ *   patches: {set: number, images: PatchImage[]} | null}} Index
  */
 
 /**
  * A layer unpacked: levels of kernels (in the view rgb colours), of maps for each image, traced units, and the weights of
  * a layer that reads the image.
  * @typedef {{kernels: Uint8Array | null, maps: Uint8Array[], units: Unit[], weights: Float32Array | null,
- *   bias: Float32Array | null}} Unpacked
+ *   bias: Float32Array | null, patches: PatchNumbers | null}} Unpacked
  */
 
 /**
@@ -86,7 +109,16 @@ function bytesOfBase64(text) {
  */
 export function splitBlock(bytes, parts) {
   /** @type {Unpacked} */
-  const result = { kernels: null, maps: [], units: [], weights: null, bias: null };
+  const result = { kernels: null, maps: [], units: [], weights: null, bias: null, patches: null };
+  /** @type {PatchNumbers} */
+  const patches = {
+    values: new Float32Array(),
+    places: new Int32Array(),
+    boxes: new Int32Array(),
+    ties: {},
+    ends: {},
+    crops: new Uint8Array(),
+  };
   let at = 0;
   for (const [name, length] of parts) {
     const part = bytes.subarray(at, at + length);
@@ -96,8 +128,22 @@ export function splitBlock(bytes, parts) {
     else if (name === "units") result.units = JSON.parse(new TextDecoder().decode(part));
     else if (name === "weights") result.weights = floats(part);
     else if (name === "bias") result.bias = floats(part);
+    else if (name === "patch-places") patches.places = integers(part);
+    else if (name === "patch-boxes") patches.boxes = integers(part);
+    else if (name === "patch-texts") Object.assign(patches, JSON.parse(new TextDecoder().decode(part)));
+    else if (name === "patch-crops") patches.crops = part;
+    else if (name === "patch-values") {
+      patches.values = floats(part);
+      result.patches = patches;
+    }
   }
   return result;
+}
+
+/** @param {Uint8Array} bytes int32, little-endian */
+function integers(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Int32Array.from({ length: bytes.byteLength / 4 }, (_, at) => view.getInt32(4 * at, true));
 }
 
 /** @param {Uint8Array} bytes float32, little-endian */

@@ -26,7 +26,9 @@ import {
   tileAt,
   tileUnder,
   unitUnder,
+  unpaddedAlong,
 } from "../../../kernelviz/report/page/geometry.js";
+import { shortcutOf } from "../../../kernelviz/report/page/keys.js";
 import {
   levelsOnScale,
   NOT_FINITE,
@@ -45,6 +47,7 @@ import {
   shortText,
   valueText,
 } from "../../../kernelviz/report/page/numbers.js";
+import { insideOf, patchCells, patchesOf, withoutDifferences } from "../../../kernelviz/report/page/patches.js";
 import { readAddress, writeAddress } from "../../../kernelviz/report/page/state.js";
 
 test("a level stands for a share of the limit", () => {
@@ -74,14 +77,17 @@ test("the widest map has the largest spread, and the strongest value is the fart
   assert.equal(spread(Uint8Array.of(100, 100), 5, true), 0);
   assert.equal(spread(Uint8Array.of(0, 200), 5, true), 5);
   assert.equal(spread(Uint8Array.of(255), 5, true), -1);
-  assert.equal(strongest(Uint8Array.of(110, 20, 255), true), 1);
-  assert.equal(strongest(Uint8Array.of(110, 20, 255), false), 0);
+  const row = Uint8Array.of(110, 20, 255);
+  assert.deepEqual(strongest(row, 3, true, [0, 0], [0, 2]), [0, 1]);
+  assert.deepEqual(strongest(row, 3, false, [0, 0], [0, 2]), [0, 0]);
+  assert.deepEqual(strongest(Uint8Array.of(9, 3, 0, 0, 5, 8), 2, false, [1, 2], [0, 0]), [2, 0]);
 });
 
 test("numbers have a true minus, and a power of ten where they need one", () => {
   assert.equal(valueText(6.8964), "6.896");
   assert.equal(valueText(-18.6471), "−18.647");
   assert.equal(valueText(1.5e-7), "1.50×10⁻⁷");
+  assert.equal(valueText(-0.00882), "−0.00882"); // as exact as the terms that add up to it
   assert.equal(valueText(Number.NaN), "not finite");
   assert.equal(shortText(0.7484, true), "+0.748");
   assert.equal(shortText(0.9999), "1.00");
@@ -152,6 +158,34 @@ test("each tile is found under its own middle, and keys stay among the tiles", (
   assert.equal(tileAfterKey("ArrowDown", 15, 21, 8), 15);
   assert.equal(tileAfterKey("End", 3, 21, 8), 20);
   assert.equal(tileAfterKey("x", 3, 21, 8), null);
+});
+
+test("the places without padding are those whose window is inside of the image", () => {
+  assert.deepEqual(unpaddedAlong(3, 2, 7, 224, 112), [2, 110]);
+  assert.deepEqual(unpaddedAlong(0, 4, 4, 224, 56), [0, 55]);
+  assert.deepEqual(unpaddedAlong(2, 1, 5, 3, 3), [0, 2]); // none: every window contains padding
+});
+
+test("a key is a shortcut on every layout that types its character", () => {
+  /** @param {Partial<KeyboardEvent> & {graph?: boolean}} press */
+  const shortcut = (press, apple = false) => {
+    const plain = { key: "", code: "", altKey: false, ctrlKey: false, metaKey: false };
+    return shortcutOf({ ...plain, ...press, getModifierState: () => press.graph ?? false }, apple);
+  };
+  assert.equal(shortcut({ key: "[", code: "BracketLeft" }), "previous");
+  assert.equal(shortcut({ key: "[", code: "BracketRight" }), "previous"); // Japanese
+  assert.equal(shortcut({ key: "]", code: "Digit9", graph: true }), "next"); // German, AltGr
+  assert.equal(shortcut({ key: "]", code: "Digit9", graph: true, ctrlKey: true, altKey: true }), "next"); // on Windows
+  assert.equal(shortcut({ key: "]", code: "Digit6", altKey: true }, true), "next"); // German, Option on a Mac
+  assert.equal(shortcut({ key: "“", code: "BracketLeft", altKey: true }, true), null); // Option+[ types a quotation mark
+  assert.equal(shortcut({ key: "[", code: "BracketLeft", metaKey: true }, true), null); // back, in a browser on a Mac
+  assert.equal(shortcut({ key: "]", code: "BracketRight", altKey: true }), null);
+  assert.equal(shortcut({ key: "ß", code: "KeyS", altKey: true }, true), null);
+  assert.equal(shortcut({ key: "N", code: "KeyN" }), "next"); // caps lock
+  assert.equal(shortcut({ key: "ы", code: "KeyS" }), "scale"); // Russian
+  assert.equal(shortcut({ key: "ö", code: "Semicolon" }), null);
+  assert.equal(shortcut({ key: "p", code: "KeyP", ctrlKey: true }), null);
+  assert.equal(shortcut({ key: "Enter", code: "Enter" }), null);
 });
 
 test("a click near a traced unit leads to it", () => {
@@ -269,4 +303,52 @@ test("an answer is right with all of its digits, or with those that the page sho
   assert.equal(exactText(-1234567.25), "−1234567");
   assert.ok(isAnswer(numberOfText("-0") ?? 1, 0));
   assert.deepEqual(["two", "", "1e3", "−.5"].map(numberOfText), [null, null, null, -0.5]);
+});
+
+test("the cells of a patch are those of its box that are inside the image", () => {
+  const box = { top: -3, bottom: 9, left: 20, right: 32 };
+  const inside = insideOf(box, [28, 28]);
+  assert.deepEqual(inside, { top: 0, bottom: 9, left: 20, right: 27 });
+  assert.deepEqual(patchCells(box, inside, 1), { rows: 10, columns: 8, top: 0, left: 20, scale: 1 });
+  assert.deepEqual(patchCells(box, inside, 2), { rows: 6, columns: 4, top: -1, left: 20, scale: 2 });
+  const beyond = { top: 30, bottom: 32, left: 0, right: 2 };
+  assert.equal(patchCells(beyond, insideOf(beyond, [28, 28]), 1).rows, 0);
+});
+
+test("pixels are stored as differences to the one on their left", () => {
+  const stored = Uint8Array.from([10, 20, 30, 246, 1, 2, 5, 5, 5, 1, 1, 1]);
+  assert.deepEqual([...withoutDifferences(stored, 2)], [10, 20, 30, 0, 21, 32, 5, 5, 5, 6, 6, 6]);
+});
+
+test("a row of patches ends where there is no further one", () => {
+  const image = { name: "a", size: /** @type {[number, number]} */ ([28, 28]), picture: null, scale: 1, shown: 0 };
+  const images = [{ ...image, jpeg: false, block: "p0" }];
+  const facts = {
+    channels: [4, 7],
+    most: 2,
+    choice: "",
+    dead: [],
+    reduced: 0,
+    clipped: true,
+    framed: false,
+    notes: [],
+  };
+  const numbers = {
+    values: Float32Array.from([3, 2, 1, Number.NaN]),
+    places: Int32Array.from([0, 1, 2, 0, 3, 4, 0, 5, 6, -1, -1, -1]),
+    boxes: Int32Array.from([-1, 3, 2, 6, 0, 4, 0, 4, 5, 9, 5, 9, -1, -1, -1, -1]),
+    ties: {},
+    ends: {},
+    crops: new Uint8Array(),
+  };
+  assert.deepEqual(
+    patchesOf(facts, numbers, images, 4).map(({ value, place }) => [value, ...place]),
+    [
+      [3, 1, 2],
+      [2, 3, 4],
+    ],
+  );
+  assert.deepEqual(patchesOf(facts, numbers, images, 4)[0]?.drawn, { top: 0, bottom: 3, left: 2, right: 6 });
+  assert.equal(patchesOf(facts, numbers, images, 7).length, 1);
+  assert.deepEqual(patchesOf(facts, numbers, images, 5), []);
 });
