@@ -46,6 +46,7 @@ WORKER_BYTES = 700 * 10**6
 IN_FLIGHT = 2  # chunks of a worker: one that it works on, and one that waits for it
 AHEAD = 4  # chunks per worker by which one may be ahead of the oldest that is not done
 PATIENCE = 120.0  # seconds until something has been waited for too long
+LINGER = 2.0  # seconds in which workers end by themselves
 REACHED = 5.0  # seconds in which a cluster answers
 OFTEN = 15.0  # seconds after which a wait for workers is reported
 SILENT = 30.0  # seconds without an answer that are reported
@@ -149,8 +150,20 @@ class Ray:
         self._depth -= 1
         if not self._depth:
             with _uninterrupted():
-                self._actors.clear()
-                self._stack.close()
+                self._end()
+
+    def _end(self) -> None:
+        """End the workers, and Ray if it was started here; none of its processes is left."""
+        actors, self._actors = self._actors, []
+        if actors:
+            import ray
+
+            for actor in actors:
+                with contextlib.suppress(Exception):  # it has ended already
+                    ray.kill(actor.handle)
+        self._stack.close()
+        if self.address is None and os.name == "posix":
+            _await_end([actor.pid for actor in actors if actor.pid])
 
     def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
         """Yield each chunk with the answer of a worker, as they come.
@@ -280,9 +293,10 @@ class Ray:
         while waiting:
             ready = _finished(ray, list(waiting))
             for each in ready:
-                waiting.pop(each)
+                actor = waiting.pop(each)
                 try:
                     facts = _value(ray, each)
+                    actor.pid = facts["pid"]
                 except ray.exceptions.RayError as error:
                     why = " ".join(str(error).strip().splitlines()[-1:])[:300]
                     hint = "Each machine needs kernelviz and the packages of this one."
@@ -306,6 +320,7 @@ class _Handle:
 
     handle: Any
     load: int = 0
+    pid: int | None = None
     since: float | None = None
     probe: Any = None
 
@@ -370,7 +385,7 @@ class _Flow:
             if actor.probe is not None and _finished(self.ray, [actor.probe], 0):
                 probe, actor.probe = actor.probe, None
                 try:
-                    _value(self.ray, probe)
+                    actor.pid = _value(self.ray, probe)["pid"]
                 except self.ray.exceptions.RayError as error:
                     over = isinstance(error, self.ray.exceptions.ActorDiedError)
                     if over or time.monotonic() - (actor.since or 0) > PATIENCE:
@@ -468,7 +483,7 @@ class _Actor:
     def facts(shared: Sequence[str]) -> dict[str, Any]:
         """The versions and the machine of this process, and which of some paths it does not see."""
         missing = [path for path in shared if not os.path.lexists(path)]
-        return {**_versions(), "machine": platform.node(), "missing": missing}
+        return {**_versions(), "machine": platform.node(), "pid": os.getpid(), "missing": missing}
 
     def work(self, digest: str, reference: Sequence[Any], chunk: Chunk) -> Any:
         """Work on a chunk; what to do, the network included, is read from shared memory when its hash is another one.
@@ -597,6 +612,18 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _await_end(pids: Sequence[int]) -> None:
+    """Wait until the processes of workers on this machine have ended, which follow their Ray; end them if they do not."""
+    end = time.monotonic() + LINGER
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            while time.monotonic() < end:
+                os.kill(pid, 0)
+                time.sleep(0.02)
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _finished(ray: Any, references: Sequence[Any], seconds: float = PROBED) -> list[Any]:
