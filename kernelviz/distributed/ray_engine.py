@@ -11,6 +11,7 @@ import pickle
 import platform
 import secrets
 import signal
+import site
 import socket
 import sys
 import sysconfig
@@ -34,7 +35,7 @@ from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from types import FrameType
+    from types import FrameType, ModuleType
 
     from kernelviz.distributed.engines import Chunk, Worker
 
@@ -191,7 +192,7 @@ class Ray:
                 self._import()
             import ray
 
-            packed = _packed(make_worker)
+            packed = _packed(make_worker, self._stack)
             if not own:
                 self._initialize(ray, 2 * packed.nbytes)
             return hashlib.sha256(packed).hexdigest(), [ray.put(packed)]
@@ -502,10 +503,11 @@ class _Actor:
         return self.worker(chunk)
 
 
-def _packed(make_worker: Callable[[], Worker]) -> Any:
+def _packed(make_worker: Callable[[], Worker], stack: ExitStack) -> Any:
     """What workers do, as an array of bytes, which they read from shared memory without a copy.
 
-    Modules that are not installed, as a file with a network, are packed by their content.
+    Modules that are not installed, as a file with a network, are packed by their content until the end of the ``stack``;
+    if that cannot be, by their names.
 
     Raises:
         UsageError: it holds something that cannot be packed.
@@ -513,24 +515,41 @@ def _packed(make_worker: Callable[[], Worker]) -> Any:
     import numpy as np
     from ray import cloudpickle
 
-    installed = {str(Path(path).resolve()) for path in sysconfig.get_paths().values()} | {str(_PACKAGE)}
-    own = [
-        module
-        for name, module in list(sys.modules.items())
-        if name not in ("__main__", "__mp_main__")
-        and (file := getattr(module, "__file__", None))
-        and not any(Path(file).resolve().is_relative_to(path) for path in installed)
-    ]
-    for module in own:
-        cloudpickle.register_pickle_by_value(module)
+    own = ExitStack()
+    for module in _own_modules():
+        if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+            cloudpickle.register_pickle_by_value(module)
+            own.callback(cloudpickle.unregister_pickle_by_value, module)
     try:
-        return np.frombuffer(cloudpickle.dumps(make_worker), np.uint8)
-    except (TypeError, AttributeError, NotImplementedError, pickle.PicklingError, RuntimeError) as error:
+        try:
+            packed = cloudpickle.dumps(make_worker)
+        except _UNPACKABLE:
+            own.close()
+            packed = cloudpickle.dumps(make_worker)
+    except _UNPACKABLE as error:
         why = " ".join(str(error).split())[:300]
         raise UsageError("The network cannot be sent to other processes.", why, "Use one process.") from error
     finally:
-        for module in own:
-            cloudpickle.unregister_pickle_by_value(module)
+        stack.push(own.pop_all())
+    return np.frombuffer(packed, np.uint8)
+
+
+_UNPACKABLE = (TypeError, AttributeError, NotImplementedError, pickle.PicklingError, RuntimeError)
+
+
+def _own_modules() -> list[ModuleType]:
+    """The modules that are not installed; those of ``__main__`` are always packed by their content."""
+    places = {str(_PACKAGE), *sysconfig.get_paths().values(), site.getusersitepackages()}
+    installed = tuple(f"{each}{os.sep}" for place in places for each in {place, os.path.realpath(place)})
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name not in ("__main__", "__mp_main__")
+        and getattr(module, "__name__", None) == name
+        and (file := getattr(module, "__file__", None))
+        and not file.startswith(installed)
+        and not os.path.realpath(file).startswith(installed)
+    ]
 
 
 _PACKAGE = Path(__file__).resolve().parents[1]
