@@ -62,7 +62,16 @@ class Engine(Protocol):
 
 
 class InThisProcess:
-    """The engine of one process: chunk after chunk, here."""
+    """The engine of one process: chunk after chunk, here.
+
+    Example:
+        >>> engine = kernelviz.InThisProcess()
+        >>> images = [torch.rand(3, 16, 16) for _ in range(5)]
+        >>> tallies = {"statistics": kernelviz.ChannelTally}
+        >>> gathering = kernelviz.gather_many(torch.nn.Conv2d(3, 8, 3), images, "Conv2d", tallies=tallies, engine=engine)
+        >>> gathering["statistics"]["Conv2d"].result().values
+        980
+    """
 
     def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
         """Yield each chunk with the answer of a worker."""

@@ -37,7 +37,17 @@ class Tally(Protocol):
 
 @dataclass(frozen=True)
 class Gathering:
-    """What ``gather_many`` returns: by name and layer the tallies of all images, and the images that failed."""
+    """What ``gather_many`` returns: by name and layer the tallies of all images, and the images that failed.
+
+    Example:
+        >>> tallies = {"statistics": kernelviz.ChannelTally, "patches": kernelviz.PatchTally}
+        >>> images = [torch.rand(3, 16, 16) for _ in range(5)]
+        >>> gathering = kernelviz.gather_many(torch.nn.Conv2d(3, 8, 3), images, "Conv2d", tallies=tallies)
+        >>> list(gathering.tallies), gathering.failed
+        (['statistics', 'patches'], ())
+        >>> gathering["patches"]["Conv2d"].result().values.shape
+        (8, 8)
+    """
 
     tallies: Mapping[str, Mapping[str, Any]]
     failed: tuple[FailedImage, ...]
@@ -213,10 +223,7 @@ def gather_many(
     """Gather the maps of many images in tallies, in this process, in several, or on several machines.
 
     The result is the same to the last bit whatever the engine, if its workers use as many threads as this process; with
-    other numbers of threads, maps themselves differ in their last bits. ::
-
-        gathering = gather_many(model, paths, "layer1", tallies={"statistics": ChannelTally}, engine=Ray(workers=4))
-        gathering["statistics"]["layer1"].result()
+    other numbers of threads, maps themselves differ in their last bits.
 
     Args:
         network: A ``Model``, or any module that takes one batch of images. Another engine pickles it.
@@ -242,6 +249,14 @@ def gather_many(
         UnknownLayerError: there is no such layer.
         UsageError: a named layer has no map, the batch size is below 1, or ``images`` is a single path, image or tensor.
         KernelvizError: a tally rejects the maps of all images, or workers end whatever they work on.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> images = [torch.rand(3, 16, 16) for _ in range(5)]
+        >>> gathering = kernelviz.gather_many(network, images, "1", tallies={"statistics": kernelviz.ChannelTally})
+        >>> statistics = gathering["statistics"]["1"].result()
+        >>> statistics.values, statistics.mean.shape
+        (980, (8,))
     """
     from kernelviz.records import check_positive
 
