@@ -61,13 +61,33 @@ def test_unrelated_banks_match_no_better_than_chance(shape):
     assert not found.better
 
 
-def test_smooth_banks_are_no_match_because_they_are_smooth():
-    """Two unrelated banks of blurred noise match much better than white noise, and no better than their own chance."""
-    smooth = [np.cumsum(np.cumsum(bank(seed, 16, (1, 7, 7)), axis=2), axis=3) for seed in (0, 1)]
-    white = pair(bank(0, 16, (1, 7, 7)), bank(1, 16, (1, 7, 7)))
-    found = pair(*smooth)
-    assert found.mean > white.bound
-    assert not found.better
+@pytest.mark.parametrize(("count", "grey"), [(32, 0), (48, 2)])
+def test_smooth_banks_are_no_match_because_they_are_smooth(count, grey):
+    """Unrelated banks of blurred noise, grey ones too, match much better than white noise, and as well as by chance."""
+
+    def smooth(seed):
+        waves = np.fft.fft2(bank(seed, count, (3, 7, 7)))
+        frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(7), np.fft.fftfreq(7)))
+        kernels = np.fft.ifft2(waves / (0.05 + frequencies) ** 1.5).real
+        return kernels + grey * kernels.mean(axis=1, keepdims=True)
+
+    white = pair(bank(0, count, (3, 7, 7)), bank(1, count, (3, 7, 7)))
+    pairs = [pair(smooth(seed), smooth(seed + 100), banks=60) for seed in range(10)]
+    assert all(each.mean > white.bound for each in pairs)
+    assert abs(np.mean([each.mean - each.chance for each in pairs])) < 0.02
+    assert sum(each.better for each in pairs) <= 2
+
+
+def test_random_banks_have_the_second_moments_of_b():
+    """Also if one direction is far stronger than the others, and the kernels are less than the weights of one."""
+    for count, size in ((40, 6), (5, 20), (3, 1), (1, 4)):
+        kernels = np.random.default_rng(3).standard_normal((count, size)) * np.geomspace(1, 0.02, size)
+        units = kernels / np.linalg.norm(kernels, axis=1, keepdims=True)
+        stretched = pairing._stretched(units)
+        normal = np.random.default_rng(4).standard_normal((20_000, count))
+        mixed = normal @ stretched
+        mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+        assert np.allclose(mixed.T @ mixed / len(mixed), units.T @ units / count, atol=0.02)
 
 
 def test_the_assignment_is_the_best_of_all():
