@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -163,8 +164,8 @@ def _stretched(units: Array) -> Array:
     variances = wanted.copy()
     for _ in range(MOST_STEPS):
         variances /= variances.max()
-        ends = 1e-4 / variances.sum(), 1e8 / variances.min()
-        times = np.exp(np.arange(*np.log(ends), 0.3))[:, None]  # the trapezoidal rule on a logarithmic axis
+        start, end = math.log(1e-4 / variances.sum()), math.log(1e8 / variances.min())
+        times = np.exp(np.arange(start, end, 0.3))[:, None]  # the trapezoidal rule on a logarithmic axis
         grown = 1 + 2 * variances * times
         weights = times[:, 0] * np.exp(-0.5 * np.log(grown).sum(axis=1))
         moments = variances * (weights @ (1 / grown))
