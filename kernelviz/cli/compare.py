@@ -218,9 +218,14 @@ def _similar(
 
 def _as_arguments(hint: str) -> str:
     """What to do, with the words for weights that this command takes as arguments instead of an option."""
-    return hint.replace("another --weights FILE", "another file").replace("`--weights FILE`", "a file").replace(
-        "--weights random", "random"
-    )  # fmt: skip
+    for option, word in (
+        ("another --weights FILE", "another file"),
+        ("`--weights FILE`", "a file"),
+        ("--weights random", "random"),
+        ("`--weights bundled`", "`bundled`"),
+    ):
+        hint = hint.replace(option, word)
+    return hint
 
 
 def _note_tag(word: str, model: str, report: Report) -> None:
@@ -284,10 +289,9 @@ class CompareRun:
         """The stem of a file's name: the model, both weights, and the parts."""
         from kernelviz.files.names import file_stems
 
-        first, second = (model.source.stem.split(".") for model in (self.first, self.second))
-        most = min(len(first), len(second)) - 1
-        alike = next((at for at in range(most) if first[at] != second[at]), most)  # the name of the model
-        (stem,) = file_stems([(".".join(first), "to", ".".join(second[alike:]), *parts)])
+        first, second = self.first.source, self.second.source
+        network = first.stem.removesuffix(first.weights_stem)
+        (stem,) = file_stems([(first.stem, "to", second.stem.removeprefix(network), *parts)])
         return stem
 
     def draw_chart(self, found: Comparison) -> None:
@@ -296,7 +300,8 @@ class CompareRun:
 
         recipe, look = changes_recipe(found), self.output.look
         path = session.picture_path(self._stem("changes"), recipe, self.output, self.report)
-        self.report.inform(*filter(None, [moved_text(found), same_text(found), *odd_lines(found)]))
+        known = [line for line in (moved_text(found), same_text(found), *odd_lines(found)) if line]
+        self.report.inform(*known)
         figure = plot_changes(found, look=look.name, caption=look.caption)
         layers = found.layers
         numbers = {
@@ -304,7 +309,7 @@ class CompareRun:
             "angle": [layer.quantiles for layer in layers],
             "same": [layer.same for layer in layers],
         }
-        self._write(path, figure, recipe, numbers, shown=len(layers), total=recipe["total"], view="changes")
+        self._write(path, figure, recipe, numbers, known, shown=len(layers), total=recipe["total"], view="changes")
 
     def draw_pairs(self, found: Comparison, name: str) -> None:
         """Draw the kernels of a layer in both weights."""

@@ -262,7 +262,8 @@ def _bands(comparison: Comparison) -> list[Band]:
 def _count(comparison: Comparison) -> str:
     count, total = len(comparison.layers), len(comparison.layers) + len(comparison.left_out)
     of = f"{count:,} of " if count < total else ""
-    return f"{of}{counted(total, 'convolution')} in the order in which the network defines them"
+    order = " in the order in which the network defines them" if count > 1 else ""
+    return f"{of}{counted(total, 'convolution')}{order}"
 
 
 def same_text(comparison: Comparison) -> str:

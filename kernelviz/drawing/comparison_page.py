@@ -554,7 +554,7 @@ def _title(pairs: Pairs) -> str:
     pairing = pairs.layer.pairing
     if pairing is None:
         return name
-    return f"{name}, matched" if pairing.better else f"{name}, matched no better than chance"
+    return f"{name}, matched no better than chance" if pairing.better is False else f"{name}, matched"
 
 
 def weights_text(comparison: Comparison) -> list[str]:
@@ -566,8 +566,8 @@ def weights_text(comparison: Comparison) -> list[str]:
 
 def _short(source: Source | None, other: Source | None) -> str:
     label = source.short_label if source else ""
-    if source and other and source.model == other.model:
-        return label.removeprefix(f"{source.model}, ")
+    if source and other and source.title == other.title:
+        return label.removeprefix(f"{source.title}, ")
     return label
 
 
@@ -607,9 +607,8 @@ def _difference(pairs: Pairs) -> str:
 def _caption(pairs: Pairs, layout: _Layout) -> list[str]:
     if pairs.matched:
         return _matched_caption(pairs)
-    how = "Sorted by how far they moved, ‖B − A‖ / ‖A‖; " if pairs.sorted else ""
     return [
-        f"{how}{_count(pairs)}, equal numbers paired",
+        _order_line(pairs, f"{_count(pairs)}, equal numbers paired"),
         *_view_lines(pairs, layout),
         _range(pairs),
         _difference(pairs),
@@ -618,6 +617,11 @@ def _caption(pairs: Pairs, layout: _Layout) -> list[str]:
         *odd_lines(pairs.layer),
         *map(sentence, pairs.layer.notes),
     ]
+
+
+def _order_line(pairs: Pairs, which: str) -> str:
+    how = "Sorted by how far they moved, ‖B − A‖ / ‖A‖; " if pairs.sorted else ""
+    return sentence(f"{how}{which}")
 
 
 def _matched_caption(pairs: Pairs) -> list[str]:
@@ -644,6 +648,8 @@ def chance_lines(layer: ComparedLayer) -> list[str]:
         return []
     numbers = [number_text(each) for each in (pairing.mean, pairing.chance, pairing.bound, pairing.own)]
     mean, chance, bound, own = numbers
+    if pairing.better is None:
+        return [f"Mean cosine {mean}, without a chance level, which takes two kernels; in their own order {own}"]
     verdict = "" if pairing.better else ": no better than chance"
     banks = f"{pairing.banks} banks mixed at random from the kernels of B"
     by_chance = f"by chance {chance}, 98 of 100 times below {bound} ({banks})"
@@ -693,7 +699,9 @@ def odd_lines(layer: ComparedLayer) -> list[str]:
     if layer.same:
         lines.append("All kernels are bitwise the same")
     elif same:
-        lines.append(f"{same:,} of {counted(len(layer.equal), 'kernel')} are bitwise the same")
+        lines.append(
+            f"{same:,} of {counted(len(layer.equal), 'kernel')} {inflected(same, 'is', 'are')} bitwise the same"
+        )
     return lines
 
 
@@ -706,6 +714,8 @@ def _notices(pairs: Pairs) -> tuple[str, ...]:
 
 def _parts(pairs: Pairs, tiles: Panel, lines: tuple[str, ...], texts: tuple[str, str]) -> PageParts:
     title, identity = texts
+    if not pairs.matched:  # a look may draw fewer kernels, and counts them
+        lines = (_order_line(pairs, "equal numbers paired"), *lines[1:])
     return PageParts(
         title, tiles, source=PART.join(weights_text(pairs.comparison)), identity=identity, caption=lines,
         notices=_notices(pairs), versions=(partial(_boxed, pairs),),
@@ -717,13 +727,16 @@ def _boxed(pairs: Pairs, box: Box) -> Body:
     """As many kernels as fit into a box, the first of them, as large as possible in whole pixels."""
     size = max(box.smallest, 20.0)
     best: tuple[int, _Layout] | None = None
-    for side in range(150, 77, -6):
+    for side in range(150, 47, -6):
         layout = _layout(pairs, box.width, size, side)
         rows = int((box.height + size) // _step(pairs, layout))
         count = min(len(pairs.numbers), layout.across * rows)
-        if count and (best is None or count > best[0]):
+        whole = count == len(pairs.numbers)
+        if count and (
+            best is None or (count > best[0] and (whole or side > SIDE - 6))
+        ):  # smaller ones only to show all
             best = count, layout
-        if count == len(pairs.numbers):
+        if whole:
             break
     if best is None:
         return Body(Panel((Text(0, 0, "", 1.0),), 1, 1))  # letters that are too small

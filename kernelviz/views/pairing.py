@@ -28,7 +28,8 @@ class Pairing:
 
     The pairs are in the order of their ``cosines``, the largest first; kernels as good as zero or not finite are in no
     pair. ``mean`` is the mean cosine of all pairs, ``own`` that of the kernels with equal numbers. ``chance`` is the mean
-    of ``mean`` over ``banks`` random banks in place of B, mixtures of the kernels of B, and ``bound`` its 98th percentile.
+    of ``mean`` over ``banks`` random banks in place of B, mixtures of the kernels of B, and ``bound`` its 98th percentile;
+    both are NaN if B has fewer than two kernels, of which there are no mixtures.
     """
 
     a: Array
@@ -44,9 +45,9 @@ class Pairing:
     __repr__ = record_repr
 
     @property
-    def better(self) -> bool:
-        """Whether the pairs are better than those of 98 of 100 random banks."""
-        return self.mean > self.bound
+    def better(self) -> bool | None:
+        """Whether the pairs are better than those of 98 of 100 random banks; None without a chance level."""
+        return None if math.isnan(self.bound) else self.mean > self.bound
 
     def entry(self) -> dict[str, Any]:
         """What the JSON document states of the pairs."""
@@ -135,7 +136,7 @@ def _chances(
     one: Array, other: Array, banks: int, seed: int, progress: Callable[[str, int, int], None] | None
 ) -> Array:
     """The mean cosines of A with random banks in place of B, (banks,)."""
-    if not len(one) or not len(other):
+    if not len(one) or len(other) < 2:
         return np.full(banks, np.nan)
     random = np.random.default_rng(seed)
     means = np.empty(banks)

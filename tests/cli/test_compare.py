@@ -166,6 +166,17 @@ def test_a_tag_is_weights_of_the_model(run, monkeypatch):
     assert result.document["warnings"] == ["r160_in1k means the file of this name, not the tag of test_resnet"]
 
 
+def test_a_network_with_arguments_is_named_once(run, files, tmp_path):
+    """In names of files and in pictures, also if the names of the weights contain dots."""
+    for seed in (0, 1):
+        torch.save(state(seed, width=4), tmp_path / f"v1.{seed}.pt")
+    result = run(*files, "v1.0.pt", "v1.1.pt", "--model-arg", "width=4", "-l", "stem", "--json", "--look", "slide")
+    (row,) = result.document["outputs"]
+    assert row["path"].endswith("/net.Net-width-4.v1.0-to-v1.1-stem-compared-rgb.png")
+    identity = kv.read_recipe(row["path"])["left_out"][0]
+    assert identity.startswith("A  net.py:Net(width=4), weights of v1.0.pt  ·  B  weights of v1.1.pt")
+
+
 def test_layers_of_other_shapes_are_left_out(run, files):
     """Named with both shapes, in the document, too; the others are drawn, whichever weights do not fit the network."""
     result = run(*files, "a.pt", "kernel5.pt", "--json")
@@ -175,6 +186,7 @@ def test_layers_of_other_shapes_are_left_out(run, files):
     assert f"Left out: stem {reason}" in document["warnings"]
     assert [layer["name"] for layer in document["layers"]] == ["body.0", "body.1"]
     assert document["outputs"][1]["layer"] == "body.0"
+    assert document["outputs"][1]["path"].endswith("/net.Net.a-to-kernel5-body.0-compared-sum.png")
     assert run(*files, "kernel5.pt", "a.pt").code == 0
     result = run(*files, "a.pt", "kernel5.pt", "-l", "stem")
     assert (result.code, "tensors have the same shape" in result.complaint[0]) == (1, True)

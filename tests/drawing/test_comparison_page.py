@@ -268,3 +268,21 @@ def test_a_network_that_has_not_moved():
     text = caption(changes_page(kv.compare_weights(state, state)))
     assert "Bitwise the same in A and B: 1 of 1" in text
     assert "Moved most" not in text
+
+
+@pytest.mark.parametrize("count", [16, 400])
+def test_a_slide_counts_the_kernels_that_it_draws(count):
+    """Smaller tiles if all kernels fit then; what is printed beside a slide has no other number of kernels."""
+    figure = plot_comparison(two_weights((count, 3, 3, 3)), look="slide")
+    number = figure.recipe["shown"]
+    assert number == count if count == 16 else number < count
+    assert f"{number} of {count} kernels" in figure.recipe["drawn"]
+    assert not any(f"of {count} kernels" in line for line in figure.recipe["left_out"])
+
+
+def test_one_pair_is_matched_without_a_chance_level():
+    """Neither the title nor the caption compares it with chance."""
+    found = kv.compare_weights(make_weight((1, 3, 3, 3)), -make_weight((1, 3, 3, 3)), match=True)
+    text = caption(comparison_page(pairs_of(found)))
+    assert "than chance" not in text
+    assert "without a chance level" in text

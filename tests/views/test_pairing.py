@@ -136,7 +136,7 @@ def test_kernels_as_good_as_zero_take_no_part():
     assert len(entry["pairs"]) == 4
     assert entry["better_than_chance"] is found.better
     none = pair_kernels(a, a, (np.zeros(6, bool), np.ones(6, bool)), banks=3)
-    assert (len(none.a), none.better) == (0, False)
+    assert (len(none.a), none.better) == (0, None)
 
 
 def test_progress_is_reported():
@@ -144,3 +144,11 @@ def test_progress_is_reported():
     calls = []
     pair(bank(0, 4), bank(1, 4), banks=5, progress=lambda *call: calls.append(call))
     assert [call[1:] for call in calls] == [(number, 5) for number in range(5)]
+
+
+def test_one_kernel_has_no_chance_level():
+    """The only mixtures of one kernel are the kernel and its opposite; the pair is neither better nor worse than chance."""
+    found = pair(bank(0, 1), bank(1, 1))
+    assert np.isnan(found.bound)
+    assert found.better is None
+    assert found.mean == pytest.approx(found.own)
