@@ -38,7 +38,6 @@ from kernelviz.drawing.page import (
     drawable,
     heading,
     moved,
-    text_width,
 )
 from kernelviz.records import is_untrained
 from kernelviz.wording import PART, counted, number_text, sentence
@@ -134,15 +133,9 @@ def _body(comparison: Comparison, top: float, share: float = 1.0) -> tuple[list[
     top += change.height + apart
     items += draw_frame(angle, top, RIGHT, _degrees)
     items += _spans(layers, angle, top)
-    y = foot + 42
-    items += draw_legend(((_family(layer), _kernel(layer)) for layer in layers), y)
-    if comparison.same:
-        ends = [item.x + text_width(item.text, TYPE) for item in items if isinstance(item, Text) and item.y == y + 10]
-        x, words = max(ends, default=LEFT - 44) + 44, "bitwise the same"
-        if x + 32 + text_width(words, TYPE) > RIGHT:  # below the others
-            x, y = LEFT, y + 36
-        items += [Raster(plain(SAME), x, y + 7, 20, 7), Text(x + 32, y + 10, words, TYPE, middle=True)]
-    return items, y
+    marks = [(SAME, "bitwise the same")] if comparison.same else []
+    legend, y = draw_legend(((_family(layer), _kernel(layer)) for layer in layers), foot + 42, marks)
+    return [*items, *legend], y
 
 
 def _charts(comparison: Comparison) -> tuple[Chart, Chart]:

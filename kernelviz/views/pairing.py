@@ -98,7 +98,7 @@ def pair_kernels(
     cosines = np.clip(one @ other.T, -1, 1)
     rows, columns = _assigned(cosines)
     found = cosines[rows, columns]
-    order = np.argsort(-found, kind="stable")
+    order = np.argsort(-found.round(12), kind="stable")  # of equal cosines rounding does not decide
     rows, columns, found = rows[order], columns[order], found[order]
     count = banks or (BANKS if len(other) <= MANY_KERNELS else FEWER_BANKS)
     chances = _chances(one, other, count, seed, progress)

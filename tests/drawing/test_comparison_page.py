@@ -17,8 +17,9 @@ from kernelviz.drawing.comparison_page import (
     plot_comparison,
     ratio_text,
 )
+from kernelviz.drawing.layer_axis import BARS, draw_legend
 from kernelviz.drawing.looks import LOOKS
-from kernelviz.drawing.page import Raster, Shape, Text, paragraphs
+from kernelviz.drawing.page import MARGIN, PAGE_WIDTH, Raster, Shape, Text, paragraphs, text_width
 from kernelviz.errors import KernelvizError, UsageError
 
 PAGE = LOOKS["page"]
@@ -286,3 +287,14 @@ def test_one_pair_is_matched_without_a_chance_level():
     text = caption(comparison_page(pairs_of(found)))
     assert "than chance" not in text
     assert "without a chance level" in text
+
+
+def test_the_legend_ends_where_the_page_does():
+    """What does not fit beside the others is in a row below them."""
+    families = [(family, size) for family in BARS for size in ((3, 3), (5, 5))]
+    items, below = draw_legend(families, 0.0, [("grey", "bitwise the same")])
+    words = [item for item in items if isinstance(item, Text)]
+    assert len(words) == 5
+    assert all(item.x + text_width(item.text, item.size) <= PAGE_WIDTH - MARGIN for item in words)
+    assert below > 0
+    assert draw_legend(families[:2], 0.0)[1] == 0
