@@ -12,28 +12,25 @@ import numpy as np
 from kernelviz.drawing import colour
 from kernelviz.drawing.captions import layer_text
 from kernelviz.drawing.kernel_bar import kernel_bar
+from kernelviz.drawing.kernel_tile import planes_tile
 from kernelviz.drawing.looks import find_look
-from kernelviz.drawing.mosaic import STRUCK, chequer, strike
 from kernelviz.drawing.page import (
     GREY,
     IDENTITY,
     INK,
     LABEL,
     MARGIN,
-    OUTLINE,
     PAGE_WIDTH,
     Body,
     Item,
     PageParts,
     Panel,
-    Raster,
     Text,
     caption_block,
     drawable,
     fitted,
     heading,
     moved,
-    outline,
     text_block,
     text_width,
 )
@@ -46,7 +43,6 @@ from kernelviz.wording import PART, counted, inflected, number_text, numbers_tex
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.drawing.colour import Content
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import Look, LookName
     from kernelviz.drawing.page import Box
@@ -479,55 +475,12 @@ def _strips(pairs: Pairs, layout: _Layout) -> Panel:
 
 
 def _tile(pairs: Pairs, row: TileRow, at: int, layout: _Layout, place: tuple[float, float]) -> list[Item]:
-    """A tile with its outline; values that are not finite are chequered, and the tile is framed."""
-    x, y = place
-    tall, wide = layout.size(row.pictures)
-    broken = not np.isfinite(row.pictures[at]).all()
-    content = _content(pairs, row, at, layout)
-    framed = (
-        outline(x, y, wide, tall, colour="not finite", line=4.0)
-        if broken
-        else outline(x, y, wide, tall, colour=OUTLINE)
-    )
-    return [Raster(content, x, y, wide, tall), framed]
-
-
-def _content(pairs: Pairs, row: TileRow, at: int, layout: _Layout) -> Content:
-    """The pixels of a tile: the colours of one plane, or levels of planes side by side."""
-    values = row.pictures[at][: layout.planes]
     limit = float(row.limits[at]) or 1.0
-    down, across = layout.zoom
     scale = colour.Scale("layer", -limit if pairs.signed else 0.0, limit, signed=pairs.signed)
-    if pairs.coloured:
-        drawn = colour.rgb_pixels(values[0], scale)
-        lost = ~np.isfinite(values[0]).all(axis=-1)
-        inks = np.array([[0, 0, 0]] * colour.PAPER + list(colour.INKS.values()), np.uint8)
-    else:
-        drawn = np.concatenate([*colour.levels(values, scale)], axis=1)
-        lost = np.concatenate([*~np.isfinite(values)], axis=1)
-        inks = np.arange(colour.PAPER + len(colour.INKS), dtype=np.uint8)
-    pixels, cells = np.repeat(drawn, down, axis=0), np.repeat(np.arange(drawn.shape[1]), across)
-    pixels = np.repeat(pixels, across, axis=1)
-    chequer(pixels, np.repeat(np.repeat(lost, down, 0), across, 1), inks, max(2, min(8, min(layout.zoom) // 3)))
-    if row.zero[at] and min(pixels.shape[:2]) >= STRUCK:
-        ground = drawn[0, 0] if pairs.coloured else colour.palette(None, signed=pairs.signed)[drawn[0, 0]]
-        strike(pixels, (0, 0, *pixels.shape[:2]), inks[colour.mark_on(ground)])
-    if pairs.coloured:
-        return np.asarray(pixels)
-    if layout.gap and layout.planes > 1:
-        pixels, cells = _spaced(pixels, cells, values.shape[2] * across, layout.gap)
-    return colour.Indexed(
-        pixels, colour.Ramp(None, signed=pairs.signed), (np.repeat(np.arange(len(drawn)), down), cells)
-    )
-
-
-def _spaced(pixels: Array, cells: Array, wide: int, gap: int) -> tuple[Array, Array]:
-    """Planes of this width with paper between them, and the numbers of the cells, negative in the gaps."""
-    starts = range(0, pixels.shape[1], wide)
-    paper = np.full((len(pixels), gap), colour.PAPER, np.uint8)
-    parts = [part for start in starts for part in (pixels[:, start : start + wide], paper)][:-1]
-    numbers = [part for start in starts for part in (cells[start : start + wide], np.full(gap, -1))][:-1]
-    return np.concatenate(parts, axis=1), np.concatenate(numbers)
+    return planes_tile(
+        row.pictures[at][: layout.planes], scale, place, layout.zoom, gap=layout.gap, zero=bool(row.zero[at]),
+        broken=not np.isfinite(row.pictures[at]).all(),
+    )  # fmt: skip
 
 
 def _bars(pairs: Pairs) -> Panel:
