@@ -168,7 +168,8 @@ def load_both(
     """
     loaded: list[Model] = []
     reasons: dict[str, str] = {}
-    chosen = [choices(word) for word in words]
+    by_word = {word: choices(word) for word in dict.fromkeys(words)}
+    chosen = [by_word[word] for word in words]
     if key is not None and all(choice.weights_key is None for choice in chosen):
         raise UsageError("--weights-key is for a weights file.", hint="Give a file as A or B, or omit --weights-key.")
     for word, choice in zip(words, chosen, strict=True):

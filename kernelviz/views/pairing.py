@@ -29,7 +29,7 @@ class Pairing:
     The pairs are in the order of their ``cosines``, the largest first; kernels as good as zero or not finite are in no
     pair. ``mean`` is the mean cosine of all pairs, ``own`` that of the kernels with equal numbers. ``chance`` is the mean
     of ``mean`` over ``banks`` random banks in place of B, mixtures of the kernels of B, and ``bound`` its 98th percentile;
-    both are NaN if B has fewer than two kernels, of which there are no mixtures.
+    both are NaN, and ``banks`` is 0, if B has fewer than two kernels, of which there are no mixtures.
     """
 
     a: Array
@@ -111,7 +111,7 @@ def pair_kernels(
         own=float(own.mean()) if own.size else float("nan"),
         chance=float(chances.mean()),
         bound=float(np.percentile(chances, PERCENT)),
-        banks=count,
+        banks=0 if np.isnan(chances).any() else count,
     )
 
 

@@ -150,5 +150,5 @@ def test_one_kernel_has_no_chance_level():
     """The only mixtures of one kernel are the kernel and its opposite; the pair is neither better nor worse than chance."""
     found = pair(bank(0, 1), bank(1, 1))
     assert np.isnan(found.bound)
-    assert found.better is None
+    assert (found.better, found.banks) == (None, 0)
     assert found.mean == pytest.approx(found.own)
