@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -218,7 +219,7 @@ def _similar(
 
 
 def _as_arguments(hint: str) -> str:
-    """What to do, with the words for weights that this command takes as arguments instead of an option."""
+    """What to do, with the words for weights that this command takes as arguments, and without options that it lacks."""
     for option, word in (
         ("another --weights FILE", "another file"),
         ("`--weights FILE`", "a file"),
@@ -226,7 +227,7 @@ def _as_arguments(hint: str) -> str:
         ("`--weights bundled`", "`bundled`"),
     ):
         hint = hint.replace(option, word)
-    return hint
+    return re.sub(r".* fit: `--partial` \(partial=True\) uses them\. Or name", "Name", hint)
 
 
 def _note_tag(word: str, model: str, report: Report) -> None:

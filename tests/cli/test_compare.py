@@ -217,6 +217,15 @@ def test_faults_end_in_one_message(run, files, words, code, message):
     assert "--weights FILE" not in result.err
 
 
+def test_hints_name_only_what_the_command_takes(run, files, tmp_path):
+    """Weights are arguments here, and nothing is loaded in part on request."""
+    torch.save({name: value for name, value in state().items() if "stem" in name}, tmp_path / "part.pt")
+    for words in (("a.pt", "part.pt"), ("a.pt", "hub"), ("a.pt", "missing.pt")):
+        result = run(*files, *words)
+        assert result.code in (1, 4)
+        assert not {"--partial", "--weights"} & set(" ".join(result.complaint).replace("`", " ").split())
+
+
 def test_weights_that_are_not_finite_are_drawn(run, files):
     """Counted, chequered, without numbers; no warning of NumPy."""
     odd = state()
