@@ -110,8 +110,8 @@ def changes_page(comparison: Comparison) -> Panel:
 
 def _boxed(comparison: Comparison, box: Box) -> Body:
     """The charts as tall as the box allows with letters that are large enough."""
-    room = box.height * 23 / (1.02 * box.smallest)
-    return Body(_alone(comparison, max(0.2, min(1.0, (room - 330) / 640))))
+    free = box.height * 23 / (1.02 * box.smallest)
+    return Body(_alone(comparison, max(0.2, min(1.0, (free - 330) / 640))))
 
 
 def _alone(comparison: Comparison, share: float) -> Panel:

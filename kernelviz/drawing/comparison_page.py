@@ -376,12 +376,12 @@ def _strip_layout(pairs: Pairs, width: float, letters: float, labels: float) -> 
     most, least = (STRIP_CELL, 14) if not gap else (max(3, 66 // columns), 36 // columns)
     across, zoom = 1, 0
     for across in (3, 2, 1):
-        room = (width - (across - 1) * STRIPS_APART) / across - left - right
-        zoom = (int((room + gap) / pairs.planes) - gap) // columns
+        free = (width - (across - 1) * STRIPS_APART) / across - left - right
+        zoom = (int((free + gap) / pairs.planes) - gap) // columns
         if zoom >= least:
             break
     zoom = max(1 if not gap else 3, min(zoom, most))
-    planes = max(1, min(pairs.planes, int((room + gap) // (columns * zoom + gap))))
+    planes = max(1, min(pairs.planes, int((free + gap) // (columns * zoom + gap))))
     wide = left + planes * columns * zoom + (planes - 1) * gap + right
     pitch = max(wide + STRIPS_APART, (width - wide) // max(1, across - 1)) if across > 1 else wide
     down = zoom if rows > 1 else STRIP if not gap else max(zoom, 12)
@@ -420,7 +420,7 @@ def _tiles(pairs: Pairs, layout: _Layout) -> Panel:
     for start in range(0, count, layout.across):
         kept = range(start, min(start + layout.across, count))
         y = start // layout.across * _step(pairs, layout)
-        for place, row in enumerate(pairs.rows):
+        for index, row in enumerate(pairs.rows):
             if row.heads:
                 y += round(1.36 * size)
                 items += [
@@ -429,8 +429,8 @@ def _tiles(pairs: Pairs, layout: _Layout) -> Panel:
                     )
                     for at in kept
                 ]
-            elif place:
-                y += ROWS if place == 1 else 2 * ROWS
+            elif index:
+                y += ROWS if index == 1 else 2 * ROWS
             items.append(Text(labels, y + tall / 2, row.label, size, INK, bold=True, align="right", middle=True))
             for at in kept:
                 items += _tile(pairs, row, at, layout, (_x(layout, at), y))
@@ -458,9 +458,9 @@ def _strips(pairs: Pairs, layout: _Layout) -> Panel:
     for at, number in enumerate(pairs.numbers):
         x, y = round(at // down * layout.pitch), at % down * step
         items.append(Text(x, y + each / 2, str(number), size, INK, bold=True, middle=True))
-        for place, row in enumerate(pairs.rows):
-            top = round(y + place * (each + 5) + (each - tall) / 2)
-            label = f"B {row.heads[at]}" if place and row.heads else row.label
+        for index, row in enumerate(pairs.rows):
+            top = round(y + index * (each + 5) + (each - tall) / 2)
+            label = f"B {row.heads[at]}" if index and row.heads else row.label
             items.append(
                 Text(x + layout.left - 0.7 * size, top + tall / 2, label, size, GREY, align="right", middle=True)
             )
@@ -474,11 +474,11 @@ def _strips(pairs: Pairs, layout: _Layout) -> Panel:
     return Panel(tuple(items), width, down * step - 0.5 * size)
 
 
-def _tile(pairs: Pairs, row: TileRow, at: int, layout: _Layout, place: tuple[float, float]) -> list[Item]:
+def _tile(pairs: Pairs, row: TileRow, at: int, layout: _Layout, position: tuple[float, float]) -> list[Item]:
     limit = float(row.limits[at]) or 1.0
     scale = colour.Scale("layer", -limit if pairs.signed else 0.0, limit, signed=pairs.signed)
     return planes_tile(
-        row.pictures[at][: layout.planes], scale, place, layout.zoom, gap=layout.gap, zero=bool(row.zero[at]),
+        row.pictures[at][: layout.planes], scale, position, layout.zoom, gap=layout.gap, zero=bool(row.zero[at]),
         broken=not np.isfinite(row.pictures[at]).all(),
     )  # fmt: skip
 

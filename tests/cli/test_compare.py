@@ -151,18 +151,18 @@ def test_a_tag_is_weights_of_the_model(run, monkeypatch):
     """It is loaded as MODEL.TAG; a file of that name comes first, and that is stated."""
     from kernelviz.network import model as models
 
-    asked, load = [], models.load_model
+    requested, load = [], models.load_model
 
     def record(name, **choices):
-        asked.append((name, choices["weights"]))
+        requested.append((name, choices["weights"]))
         return load("test_resnet", weights="random")
 
     monkeypatch.setattr(models, "load_model", record)
     assert run("compare", "test_resnet", "random", "r160_in1k", "-l", "conv1.0").code == 0
-    assert asked == [("test_resnet", "random"), ("test_resnet.r160_in1k", "auto")]
+    assert requested == [("test_resnet", "random"), ("test_resnet.r160_in1k", "auto")]
     torch.save({}, "r160_in1k")
     result = run("compare", "test_resnet", "random", "r160_in1k", "-l", "conv1.0", "--json", "--force")
-    assert asked[-1] == ("test_resnet", "r160_in1k")
+    assert requested[-1] == ("test_resnet", "r160_in1k")
     assert result.document["warnings"] == ["r160_in1k means the file of this name, not the tag of test_resnet"]
 
 

@@ -23,7 +23,7 @@ def pair(a, b, **choices):
 
 
 def test_a_permuted_copy_is_found_back_exactly():
-    """Each kernel of A with its copy, of whatever length, with cosine 1, far above the chance level."""
+    """Each kernel of A with its copy, of any length, with cosine 1, far above the chance level."""
     a = bank(0)
     order = np.random.default_rng(1).permutation(24)
     lengths = np.linspace(0.25, 4, 24)
