@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.notebook import record_repr
+from kernelviz.storage.uris import resolved, without_credentials
 from kernelviz.threads import AHEAD, Item, Result, grouped, read_ahead
 
 if TYPE_CHECKING:
@@ -297,7 +298,7 @@ def _images_of(patches: Patches, images: Iterable[object] | None, wanted: set[in
         found = {}
         for item in items:
             at = digests.get(item.sha256) if isinstance(item, Image) else None
-            at = paths.get(os.fsdecode(item)) if isinstance(item, str | os.PathLike) else at
+            at = paths.get(resolved(item)) if isinstance(item, str | os.PathLike) else at
             found |= {} if at is None else {at: item}
         if len(items) == len(patches.images):
             found |= {at: item for at, item in enumerate(items) if is_tensor(item)}
@@ -356,5 +357,5 @@ def name_of(item: object, number: int) -> str:
     from kernelviz.records import Image
 
     if isinstance(item, str | os.PathLike):
-        return os.fsdecode(item)
+        return without_credentials(os.fsdecode(item))
     return item.name if isinstance(item, Image) else f"image {number}"

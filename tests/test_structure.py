@@ -20,8 +20,9 @@ MODULES = {
 TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
 
 FLOORS = [
-    ["errors", "version", "reading", "wording", "threads"],
-    ["notebook"],
+    ["errors", "version", "wording", "threads"],
+    ["storage"],
+    ["reading", "notebook"],
     ["records", "arithmetic"],
     ["traces", "views"],
     ["network", "drawing"],
@@ -170,6 +171,11 @@ def test_matplotlib_is_imported_in_the_drawing_room_only():
     assert not importers("matplotlib.pyplot", "pylab")
 
 
+def test_other_file_systems_are_known_to_one_module():
+    """Only ``storage.objects`` imports fsspec."""
+    assert importers("fsspec") == {"kernelviz.storage.objects"}
+
+
 def test_the_terminal_is_the_commands_alone():
     """Only ``cli`` imports rich and Typer, and nobody click: Typer carries its own, with other exceptions."""
     assert importers("rich", "typer") <= within("kernelviz.cli")
@@ -235,7 +241,7 @@ def test_nobody_imports_the_face():
 
 def test_the_package_imports_no_library():
     """``import kernelviz`` costs no import of torch, matplotlib, timm or NumPy."""
-    heavy = {"torch", "matplotlib", "timm", "numpy", "PIL", "huggingface_hub", "typer", "rich"}
+    heavy = {"torch", "matplotlib", "timm", "numpy", "PIL", "huggingface_hub", "typer", "rich", "fsspec"}
     assert fresh(f"import sys, kernelviz; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 

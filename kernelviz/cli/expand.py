@@ -39,7 +39,7 @@ Images = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGE",
-        help="Two images or more: files, folders with -r, globs, or sample:grace_hopper. Slopes are measured on the "
+        help="Two images or more: files, folders with -r, globs, URIs, or sample:grace_hopper. Slopes are measured on the "
         "first, the third, …, and the weights judged on the others. 10 to 50 are enough.",
     ),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from kernelviz.cli import session, terminal
 from kernelviz.cli.session import output_row, sheet_row
 from kernelviz.errors import BrokenPassError, KernelvizError, RecipeError
+from kernelviz.storage.uris import name_in
 from kernelviz.streaming import Passes, ReadImage
 from kernelviz.wording import inflected
 
@@ -207,7 +207,7 @@ class Stems:
 
     @staticmethod
     def _plain(path: str) -> str:
-        return Path(path.removeprefix("sample:")).stem if path != "-" else "stdin"
+        return Path(name_in(path).removeprefix("sample:")).stem if path != "-" else "stdin"
 
     def __getitem__(self, path: str) -> str:
         from kernelviz.files.names import comparable, safe_part, short_hash
@@ -293,7 +293,7 @@ def has_options(path: Path, expected: dict[str, Any]) -> bool:
     """Whether a file exists undamaged, made with these options according to its recipe."""
     from kernelviz.files.recipes import is_whole, read_recipe
 
-    if not os.path.lexists(path) or not is_whole(path):
+    if not is_whole(path):
         return False
     try:
         recipe = read_recipe(path)

@@ -15,6 +15,7 @@ from kernelviz.cli.feature_summaries import draw_summaries, with_bases
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
 from kernelviz.errors import BrokenPassError, UsageError
+from kernelviz.storage.uris import as_path
 from kernelviz.threads import BackgroundWriter
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ BasisFiles = Annotated[
     list[Path] | None,
     typer.Option(
         "--basis",
+        parser=as_path,
         metavar="FILE",
         help="With --reduce pca: the components of an earlier run (…-basis.npz), so that colours are comparable. "
         "Repeatable.",
@@ -100,7 +102,8 @@ class Reduction(StrEnum):
 Images = Annotated[
     list[str],
     typer.Argument(
-        metavar="IMAGE", help="Files, folders with -r, globs, - for standard input, or sample:grace_hopper."
+        metavar="IMAGE",
+        help="Files, folders with -r, globs, URIs such as s3://b/photos, - for standard input, or sample:grace_hopper.",
     ),
 ]
 Layers = Annotated[

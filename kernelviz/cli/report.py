@@ -34,7 +34,7 @@ Images = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGE",
-        help="Files, folders with -r, globs, - for standard input, or sample:grace_hopper; several share one page.",
+        help="Files, folders with -r, globs, URIs, - for standard input, or sample:grace_hopper; several share one page.",
     ),
 ]
 Layers = Annotated[
@@ -257,7 +257,7 @@ class _Run:
             report.inform(f"{image.name}: {shares}" if shares else image.name)
             report.inform(*(f"  {note}" for note in image.notes))
             report.warnings += [f"{image.name}: {note}" for note in image.notes]
-        report.more["bytes"] = path.stat().st_size
+        report.more["bytes"] = len(page.html.encode("utf-8"))
         report.more["kept"] = [
             {"layer": layer.name, "shown": len(layer.shown), "total": layer.outputs} for layer in page.layers
         ]

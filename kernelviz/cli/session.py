@@ -29,6 +29,7 @@ from kernelviz.errors import (
     WriteError,
 )  # fmt: skip
 from kernelviz.files.remembered import doubt_used
+from kernelviz.storage.uris import WEB, has_query, is_uri, scheme_of
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import PART, shown
 
@@ -500,9 +501,26 @@ def check_directory(directory: Path) -> None:
         what = f"--output takes a directory, but {directory} is the name of a file."
         more = CHOICE_FOR.get(directory.suffix.lower(), "")
         raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
-    from kernelviz.files.writing import sweep
+    if is_uri(directory):
+        _check_uri(directory)
+    else:
+        from kernelviz.files.writing import sweep
 
-    sweep(directory)
+        sweep(directory)
+
+
+def _check_uri(directory: Path) -> None:
+    """Reject a URI in which nothing can be written.
+
+    Raises:
+        UsageError: it is of the web, or its file system is unknown or not installed.
+    """
+    from kernelviz.storage.objects import check_back_end
+
+    if scheme_of(directory) in WEB or has_query(directory):
+        what = f"--output takes a directory, but nothing can be put into {directory}."
+        raise UsageError(what, hint="For example s3://bucket/maps, without a query.")
+    check_back_end(directory)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ Checkpoints = Annotated[
     list[str],
     typer.Argument(
         metavar="CHECKPOINT",
-        help="Weights files in their order; or folders with -r and globs, sorted by the last number in the names.",
+        help="Weights files in their order, or URIs; or folders with -r and globs, sorted by the last number in the names.",
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
