@@ -359,8 +359,12 @@ def _layout(pairs: Pairs, width: float, letters: float, side: float) -> _Layout:
     widest = max(text_width(text, letters) for _, each in pairs.texts for text in (*each, ""))
     widest = max(widest, *(text_width(head, letters, bold=True) for row in pairs.rows for head in (*row.heads, "")))
     wide = planes * columns * across + (planes - 1) * gap
-    pitch = float(math.ceil(max(wide + ACROSS, widest + 0.4 * letters)))
-    count = max(1, int((width - left + pitch - wide) // pitch))
+    fits: list[tuple[int, float, int]] = []
+    for apart in (0.4, 0.25):  # closer texts only if they save a row
+        pitch = float(math.ceil(max(wide + ACROSS, widest + apart * letters)))
+        count = max(1, int((width - left + pitch - wide) // pitch))
+        fits.append((math.ceil(len(pairs.numbers) / count), pitch, count))
+    _, pitch, count = min(fits, key=lambda each: each[0])
     if len(pairs.numbers) > count > 1:  # the last column ends where the page does
         pitch = max(pitch, float(math.floor((width - left - wide) / (count - 1))))
     return _Layout((down, across), planes, gap, left, pitch, count, letters)

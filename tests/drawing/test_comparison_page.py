@@ -298,3 +298,13 @@ def test_the_legend_ends_where_the_page_does():
     assert all(item.x + text_width(item.text, item.size) <= PAGE_WIDTH - MARGIN for item in words)
     assert below > 0
     assert draw_legend(families[:2], 0.0)[1] == 0
+
+
+def test_a_minus_sign_costs_no_row():
+    """Sixteen pairs are in one row, as sixteen kernels are, if their texts are a little wider."""
+    random = np.random.default_rng(0)
+    a, b = random.uniform(size=(2, 16, 3, 3, 3)).astype(np.float32)
+    page = comparison_page(pairs_of(kv.compare_weights(a, -b, match=True)))
+    words = [item for item in page.items if isinstance(item, Text) and item.align == "center" and "." in item.text]
+    assert sum("−" in item.text for item in words) == 16
+    assert len({item.y for item in words}) == 2  # cosines and ratios
