@@ -29,6 +29,7 @@ FLOORS = [
     ["files", "explain", "filters", "report"],
     ["streaming"],
     ["exploring"],
+    ["distributed"],
     ["cli", ""],
     ["__main__"],
 ]
@@ -181,6 +182,11 @@ def test_the_terminal_is_the_commands_alone():
     assert importers("rich", "typer") <= within("kernelviz.cli")
     assert importers("rich", "typer")
     assert not importers("click")
+
+
+def test_ray_is_imported_in_one_module_only():
+    """Only the engine imports ray, and everything else works without it."""
+    assert importers("ray") == {"kernelviz.distributed.ray_engine"}
 
 
 WRITING = {

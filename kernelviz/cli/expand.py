@@ -187,7 +187,7 @@ class ExpandRun:
         path = self.paths[number]
         if path not in self.failed:
             self.failed.add(path)
-            session.report_failure(self.report, path, error)
+            self.report.add_failure(path, error)
 
     def draw(self, layer: str) -> None:
         """Expand a layer, write its picture and, if requested, its arrays, and report both."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 IMAGES = "Images"
+MANY = "Many images"
 PICTURES = "Pictures"
 WEIGHTS = "Weights"
 OUTPUT = "Output"
@@ -467,6 +468,29 @@ Threads = Annotated[
         metavar="N",
         help="CPU threads that torch uses in the forward pass.",
         show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=10_000,
+        metavar="N",
+        help="Do the images in N processes, of one thread each (--threads) or, with a GPU, on one GPU each. "
+        "Needs Ray, the extra `ray`.",
+        show_default=False,
+        rich_help_panel=MANY,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Do the images on a Ray cluster: auto, or HOST:PORT of its head. --workers limits their number.",
+        show_default=False,
+        rich_help_panel=MANY,
     ),
 ]
 Device = Annotated[

@@ -204,12 +204,12 @@ class _Run:
 
         def failed(number: int, error: KernelvizError) -> None:
             del paths[number]
-            session.report_failure(self.report, self.paths[number], error)
+            self.report.add_failure(self.paths[number], error)
 
         def failed_too(number: int, error: KernelvizError) -> None:
             path = (self.searched or [])[number]
             if path not in self.paths or path in paths.values():  # else it was named
-                session.report_failure(self.report, path, error)
+                self.report.add_failure(path, error)
 
         page = explore(
             self.network, self.paths, read, layers, max_size=max_size, on_error=failed, progress=progress,

@@ -327,7 +327,7 @@ class TrainingRun:
         labels = labels_of(paths)
 
         def fail(at: int, error: KernelvizError) -> None:
-            session.report_failure(self.report, labels[at], error, named=labels[at] in error.what)
+            self.report.add_failure(labels[at], error, named=labels[at] in error.what)
 
         self.progress("reading checkpoints", 0, len(paths))
         return read_histories(

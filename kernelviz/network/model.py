@@ -109,6 +109,11 @@ def use_device(name: str, threads: int | None = None) -> str:
     return name
 
 
+def gpu_count() -> int:
+    """The number of CUDA devices."""
+    return int(torch.cuda.device_count())
+
+
 def uses_all_processors(module: nn.Module) -> bool:
     """Whether a forward pass uses all processors.
 
