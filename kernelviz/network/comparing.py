@@ -35,7 +35,7 @@ from kernelviz.wording import counted, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.records import Array, ConvLayer, KernelBank, Progress
+    from kernelviz.records import ConvLayer, KernelBank, Progress
 
 
 def compare_weights(
@@ -52,7 +52,8 @@ def compare_weights(
 
     Args:
         a: The first weights: a ``Model`` or any ``nn.Module``; a state dict, whose tensors of three to five axes are taken
-            as kernels; or the kernels of one layer, as ``plot_kernels`` takes them. Files are loaded with ``load_model``.
+            as kernels, only those called ``weight`` if there are such; or the kernels of one layer, as ``plot_kernels``
+            takes them. Files are loaded with ``load_model``.
         b: The second weights, of the same kind.
         layers: Patterns of layers, as in ``select_layers``; all convolutions without them, and then all other tensors, too.
         match: Also find which kernels of B match those of A best, for the layer that reads the image, which in a state dict
@@ -290,12 +291,13 @@ def _compare_states(
 ) -> Comparison:
     """Compare two state dicts: tensors of three to five axes are kernels, (out, in / groups, *kernel_size).
 
-    The first of them is taken as the one that reads the image.
+    If some of them are called ``weight``, the others are none: they are embeddings of positions, for example. The first
+    kernels are taken as those that read the image.
     """
     arrays = [{str(name): as_array(value) for name, value in each.items() if _has_numbers(value)} for each in (a, b)]
-    kernels = [
-        {name.removesuffix(".weight"): array for name, array in each.items() if _is_bank(array)} for each in arrays
-    ]
+    banks = [name for each in arrays for name, array in each.items() if 3 <= array.ndim <= 5]
+    banks = [name for name in banks if name.rpartition(".")[2] == "weight"] or banks
+    kernels = [{name.removesuffix(".weight"): each[name] for name in each if name in banks} for each in arrays]
     names = [*dict.fromkeys([*kernels[0], *kernels[1]])]
     if not names:
         what = "A and B hold no kernels: no tensors of three to five axes of floating-point numbers."
@@ -316,7 +318,7 @@ def _compare_states(
     others = [] if patterns else [
         compare_tensors(name, value, arrays[1][name])
         for name, value in arrays[0].items()
-        if name in arrays[1] and arrays[1][name].shape == value.shape and is_counted(name) and not _is_bank(value)
+        if name in arrays[1] and arrays[1][name].shape == value.shape and is_counted(name) and name not in banks
     ]  # fmt: skip
     found = Comparison(tuple(compared), tuple(others), left_out)
     return _paired(found, names[0], progress) if match else found
@@ -336,11 +338,6 @@ def _named(names: Sequence[str], patterns: str | Sequence[str]) -> list[str]:
             raise unknown_layer(pattern, names, "")
         chosen |= dict.fromkeys(found)
     return list(chosen)
-
-
-def _is_bank(array: Array) -> bool:
-    """Whether a tensor of a state dict is taken as kernels."""
-    return 3 <= array.ndim <= 5
 
 
 def _has_numbers(value: Any) -> bool:

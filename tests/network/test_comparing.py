@@ -242,3 +242,14 @@ def test_what_has_no_kernels_is_rejected(weights, message):
     """With the reason: no tensors of kernels, integers, a file, a layer that never ran."""
     with pytest.raises(KernelvizError, match=message):
         kv.compare_weights(weights, weights)
+
+
+def test_embeddings_of_positions_are_no_kernels():
+    """Of tensors with three to five axes those called ``weight`` are kernels; without such names, all are."""
+    embedding, kernels = torch.ones(1, 5, 8), torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    state = {"pos_embed": embedding, "patch_embed.proj.weight": kernels}
+    found = kv.compare_weights(state, state, match=True)
+    assert kernels_of(found) == ["patch_embed.proj"]
+    assert found.layers[0].pairing.better
+    assert [other.name for other in found.others] == ["pos_embed"]
+    assert kernels_of(kv.compare_weights({"conv1": kernels}, {"conv1": kernels})) == ["conv1"]
