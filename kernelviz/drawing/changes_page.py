@@ -147,10 +147,10 @@ def _charts(comparison: Comparison) -> tuple[Chart, Chart]:
     ends = [step * max(1, math.ceil(most / step - 1e-9)) for most, step in
             ((most_change, by_change), (most_angle, by_angle))]  # fmt: skip
     return (
-        Chart("change", ("‖B − A‖ / ‖A‖", "of all weights", "of the layer"), changes, _ticks(ends[0], by_change), 330,
-              lambda value: min(value, ends[0]) / ends[0]),
+        Chart("change", ("‖B − A‖ / ‖A‖", "of all weights", "of the layer"), changes,
+              _ticks(ends[0], by_change, most_change), 330, lambda value: min(value, ends[0]) / ends[0]),
         Chart("angle", ("between kernels", "of A and B: median,", "5 to 95 % of them"), angles,
-              _ticks(ends[1], by_angle), 300, lambda value: value / ends[1]),
+              _ticks(ends[1], by_angle, most_angle), 300, lambda value: value / ends[1]),
     )  # fmt: skip
 
 
@@ -165,8 +165,9 @@ def _angle_step(most: float) -> float:
     return next((step for step in _ANGLES if most <= 5.0001 * step), 45) if most > 0.1 else _step(most)
 
 
-def _ticks(end: float, step: float) -> list[float]:
-    return [step * number for number in range(round(end / step) + 1)]
+def _ticks(end: float, step: float, most: float) -> list[float]:
+    """From 0 to the end; 0 alone if no value is larger, since the end has no meaning then."""
+    return [step * number for number in range(round(end / step) + 1 if most else 1)]
 
 
 def _percent(share: float) -> str:

@@ -266,9 +266,11 @@ def test_the_heights_of_few_bars():
 def test_a_network_that_has_not_moved():
     """The chart has no bars, and states why."""
     state = {"conv.weight": make_weight((4, 3, 3, 3))}
-    text = caption(changes_page(kv.compare_weights(state, state)))
+    page = changes_page(kv.compare_weights(state, state))
+    text = caption(page)
     assert "Bitwise the same in A and B: 1 of 1" in text
     assert "Moved most" not in text
+    assert {"0 %", "0°"} == {word for word in texts(page) if word.endswith((" %", "°"))}  # the axes have no other end
 
 
 @pytest.mark.parametrize("count", [16, 400])
