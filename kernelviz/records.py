@@ -9,11 +9,12 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
-from kernelviz.wording import counted, inflected
+from kernelviz.wording import counted, inflected, with_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +125,17 @@ class Source:
         numbers = {key: [float(value) for value in facts[key]] for key in ("mean", "std")}
         names = {key: list(facts.get(key, ())) for key in ("chosen", "guessed")}
         return {**numbers, "interpolation": facts["interpolation"], **names}
+
+    @property
+    def title(self) -> str:
+        """The network with its arguments, ``my_net.py:Net(width=8)``."""
+        return with_arguments(self.model, self.arguments)
+
+    @property
+    def weights_stem(self) -> str:
+        """The end of ``stem`` that names the weights: the stem of a file, or a word, which contains no dot."""
+        weights = self.weights
+        return PurePath(weights.name).stem if weights and weights.source == "file" else self.stem.rpartition(".")[2]
 
     @property
     def short_label(self) -> str:

@@ -32,6 +32,12 @@ def number_text(value: float, *, plus: bool = False) -> str:
     return f"{sign}{mantissa}×10{str(power).translate(_SUPERSCRIPT)}"
 
 
+def with_arguments(name: str, arguments: Mapping[str, object]) -> str:
+    """``my_net.py:Net(width=8)``: a name with arguments; without any the name alone."""
+    typed = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    return name + shown(f"({typed})") if typed else name
+
+
 def numbers_text(numbers: Sequence[int]) -> str:
     """``11, 16, 28, 31``: at most twelve of them, then ``and k more``."""
     shown = ", ".join(map(str, numbers[:MOST_NUMBERS]))

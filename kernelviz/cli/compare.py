@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -168,7 +169,8 @@ def load_both(
     """
     loaded: list[Model] = []
     reasons: dict[str, str] = {}
-    chosen = [choices(word) for word in words]
+    by_word = {word: choices(word) for word in dict.fromkeys(words)}
+    chosen = [by_word[word] for word in words]
     if key is not None and all(choice.weights_key is None for choice in chosen):
         raise UsageError("--weights-key is for a weights file.", hint="Give a file as A or B, or omit --weights-key.")
     for word, choice in zip(words, chosen, strict=True):
@@ -217,10 +219,15 @@ def _similar(
 
 
 def _as_arguments(hint: str) -> str:
-    """What to do, with the words for weights that this command takes as arguments instead of an option."""
-    return hint.replace("another --weights FILE", "another file").replace("`--weights FILE`", "a file").replace(
-        "--weights random", "random"
-    )  # fmt: skip
+    """What to do, with the words for weights that this command takes as arguments, and without options that it lacks."""
+    for option, word in (
+        ("another --weights FILE", "another file"),
+        ("`--weights FILE`", "a file"),
+        ("--weights random", "random"),
+        ("`--weights bundled`", "`bundled`"),
+    ):
+        hint = hint.replace(option, word)
+    return re.sub(r".* fit: `--partial` \(partial=True\) uses them\. Or name", "Name", hint)
 
 
 def _note_tag(word: str, model: str, report: Report) -> None:
@@ -284,10 +291,9 @@ class CompareRun:
         """The stem of a file's name: the model, both weights, and the parts."""
         from kernelviz.files.names import file_stems
 
-        first, second = (model.source.stem.split(".") for model in (self.first, self.second))
-        most = min(len(first), len(second)) - 1
-        alike = next((at for at in range(most) if first[at] != second[at]), most)  # the name of the model
-        (stem,) = file_stems([(".".join(first), "to", ".".join(second[alike:]), *parts)])
+        first, second = self.first.source, self.second.source
+        network = first.stem.removesuffix(first.weights_stem)
+        (stem,) = file_stems([(first.stem, "to", second.stem.removeprefix(network), *parts)])
         return stem
 
     def draw_chart(self, found: Comparison) -> None:
@@ -296,7 +302,8 @@ class CompareRun:
 
         recipe, look = changes_recipe(found), self.output.look
         path = session.picture_path(self._stem("changes"), recipe, self.output, self.report)
-        self.report.inform(*filter(None, [moved_text(found), same_text(found), *odd_lines(found)]))
+        known = [line for line in (moved_text(found), same_text(found), *odd_lines(found)) if line]
+        self.report.inform(*known)
         figure = plot_changes(found, look=look.name, caption=look.caption)
         layers = found.layers
         numbers = {
@@ -304,7 +311,7 @@ class CompareRun:
             "angle": [layer.quantiles for layer in layers],
             "same": [layer.same for layer in layers],
         }
-        self._write(path, figure, recipe, numbers, shown=len(layers), total=recipe["total"], view="changes")
+        self._write(path, figure, recipe, numbers, known, shown=len(layers), total=recipe["total"], view="changes")
 
     def draw_pairs(self, found: Comparison, name: str) -> None:
         """Draw the kernels of a layer in both weights."""

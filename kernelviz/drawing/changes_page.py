@@ -38,7 +38,6 @@ from kernelviz.drawing.page import (
     drawable,
     heading,
     moved,
-    text_width,
 )
 from kernelviz.records import is_untrained
 from kernelviz.wording import PART, counted, number_text, sentence
@@ -116,8 +115,8 @@ def changes_page(comparison: Comparison) -> Panel:
 
 def _boxed(comparison: Comparison, box: Box) -> Body:
     """The charts as tall as the box allows with letters that are large enough."""
-    room = box.height * 23 / (1.02 * box.smallest)
-    return Body(_alone(comparison, max(0.2, min(1.0, (room - 330) / 640))))
+    free = box.height * 23 / (1.02 * box.smallest)
+    return Body(_alone(comparison, max(0.2, min(1.0, (free - 330) / 640))))
 
 
 def _alone(comparison: Comparison, share: float) -> Panel:
@@ -139,15 +138,9 @@ def _body(comparison: Comparison, top: float, share: float = 1.0) -> tuple[list[
     top += change.height + apart
     items += draw_frame(angle, top, RIGHT, _degrees)
     items += _spans(layers, angle, top)
-    y = foot + 42
-    items += draw_legend(((_family(layer), _kernel(layer)) for layer in layers), y)
-    if comparison.same:
-        ends = [item.x + text_width(item.text, TYPE) for item in items if isinstance(item, Text) and item.y == y + 10]
-        x, words = max(ends, default=LEFT - 44) + 44, "bitwise the same"
-        if x + 32 + text_width(words, TYPE) > RIGHT:  # below the others
-            x, y = LEFT, y + 36
-        items += [Raster(plain(SAME), x, y + 7, 20, 7), Text(x + 32, y + 10, words, TYPE, middle=True)]
-    return items, y
+    marks = [(SAME, "bitwise the same")] if comparison.same else []
+    legend, y = draw_legend(((_family(layer), _kernel(layer)) for layer in layers), foot + 42, marks)
+    return [*items, *legend], y
 
 
 def _charts(comparison: Comparison) -> tuple[Chart, Chart]:
@@ -159,10 +152,10 @@ def _charts(comparison: Comparison) -> tuple[Chart, Chart]:
     ends = [step * max(1, math.ceil(most / step - 1e-9)) for most, step in
             ((most_change, by_change), (most_angle, by_angle))]  # fmt: skip
     return (
-        Chart("change", ("‖B − A‖ / ‖A‖", "of all weights", "of the layer"), changes, _ticks(ends[0], by_change), 330,
-              lambda value: min(value, ends[0]) / ends[0]),
+        Chart("change", ("‖B − A‖ / ‖A‖", "of all weights", "of the layer"), changes,
+              _ticks(ends[0], by_change, most_change), 330, lambda value: min(value, ends[0]) / ends[0]),
         Chart("angle", ("between kernels", "of A and B: median,", "5 to 95 % of them"), angles,
-              _ticks(ends[1], by_angle), 300, lambda value: value / ends[1]),
+              _ticks(ends[1], by_angle, most_angle), 300, lambda value: value / ends[1]),
     )  # fmt: skip
 
 
@@ -177,8 +170,9 @@ def _angle_step(most: float) -> float:
     return next((step for step in _ANGLES if most <= 5.0001 * step), 45) if most > 0.1 else _step(most)
 
 
-def _ticks(end: float, step: float) -> list[float]:
-    return [step * number for number in range(round(end / step) + 1)]
+def _ticks(end: float, step: float, most: float) -> list[float]:
+    """From 0 to the end; 0 alone if no value is larger, since the end has no meaning then."""
+    return [step * number for number in range(round(end / step) + 1 if most else 1)]
 
 
 def _percent(share: float) -> str:
@@ -267,7 +261,8 @@ def _bands(comparison: Comparison) -> list[Band]:
 def _count(comparison: Comparison) -> str:
     count, total = len(comparison.layers), len(comparison.layers) + len(comparison.left_out)
     of = f"{count:,} of " if count < total else ""
-    return f"{of}{counted(total, 'convolution')} in the order in which the network defines them"
+    order = " in the order in which the network defines them" if count > 1 else ""
+    return f"{of}{counted(total, 'convolution')}{order}"
 
 
 def same_text(comparison: Comparison) -> str:

@@ -12,28 +12,25 @@ import numpy as np
 from kernelviz.drawing import colour
 from kernelviz.drawing.captions import layer_text
 from kernelviz.drawing.kernel_bar import kernel_bar
+from kernelviz.drawing.kernel_tile import planes_tile
 from kernelviz.drawing.looks import find_look
-from kernelviz.drawing.mosaic import STRUCK, chequer, strike
 from kernelviz.drawing.page import (
     GREY,
     IDENTITY,
     INK,
     LABEL,
     MARGIN,
-    OUTLINE,
     PAGE_WIDTH,
     Body,
     Item,
     PageParts,
     Panel,
-    Raster,
     Text,
     caption_block,
     drawable,
     fitted,
     heading,
     moved,
-    outline,
     text_block,
     text_width,
 )
@@ -46,7 +43,6 @@ from kernelviz.wording import PART, counted, inflected, number_text, numbers_tex
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.drawing.colour import Content
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import Look, LookName
     from kernelviz.drawing.page import Box
@@ -368,8 +364,12 @@ def _layout(pairs: Pairs, width: float, letters: float, side: float) -> _Layout:
     widest = max(text_width(text, letters) for _, each in pairs.texts for text in (*each, ""))
     widest = max(widest, *(text_width(head, letters, bold=True) for row in pairs.rows for head in (*row.heads, "")))
     wide = planes * columns * across + (planes - 1) * gap
-    pitch = float(math.ceil(max(wide + ACROSS, widest + 0.4 * letters)))
-    count = max(1, int((width - left + pitch - wide) // pitch))
+    fits: list[tuple[int, float, int]] = []
+    for apart in (0.4, 0.25):  # closer texts only if they save a row
+        pitch = float(math.ceil(max(wide + ACROSS, widest + apart * letters)))
+        count = max(1, int((width - left + pitch - wide) // pitch))
+        fits.append((math.ceil(len(pairs.numbers) / count), pitch, count))
+    _, pitch, count = min(fits, key=lambda each: each[0])
     if len(pairs.numbers) > count > 1:  # the last column ends where the page does
         pitch = max(pitch, float(math.floor((width - left - wide) / (count - 1))))
     return _Layout((down, across), planes, gap, left, pitch, count, letters)
@@ -385,12 +385,12 @@ def _strip_layout(pairs: Pairs, width: float, letters: float, labels: float) -> 
     most, least = (STRIP_CELL, 14) if not gap else (max(3, 66 // columns), 36 // columns)
     across, zoom = 1, 0
     for across in (3, 2, 1):
-        room = (width - (across - 1) * STRIPS_APART) / across - left - right
-        zoom = (int((room + gap) / pairs.planes) - gap) // columns
+        free = (width - (across - 1) * STRIPS_APART) / across - left - right
+        zoom = (int((free + gap) / pairs.planes) - gap) // columns
         if zoom >= least:
             break
     zoom = max(1 if not gap else 3, min(zoom, most))
-    planes = max(1, min(pairs.planes, int((room + gap) // (columns * zoom + gap))))
+    planes = max(1, min(pairs.planes, int((free + gap) // (columns * zoom + gap))))
     wide = left + planes * columns * zoom + (planes - 1) * gap + right
     pitch = max(wide + STRIPS_APART, (width - wide) // max(1, across - 1)) if across > 1 else wide
     down = zoom if rows > 1 else STRIP if not gap else max(zoom, 12)
@@ -429,7 +429,7 @@ def _tiles(pairs: Pairs, layout: _Layout) -> Panel:
     for start in range(0, count, layout.across):
         kept = range(start, min(start + layout.across, count))
         y = start // layout.across * _step(pairs, layout)
-        for place, row in enumerate(pairs.rows):
+        for index, row in enumerate(pairs.rows):
             if row.heads:
                 y += round(1.36 * size)
                 items += [
@@ -438,8 +438,8 @@ def _tiles(pairs: Pairs, layout: _Layout) -> Panel:
                     )
                     for at in kept
                 ]
-            elif place:
-                y += ROWS if place == 1 else 2 * ROWS
+            elif index:
+                y += ROWS if index == 1 else 2 * ROWS
             items.append(Text(labels, y + tall / 2, row.label, size, INK, bold=True, align="right", middle=True))
             for at in kept:
                 items += _tile(pairs, row, at, layout, (_x(layout, at), y))
@@ -467,9 +467,9 @@ def _strips(pairs: Pairs, layout: _Layout) -> Panel:
     for at, number in enumerate(pairs.numbers):
         x, y = round(at // down * layout.pitch), at % down * step
         items.append(Text(x, y + each / 2, str(number), size, INK, bold=True, middle=True))
-        for place, row in enumerate(pairs.rows):
-            top = round(y + place * (each + 5) + (each - tall) / 2)
-            label = f"B {row.heads[at]}" if place and row.heads else row.label
+        for index, row in enumerate(pairs.rows):
+            top = round(y + index * (each + 5) + (each - tall) / 2)
+            label = f"B {row.heads[at]}" if index and row.heads else row.label
             items.append(
                 Text(x + layout.left - 0.7 * size, top + tall / 2, label, size, GREY, align="right", middle=True)
             )
@@ -483,56 +483,13 @@ def _strips(pairs: Pairs, layout: _Layout) -> Panel:
     return Panel(tuple(items), width, down * step - 0.5 * size)
 
 
-def _tile(pairs: Pairs, row: TileRow, at: int, layout: _Layout, place: tuple[float, float]) -> list[Item]:
-    """A tile with its outline; values that are not finite are chequered, and the tile is framed."""
-    x, y = place
-    tall, wide = layout.size(row.pictures)
-    broken = not np.isfinite(row.pictures[at]).all()
-    content = _content(pairs, row, at, layout)
-    framed = (
-        outline(x, y, wide, tall, colour="not finite", line=4.0)
-        if broken
-        else outline(x, y, wide, tall, colour=OUTLINE)
-    )
-    return [Raster(content, x, y, wide, tall), framed]
-
-
-def _content(pairs: Pairs, row: TileRow, at: int, layout: _Layout) -> Content:
-    """The pixels of a tile: the colours of one plane, or levels of planes side by side."""
-    values = row.pictures[at][: layout.planes]
+def _tile(pairs: Pairs, row: TileRow, at: int, layout: _Layout, position: tuple[float, float]) -> list[Item]:
     limit = float(row.limits[at]) or 1.0
-    down, across = layout.zoom
     scale = colour.Scale("layer", -limit if pairs.signed else 0.0, limit, signed=pairs.signed)
-    if pairs.coloured:
-        drawn = colour.rgb_pixels(values[0], scale)
-        lost = ~np.isfinite(values[0]).all(axis=-1)
-        inks = np.array([[0, 0, 0]] * colour.PAPER + list(colour.INKS.values()), np.uint8)
-    else:
-        drawn = np.concatenate([*colour.levels(values, scale)], axis=1)
-        lost = np.concatenate([*~np.isfinite(values)], axis=1)
-        inks = np.arange(colour.PAPER + len(colour.INKS), dtype=np.uint8)
-    pixels, cells = np.repeat(drawn, down, axis=0), np.repeat(np.arange(drawn.shape[1]), across)
-    pixels = np.repeat(pixels, across, axis=1)
-    chequer(pixels, np.repeat(np.repeat(lost, down, 0), across, 1), inks, max(2, min(8, min(layout.zoom) // 3)))
-    if row.zero[at] and min(pixels.shape[:2]) >= STRUCK:
-        ground = drawn[0, 0] if pairs.coloured else colour.palette(None, signed=pairs.signed)[drawn[0, 0]]
-        strike(pixels, (0, 0, *pixels.shape[:2]), inks[colour.mark_on(ground)])
-    if pairs.coloured:
-        return np.asarray(pixels)
-    if layout.gap and layout.planes > 1:
-        pixels, cells = _spaced(pixels, cells, values.shape[2] * across, layout.gap)
-    return colour.Indexed(
-        pixels, colour.Ramp(None, signed=pairs.signed), (np.repeat(np.arange(len(drawn)), down), cells)
-    )
-
-
-def _spaced(pixels: Array, cells: Array, wide: int, gap: int) -> tuple[Array, Array]:
-    """Planes of this width with paper between them, and the numbers of the cells, negative in the gaps."""
-    starts = range(0, pixels.shape[1], wide)
-    paper = np.full((len(pixels), gap), colour.PAPER, np.uint8)
-    parts = [part for start in starts for part in (pixels[:, start : start + wide], paper)][:-1]
-    numbers = [part for start in starts for part in (cells[start : start + wide], np.full(gap, -1))][:-1]
-    return np.concatenate(parts, axis=1), np.concatenate(numbers)
+    return planes_tile(
+        row.pictures[at][: layout.planes], scale, position, layout.zoom, gap=layout.gap, zero=bool(row.zero[at]),
+        broken=not np.isfinite(row.pictures[at]).all(),
+    )  # fmt: skip
 
 
 def _bars(pairs: Pairs) -> Panel:
@@ -559,7 +516,7 @@ def _title(pairs: Pairs) -> str:
     pairing = pairs.layer.pairing
     if pairing is None:
         return name
-    return f"{name}, matched" if pairing.better else f"{name}, matched no better than chance"
+    return f"{name}, matched no better than chance" if pairing.better is False else f"{name}, matched"
 
 
 def weights_text(comparison: Comparison) -> list[str]:
@@ -571,8 +528,8 @@ def weights_text(comparison: Comparison) -> list[str]:
 
 def _short(source: Source | None, other: Source | None) -> str:
     label = source.short_label if source else ""
-    if source and other and source.model == other.model:
-        return label.removeprefix(f"{source.model}, ")
+    if source and other and source.title == other.title:
+        return label.removeprefix(f"{source.title}, ")
     return label
 
 
@@ -612,9 +569,8 @@ def _difference(pairs: Pairs) -> str:
 def _caption(pairs: Pairs, layout: _Layout) -> list[str]:
     if pairs.matched:
         return _matched_caption(pairs)
-    how = "Sorted by how far they moved, ‖B − A‖ / ‖A‖; " if pairs.sorted else ""
     return [
-        f"{how}{_count(pairs)}, equal numbers paired",
+        _order_line(pairs, f"{_count(pairs)}, equal numbers paired"),
         *_view_lines(pairs, layout),
         _range(pairs),
         _difference(pairs),
@@ -623,6 +579,11 @@ def _caption(pairs: Pairs, layout: _Layout) -> list[str]:
         *odd_lines(pairs.layer),
         *map(sentence, pairs.layer.notes),
     ]
+
+
+def _order_line(pairs: Pairs, which: str) -> str:
+    how = "Sorted by how far they moved, ‖B − A‖ / ‖A‖; " if pairs.sorted else ""
+    return sentence(f"{how}{which}")
 
 
 def _matched_caption(pairs: Pairs) -> list[str]:
@@ -649,6 +610,8 @@ def chance_lines(layer: ComparedLayer) -> list[str]:
         return []
     numbers = [number_text(each) for each in (pairing.mean, pairing.chance, pairing.bound, pairing.own)]
     mean, chance, bound, own = numbers
+    if pairing.better is None:
+        return [f"Mean cosine {mean}, without a chance level, which takes two kernels; in their own order {own}"]
     verdict = "" if pairing.better else ": no better than chance"
     banks = f"{pairing.banks} banks mixed at random from the kernels of B"
     by_chance = f"by chance {chance}, 98 of 100 times below {bound} ({banks})"
@@ -698,7 +661,9 @@ def odd_lines(layer: ComparedLayer) -> list[str]:
     if layer.same:
         lines.append("All kernels are bitwise the same")
     elif same:
-        lines.append(f"{same:,} of {counted(len(layer.equal), 'kernel')} are bitwise the same")
+        lines.append(
+            f"{same:,} of {counted(len(layer.equal), 'kernel')} {inflected(same, 'is', 'are')} bitwise the same"
+        )
     return lines
 
 
@@ -711,6 +676,8 @@ def _notices(pairs: Pairs) -> tuple[str, ...]:
 
 def _parts(pairs: Pairs, tiles: Panel, lines: tuple[str, ...], texts: tuple[str, str]) -> PageParts:
     title, identity = texts
+    if not pairs.matched:  # a look may draw fewer kernels, and counts them
+        lines = (_order_line(pairs, "equal numbers paired"), *lines[1:])
     return PageParts(
         title, tiles, source=PART.join(weights_text(pairs.comparison)), identity=identity, caption=lines,
         notices=_notices(pairs), versions=(partial(_boxed, pairs),),
@@ -722,13 +689,16 @@ def _boxed(pairs: Pairs, box: Box) -> Body:
     """As many kernels as fit into a box, the first of them, as large as possible in whole pixels."""
     size = max(box.smallest, 20.0)
     best: tuple[int, _Layout] | None = None
-    for side in range(150, 77, -6):
+    for side in range(150, 47, -6):
         layout = _layout(pairs, box.width, size, side)
         rows = int((box.height + size) // _step(pairs, layout))
         count = min(len(pairs.numbers), layout.across * rows)
-        if count and (best is None or count > best[0]):
+        whole = count == len(pairs.numbers)
+        if count and (
+            best is None or (count > best[0] and (whole or side > SIDE - 6))
+        ):  # smaller ones only to show all
             best = count, layout
-        if count == len(pairs.numbers):
+        if whole:
             break
     if best is None:
         return Body(Panel((Text(0, 0, "", 1.0),), 1, 1))  # letters that are too small

@@ -139,7 +139,8 @@ def _body(trace: Trace, layers: Sequence[TracedLayer], top: float, share: float 
         items += _image_line(trace, chart, top) if number == 0 else []
         items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(trace, chart, top)
         top += chart.height + 60
-    return [*items, *draw_legend(((_family(layer), layer.kernel) for layer in layers), foot + 10)], foot
+    legend, y = draw_legend(((_family(layer), layer.kernel) for layer in layers), foot + 10)
+    return [*items, *legend], y - 10
 
 
 def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:

@@ -1,4 +1,4 @@
-"""One kernel as a tile of a page: its colours, an outline, and the marks of tiles that are irregular."""
+"""One kernel as a tile of a page, or its planes side by side: colours, an outline, and the marks of irregular tiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing import colour
-from kernelviz.drawing.mosaic import STRUCK, chequer
+from kernelviz.drawing.mosaic import STRUCK, chequer, strike
 from kernelviz.drawing.page import OUTLINE, Raster, Strokes, outline
 
 if TYPE_CHECKING:
@@ -48,7 +48,65 @@ def _content(values: Array, scale: Scale, finite: Array, zoom: int, filled: int 
     if not finite.all():
         drawn, lost = (np.repeat(np.repeat(each, zoom, 0), zoom, 1) for each in (drawn, ~finite))
         cells = np.repeat(cells[0], zoom), np.repeat(cells[1], zoom)
-        table = colour.palette(None, signed=scale.signed)
-        inks = table if coloured else np.arange(len(table), dtype=np.uint8)
-        chequer(drawn, lost, inks, max(1, min(4, zoom // 4)))
+        chequer(drawn, lost, _inks(scale, coloured=coloured), max(1, min(4, zoom // 4)))
     return drawn if coloured else colour.Indexed(drawn, colour.Ramp(None, scale.signed), cells)
+
+
+def _inks(scale: Scale, *, coloured: bool) -> Array:
+    """The colours of marks, by their index: as they are, or in a picture of levels the index itself."""
+    table = colour.palette(None, signed=scale.signed)
+    return table if coloured else np.arange(len(table), dtype=np.uint8)
+
+
+def planes_tile(
+    planes: Array,
+    scale: Scale,
+    at: tuple[float, float],
+    zoom: tuple[int, int],
+    *,
+    gap: int = 0,
+    zero: bool = False,
+    broken: bool = False,
+) -> list[Item]:
+    """The planes (n, h, w) of a kernel side by side, or one plane (1, h, w, 3) of colour, at (x, y).
+
+    Each value is ``zoom`` pixels down and across, with ``gap`` pixels of paper between the planes. Values that are not
+    finite are chequered. A kernel that is as good as ``zero`` is struck through, a ``broken`` one has a frame.
+    """
+    content = _planes_content(planes, scale, zoom, gap, zero=zero)
+    rows, columns = planes.shape[1:3]
+    tall, wide = rows * zoom[0], len(planes) * columns * zoom[1] + (len(planes) - 1) * gap
+    style = {"colour": "not finite", "line": 4.0} if broken else {"colour": OUTLINE}
+    return [Raster(content, *at, wide, tall), outline(*at, wide, tall, **style)]
+
+
+def _planes_content(planes: Array, scale: Scale, zoom: tuple[int, int], gap: int, *, zero: bool) -> Content:
+    """The pixels of a tile: the colours of one plane, or levels of planes side by side."""
+    down, across = zoom
+    coloured = planes.ndim == 4
+    inks = _inks(scale, coloured=coloured)
+    if coloured:
+        drawn, lost = colour.rgb_pixels(planes[0], scale), ~np.isfinite(planes[0]).all(axis=-1)
+    else:
+        drawn, lost = (np.concatenate([*each], axis=1) for each in (colour.levels(planes, scale), ~np.isfinite(planes)))
+    pixels, lost = (np.repeat(np.repeat(each, down, axis=0), across, axis=1) for each in (drawn, lost))
+    cells = np.repeat(np.arange(drawn.shape[1]), across)
+    chequer(pixels, lost, inks, max(2, min(8, min(zoom) // 3)))
+    if zero and min(pixels.shape[:2]) >= STRUCK:
+        ground = drawn[0, 0] if coloured else colour.palette(None, signed=scale.signed)[drawn[0, 0]]
+        strike(pixels, (0, 0, *pixels.shape[:2]), inks[colour.mark_on(ground)])
+    if coloured:
+        return np.asarray(pixels)
+    if gap and len(planes) > 1:
+        pixels, cells = _spaced(pixels, cells, planes.shape[2] * across, gap)
+    rows = np.repeat(np.arange(len(drawn)), down)
+    return colour.Indexed(pixels, colour.Ramp(None, signed=scale.signed), (rows, cells))
+
+
+def _spaced(pixels: Array, cells: Array, wide: int, gap: int) -> tuple[Array, Array]:
+    """Planes of this width with paper between them, and the numbers of the cells, negative in the gaps."""
+    starts = range(0, pixels.shape[1], wide)
+    paper = np.full((len(pixels), gap), colour.PAPER, np.uint8)
+    parts = [part for start in starts for part in (pixels[:, start : start + wide], paper)][:-1]
+    numbers = [part for start in starts for part in (cells[start : start + wide], np.full(gap, -1))][:-1]
+    return np.concatenate(parts, axis=1), np.concatenate(numbers)

@@ -62,18 +62,30 @@ def family_of(kernel: Collection[int] | None, groups: int | None, channels: int 
     return "pointwise 1 × 1" if kernel and set(kernel) == {1} else STANDARD
 
 
-def draw_legend(families: Iterable[tuple[str, tuple[int, ...] | None]], y: float) -> list[Item]:
-    """The colours of the families that there are, with their kernel sizes."""
-    x, items = LEFT, list[Item]()
+def draw_legend(
+    families: Iterable[tuple[str, tuple[int, ...] | None]], y: float, marks: Sequence[tuple[str, str]] = ()
+) -> tuple[list[Item], float]:
+    """The colours of the families that there are, with their kernel sizes, and flat marks; and the y of the last row.
+
+    What does not fit beside the others is in the next row. ``marks`` are the role of a colour and words, each.
+    """
     known = list(families)
+    entries: list[tuple[str, str, float]] = []
     for kind, colour in BARS.items():
         sizes = {kernel for family, kernel in known if kernel and family == kind}
-        if not sizes:
-            continue
-        words = kind if kind.endswith("1 × 1") else f"{kind} {_sizes_text(sizes)}"
-        items += [Raster(plain(colour), x, y, 20, 20), Text(x + 32, y + 10, words, TYPE, middle=True)]
-        x += 32 + text_width(words, TYPE) + 44
-    return items
+        if sizes:
+            words = kind if kind.endswith("1 × 1") else f"{kind} {_sizes_text(sizes)}"
+            entries.append((colour, words, 20.0))
+    entries += [(colour, words, 7.0) for colour, words in marks]
+    x, items = LEFT, list[Item]()
+    for colour, words, tall in entries:
+        wide = 32 + text_width(words, TYPE)
+        if x > LEFT and x + wide > PAGE_WIDTH - MARGIN:
+            x, y = LEFT, y + 36
+        items.append(Raster(plain(colour), x, y if tall > 7 else y + 7, 20, tall))
+        items.append(Text(x + 32, y + 10, words, TYPE, middle=True))
+        x += wide + 44
+    return items, y
 
 
 def _sizes_text(sizes: Collection[tuple[int, ...]]) -> str:

@@ -17,7 +17,13 @@ from kernelviz.network.convolutions import first_convolution, list_layers, no_co
 from kernelviz.network.kernels import architecture_of, plain_weights, read_kernels, source_of
 from kernelviz.network.model import Model, missing_weights, named_stages, root_of
 from kernelviz.network.named import select_layers
-from kernelviz.network.selection import few, without_expert
+from kernelviz.network.selection import (
+    NetworkNames,
+    convolutions_of,
+    unknown_layer,
+    with_containers,
+    without_expert,
+)
 from kernelviz.network.stored_kernels import stored_bank
 from kernelviz.network.weights.checkpoints import is_counted
 from kernelviz.network.weights.stored import open_weights
@@ -46,10 +52,12 @@ def compare_weights(
 
     Args:
         a: The first weights: a ``Model`` or any ``nn.Module``; a state dict, whose tensors of three to five axes are taken
-            as kernels; or the kernels of one layer, as ``plot_kernels`` takes them.
+            as kernels, only those called ``weight`` if there are such; or the kernels of one layer, as ``plot_kernels``
+            takes them. Files are loaded with ``load_model``.
         b: The second weights, of the same kind.
         layers: Patterns of layers, as in ``select_layers``; all convolutions without them, and then all other tensors, too.
-        match: Also find which kernels of B match those of A best, for the layer that reads the image; see ``Pairing``.
+        match: Also find which kernels of B match those of A best, for the layer that reads the image, which in a state dict
+            is the first one; see ``Pairing``.
         progress: Called with a label, what is done and the total.
 
     Raises:
@@ -76,8 +84,10 @@ def compare_weights(
     if isinstance(a, Model | nn.Module) and isinstance(b, Model | nn.Module):
         return _compare_networks(a, b, layers, match=match, progress=progress)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        found = _compare_states(a, b, layers)
-        return _paired(found, found.layers[0].name, progress) if match else found
+        return _compare_states(a, b, layers, match=match, progress=progress)
+    if isinstance(a, str | Path) or isinstance(b, str | Path):
+        hint = "Load them: load_model(name, weights=path), or torch.load(path) for a state dict."
+        raise UsageError("A and B must be weights, not the names of files.", hint=hint)
     try:
         found = Comparison((compare_banks(as_bank(a), as_bank(b)),))
     except UsageError as error:
@@ -97,7 +107,8 @@ def _compare_networks(
     records = banks[0].records
     if not records:
         raise no_convolutions(a)
-    chosen = [layer.name for layer in select_layers(a, patterns)] if patterns else list(records)
+    every = dict.fromkeys([*records, *banks[1].records])
+    chosen = [layer.name for layer in select_layers(a, patterns)] if patterns else [*every]
     reads = first_convolution(a, a.input_size if isinstance(a, Model) else None) if match else None
     if match and patterns:
         _check_reads(chosen, reads)
@@ -172,9 +183,10 @@ def load_similar(model: Model, path: str, *, key: str | None = None) -> tuple[Mo
     counted_tensors = [tensor for tensor in wanted if is_counted(tensor)]
     numbers = f"{len(counted_tensors) - len(lacking)} of {len(counted_tensors)} tensors"
     file = stored.weights.name
+    stem = model.source.stem.removesuffix(model.source.weights_stem) + Path(file).stem
     source = replace(
-        model.source, label=f"{name}, weights of {shown(file)} (partial: {numbers})", tag=None, licence=None,
-        stem=f"{name}.{Path(file).stem}", weights=replace(stored.weights, missing=tuple(lacking)),
+        model.source, label=f"{model.source.title}, weights of {shown(file)} (partial: {numbers})", tag=None, licence=None,
+        stem=stem, weights=replace(stored.weights, missing=tuple(lacking)),
         notes=(f"{shown(file)} holds {numbers} of the network", *stored.notes),
     )  # fmt: skip
     reasons = {
@@ -211,13 +223,15 @@ def _difference(name: str, banks: Sequence[_Banks]) -> str:
     lacking = [which for which, each in zip("AB", banks, strict=True) if without_expert(name) in each.missing]
     if lacking:
         return f"has no weights in {' and '.join(lacking)}"
-    first, second = (each.records.get(name) for each in banks)
-    if second is None or first is None:
-        return "is in A alone"
-    shapes = _shape(first), _shape(second)
-    if shapes[0] != shapes[1]:
-        return f"is {shape_text(shapes[0])} in A, but {shape_text(shapes[1])} in B"
-    return ""
+    first, second = (_shape(each.records[name]) if name in each.records else None for each in banks)
+    return _unlike(first, second)
+
+
+def _unlike(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> str:
+    """How the shapes of a layer in A and B differ, as the end of such a sentence; a layer that is absent has none."""
+    if first is None or second is None:
+        return f"is in {'B' if first is None else 'A'} alone"
+    return "" if first == second else f"is {shape_text(first)} in A, but {shape_text(second)} in B"
 
 
 def _shape(layer: ConvLayer) -> tuple[int, ...]:
@@ -238,10 +252,9 @@ def _is_stored_same(name: str, states: Sequence[Mapping[str, Tensor]]) -> bool:
 def _nothing_comparable(left_out: Mapping[str, str], states: Sequence[Mapping[str, Any]]) -> KernelvizError:
     alike = sum(name in states[1] and states[1][name].shape == value.shape for name, value in states[0].items())
     most = max(map(len, states))
-    layers = few([*left_out])
     what = f"{alike} of {counted(most, 'tensor')} have the same shape: no layer of A and B can be compared."
     why = "\n".join(f"{shown(name)} {reason}." for name, reason in [*left_out.items()][:3])
-    return KernelvizError(what, why or f"{layers}.", "Give two weights of one architecture.")
+    return KernelvizError(what, why, "Give two weights of one architecture.")
 
 
 def _check_reads(names: Sequence[str], reads: str | None) -> None:
@@ -280,32 +293,62 @@ def _stages(network: Model | nn.Module, names: Sequence[str]) -> tuple[str, ...]
 
 
 def _compare_states(
-    a: Mapping[str, object], b: Mapping[str, object], patterns: str | Sequence[str] | None
+    a: Mapping[str, object],
+    b: Mapping[str, object],
+    patterns: str | Sequence[str] | None,
+    *,
+    match: bool,
+    progress: Progress | None,
 ) -> Comparison:
-    """Compare two state dicts: tensors of three to five axes are kernels, (out, in / groups, *kernel_size)."""
-    from fnmatch import fnmatchcase
+    """Compare two state dicts: tensors of three to five axes are kernels, (out, in / groups, *kernel_size).
 
-    wanted = [patterns] if isinstance(patterns, str) else patterns
+    If some of them are called ``weight``, the others are none: they are embeddings of positions, for example. The first
+    kernels are taken as those that read the image.
+    """
     arrays = [{str(name): as_array(value) for name, value in each.items() if _has_numbers(value)} for each in (a, b)]
-    compared, others, left_out = [], [], {}
-    for name, one in arrays[0].items():
-        layer, other = name.removesuffix(".weight"), arrays[1].get(name)
-        if wanted and not any(fnmatchcase(layer, pattern) for pattern in wanted):
-            continue
-        is_kernel = 3 <= one.ndim <= 5
-        if other is None or other.shape != one.shape:
-            if is_kernel:
-                here = shape_text(one.shape)
-                left_out[layer] = (
-                    "is in A alone" if other is None else f"is {here} in A, but {shape_text(other.shape)} in B"
-                )
-        elif is_kernel:
-            compared.append(compare_banks(as_bank(one, layout="torch"), as_bank(other, layout="torch"), layer))
-        elif is_counted(name) and not wanted:
-            others.append(compare_tensors(name, one, other))
+    banks = [name for each in arrays for name, array in each.items() if 3 <= array.ndim <= 5]
+    banks = [name for name in banks if name.rpartition(".")[2] == "weight"] or banks
+    kernels = [{name.removesuffix(".weight"): each[name] for name in each if name in banks} for each in arrays]
+    names = [*dict.fromkeys([*kernels[0], *kernels[1]])]
+    if not names:
+        what = "A and B hold no kernels: no tensors of three to five axes of floating-point numbers."
+        raise KernelvizError(what, hint="Give two state dicts, as `network.state_dict()` returns them.")
+    chosen = _named(names, patterns) if patterns else names
+    if match and patterns:
+        _check_reads(chosen, names[0])
+    compared, left_out = [], {}
+    for name in chosen:
+        shapes = [each[name].shape if name in each else None for each in kernels]
+        if why := _unlike(*shapes):
+            left_out[name] = why
+        else:
+            first, second = (as_bank(each[name], layout="torch") for each in kernels)
+            compared.append(compare_banks(first, second, name))
     if not compared:
         raise _nothing_comparable(left_out, arrays)
-    return Comparison(tuple(compared), tuple(others), left_out)
+    others = [] if patterns else [
+        compare_tensors(name, value, arrays[1][name])
+        for name, value in arrays[0].items()
+        if name in arrays[1] and arrays[1][name].shape == value.shape and is_counted(name) and name not in banks
+    ]  # fmt: skip
+    found = Comparison(tuple(compared), tuple(others), left_out)
+    return _paired(found, names[0], progress) if match else found
+
+
+def _named(names: Sequence[str], patterns: str | Sequence[str]) -> list[str]:
+    """Those of the names that the patterns name, as in ``select_layers``.
+
+    Raises:
+        UnknownLayerError: a pattern names none of them.
+    """
+    network = NetworkNames(tuple(with_containers(names)), (), {})
+    chosen: dict[str, None] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        found = convolutions_of(pattern, names, network)
+        if not found:
+            raise unknown_layer(pattern, names, "")
+        chosen |= dict.fromkeys(found)
+    return list(chosen)
 
 
 def _has_numbers(value: Any) -> bool:

@@ -311,7 +311,7 @@ def source_of(network: Model | nn.Module) -> Source:
         model=name,
         label=name,
         stem=name,
-        params=sum(parameter.numel() for parameter in parameters),
+        params=sum(parameter.numel() for parameter in parameters if not is_lazy(parameter)),
         device=str(parameters[0].device) if parameters else "cpu",
         versions={"torch": torch.__version__},
         threads=torch.get_num_threads(),

@@ -233,7 +233,7 @@ def compare_banks(
     broken = ~(np.isfinite(sizes[0]) & np.isfinite(sizes[1]))
     limit = _largest(a.weight, b.weight) if broken.any() else float(max(map(np.max, sizes)))
     zero_a, zero_b = (~broken & (size <= NEGLIGIBLE * limit) for size in sizes)
-    factor = 1.0 if _SAFE[0] < limit < _SAFE[1] or not limit else 2.0 ** -math.frexp(limit)[1]
+    factor = 1.0 if _SAFE[0] < limit < _SAFE[1] or not limit else _to_about_one(limit)
     kept = broken[:, None]
     x, y = ((np.where(kept, 0, each) if broken.any() else each).astype(np.float64) for each in (one, other))
     if factor != 1.0:
@@ -282,6 +282,11 @@ def _largest(*arrays: Array) -> float:
     return max(float(np.abs(each[np.isfinite(each)]).max(initial=0)) for each in arrays)
 
 
+def _to_about_one(size: float) -> float:
+    """The power of two that brings a number near 1; the largest one for numbers that are subnormal."""
+    return math.ldexp(1.0, min(-math.frexp(size)[1], 1023))
+
+
 def _equal_rows(a: Array, b: Array) -> Array:
     """Which rows along the first axis have the same bits."""
     if a.dtype != b.dtype:
@@ -304,7 +309,7 @@ def compare_tensors(name: str, a: Array, b: Array) -> ComparedTensor:
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         length, moved = np.linalg.norm(x), np.linalg.norm(y - x)
         if not (_SAFE[0] < length < _SAFE[1] and moved < _SAFE[1]) and (limit := _largest(x, y)):
-            factor = 2.0 ** -math.frexp(limit)[1]
+            factor = _to_about_one(limit)
             length, moved = np.linalg.norm(x * factor), np.linalg.norm((y - x) * factor)
         change = 0.0 if moved == 0 else float(moved / length)
     return ComparedTensor(name, change, same=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 BANKS, MANY_KERNELS, FEWER_BANKS = 200, 512, 50
 """Random banks for the chance level: of more than so many kernels only the smaller number, since each takes seconds."""
 PERCENT = 98
+LEAST_SHARE, MOST_STEPS = 1e-6, 100  # of the variance, for a direction to count; of the iteration
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Pairing:
 
     The pairs are in the order of their ``cosines``, the largest first; kernels as good as zero or not finite are in no
     pair. ``mean`` is the mean cosine of all pairs, ``own`` that of the kernels with equal numbers. ``chance`` is the mean
-    of ``mean`` over ``banks`` random banks in place of B, mixtures of the kernels of B, and ``bound`` its 98th percentile.
+    of ``mean`` over ``banks`` random banks in place of B, mixtures of the kernels of B, and ``bound`` its 98th percentile;
+    both are NaN, and ``banks`` is 0, if B has fewer than two kernels, of which there are no mixtures.
 
     Example:
         >>> before = np.random.default_rng(0).normal(size=(8, 3, 3, 3))
@@ -49,9 +52,9 @@ class Pairing:
     __repr__ = record_repr
 
     @property
-    def better(self) -> bool:
-        """Whether the pairs are better than those of 98 of 100 random banks."""
-        return self.mean > self.bound
+    def better(self) -> bool | None:
+        """Whether the pairs are better than those of 98 of 100 random banks; None without a chance level."""
+        return None if math.isnan(self.bound) else self.mean > self.bound
 
     def entry(self) -> dict[str, Any]:
         """What the JSON document states of the pairs."""
@@ -79,8 +82,11 @@ def pair_kernels(
     """Match the kernels of two banks (O, …), one to one, so that the sum of their cosines is as large as possible.
 
     Signed cosines, since a ReLU does not allow a kernel of opposite sign for another. The chance level is that of random
-    mixtures of the unit kernels of B: all of them are rotated by one random orthogonal matrix (O, O), so that the mixtures
-    have the second moments of B. Kernels that are only smooth, or only grey, are no match then.
+    mixtures of the unit kernels of B: all of them are rotated by one random orthogonal matrix (O, O), and scaled to unit
+    vectors again. Kernels that are only smooth, or only grey, are no match then, since such mixtures have the second
+    moments of the kernels of B. For this B is stretched along its principal directions first: a mixture of unit kernels
+    that is scaled to a unit vector is less often along the strongest direction than they are, and unrelated smooth banks
+    would look matched.
 
     Args:
         a: The kernels of A.
@@ -99,7 +105,7 @@ def pair_kernels(
     cosines = np.clip(one @ other.T, -1, 1)
     rows, columns = _assigned(cosines)
     found = cosines[rows, columns]
-    order = np.argsort(-found, kind="stable")
+    order = np.argsort(-found.round(12), kind="stable")  # of equal cosines rounding does not decide
     rows, columns, found = rows[order], columns[order], found[order]
     count = banks or (BANKS if len(other) <= MANY_KERNELS else FEWER_BANKS)
     chances = _chances(one, other, count, seed, progress)
@@ -112,7 +118,7 @@ def pair_kernels(
         own=float(own.mean()) if own.size else float("nan"),
         chance=float(chances.mean()),
         bound=float(np.percentile(chances, PERCENT)),
-        banks=count,
+        banks=0 if np.isnan(chances).any() else count,
     )
 
 
@@ -137,16 +143,42 @@ def _chances(
     one: Array, other: Array, banks: int, seed: int, progress: Callable[[str, int, int], None] | None
 ) -> Array:
     """The mean cosines of A with random banks in place of B, (banks,)."""
-    if not len(one) or not len(other):
+    if not len(one) or len(other) < 2:
         return np.full(banks, np.nan)
     random = np.random.default_rng(seed)
     means = np.empty(banks)
+    stretched = _stretched(other)
     for number in range(banks):
         if progress is not None:
             progress("chance level", number, banks)
         turned, upper = np.linalg.qr(random.standard_normal((len(other), len(other))))
-        mixed = (turned * np.sign(np.diag(upper))) @ other  # uniform among all rotations and reflections
+        mixed = (turned * np.sign(np.diag(upper))) @ stretched  # uniform among all rotations and reflections
         mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
         cosines = one @ mixed.T
         means[number] = cosines[_assigned(cosines)].mean()
     return means
+
+
+def _stretched(units: Array) -> Array:
+    """Unit vectors (n, …), stretched so that random mixtures of them, as unit vectors, have their second moments.
+
+    Along principal directions whose variances are s, mixtures of unit length have the second moments
+    E[s_k z_k² / Σ s_j z_j²] with z normal, which are ∫ s_k / (1 + 2 s_k t) · Π (1 + 2 s_j t)^(−1/2) dt from 0 to ∞; s is
+    found by iteration.
+    """
+    left, sizes, directions = np.linalg.svd(units, full_matrices=False)
+    kept = sizes**2 > LEAST_SHARE * len(units)
+    wanted = sizes[kept] ** 2 / np.sum(sizes[kept] ** 2)
+    variances = wanted.copy()
+    for _ in range(MOST_STEPS):
+        variances /= variances.max()
+        start, end = math.log(1e-4 / variances.sum()), math.log(1e8 / variances.min())
+        times = np.exp(np.arange(start, end, 0.3))[:, None]  # the trapezoidal rule on a logarithmic axis
+        grown = 1 + 2 * variances * times
+        weights = times[:, 0] * np.exp(-0.5 * np.log(grown).sum(axis=1))
+        moments = variances * (weights @ (1 / grown))
+        moments /= moments.sum()
+        variances *= wanted / moments
+        if np.allclose(moments, wanted, rtol=1e-6, atol=0):
+            break
+    return np.asarray(left[:, kept] * np.sqrt(variances) @ directions[kept])

@@ -151,19 +151,30 @@ def test_a_tag_is_weights_of_the_model(run, monkeypatch):
     """It is loaded as MODEL.TAG; a file of that name comes first, and that is stated."""
     from kernelviz.network import model as models
 
-    asked, load = [], models.load_model
+    requested, load = [], models.load_model
 
     def record(name, **choices):
-        asked.append((name, choices["weights"]))
+        requested.append((name, choices["weights"]))
         return load("test_resnet", weights="random")
 
     monkeypatch.setattr(models, "load_model", record)
     assert run("compare", "test_resnet", "random", "r160_in1k", "-l", "conv1.0").code == 0
-    assert asked == [("test_resnet", "random"), ("test_resnet.r160_in1k", "auto")]
+    assert requested == [("test_resnet", "random"), ("test_resnet.r160_in1k", "auto")]
     torch.save({}, "r160_in1k")
     result = run("compare", "test_resnet", "random", "r160_in1k", "-l", "conv1.0", "--json", "--force")
-    assert asked[-1] == ("test_resnet", "r160_in1k")
+    assert requested[-1] == ("test_resnet", "r160_in1k")
     assert result.document["warnings"] == ["r160_in1k means the file of this name, not the tag of test_resnet"]
+
+
+def test_a_network_with_arguments_is_named_once(run, files, tmp_path):
+    """In names of files and in pictures, also if the names of the weights contain dots."""
+    for seed in (0, 1):
+        torch.save(state(seed, width=4), tmp_path / f"v1.{seed}.pt")
+    result = run(*files, "v1.0.pt", "v1.1.pt", "--model-arg", "width=4", "-l", "stem", "--json", "--look", "slide")
+    (row,) = result.document["outputs"]
+    assert row["path"].endswith("/net.Net-width-4.v1.0-to-v1.1-stem-compared-rgb.png")
+    identity = kv.read_recipe(row["path"])["left_out"][0]
+    assert identity.startswith("A  net.py:Net(width=4), weights of v1.0.pt  ·  B  weights of v1.1.pt")
 
 
 def test_layers_of_other_shapes_are_left_out(run, files):
@@ -175,6 +186,7 @@ def test_layers_of_other_shapes_are_left_out(run, files):
     assert f"Left out: stem {reason}" in document["warnings"]
     assert [layer["name"] for layer in document["layers"]] == ["body.0", "body.1"]
     assert document["outputs"][1]["layer"] == "body.0"
+    assert document["outputs"][1]["path"].endswith("/net.Net.a-to-kernel5-body.0-compared-sum.png")
     assert run(*files, "kernel5.pt", "a.pt").code == 0
     result = run(*files, "a.pt", "kernel5.pt", "-l", "stem")
     assert (result.code, "tensors have the same shape" in result.complaint[0]) == (1, True)
@@ -203,6 +215,15 @@ def test_faults_end_in_one_message(run, files, words, code, message):
     assert (result.code, result.out) == (code, "")
     assert message in result.complaint[0]
     assert "--weights FILE" not in result.err
+
+
+def test_hints_name_only_what_the_command_takes(run, files, tmp_path):
+    """Weights are arguments here, and nothing is loaded in part on request."""
+    torch.save({name: value for name, value in state().items() if "stem" in name}, tmp_path / "part.pt")
+    for words in (("a.pt", "part.pt"), ("a.pt", "hub"), ("a.pt", "missing.pt")):
+        result = run(*files, *words)
+        assert result.code in (1, 4)
+        assert not {"--partial", "--weights"} & set(" ".join(result.complaint).replace("`", " ").split())
 
 
 def test_weights_that_are_not_finite_are_drawn(run, files):

@@ -72,8 +72,8 @@ def check_every_command(run, name):
         result = run(command, name, "sample:grace_hopper", "--weights", "random", "--json", *more)
         outputs, errors = result.document["outputs"], result.document["errors"]
         if result.code:
-            assert (result.code, len(errors)) == (1, 1)
-            assert name in errors[0]["message"]
+            (error,) = errors  # networks of hundreds of layers do not fit into the default size of a page
+            assert (result.code == 1 and name in error["message"]) or "--max-size" in error["message"]
             assert not outputs
         else:
             assert outputs

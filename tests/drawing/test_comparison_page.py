@@ -17,8 +17,9 @@ from kernelviz.drawing.comparison_page import (
     plot_comparison,
     ratio_text,
 )
+from kernelviz.drawing.layer_axis import BARS, draw_legend
 from kernelviz.drawing.looks import LOOKS
-from kernelviz.drawing.page import Raster, Shape, Text, paragraphs
+from kernelviz.drawing.page import MARGIN, PAGE_WIDTH, Raster, Shape, Text, paragraphs, text_width
 from kernelviz.errors import KernelvizError, UsageError
 
 PAGE = LOOKS["page"]
@@ -265,6 +266,47 @@ def test_the_heights_of_few_bars():
 def test_a_network_that_has_not_moved():
     """The chart has no bars, and states why."""
     state = {"conv.weight": make_weight((4, 3, 3, 3))}
-    text = caption(changes_page(kv.compare_weights(state, state)))
+    page = changes_page(kv.compare_weights(state, state))
+    text = caption(page)
     assert "Bitwise the same in A and B: 1 of 1" in text
     assert "Moved most" not in text
+    assert {"0 %", "0°"} == {word for word in texts(page) if word.endswith((" %", "°"))}  # the axes have no other end
+
+
+@pytest.mark.parametrize("count", [16, 400])
+def test_a_slide_counts_the_kernels_that_it_draws(count):
+    """Smaller tiles if all kernels fit then; what is printed beside a slide has no other number of kernels."""
+    figure = plot_comparison(two_weights((count, 3, 3, 3)), look="slide")
+    number = figure.recipe["shown"]
+    assert number == count if count == 16 else number < count
+    assert f"{number} of {count} kernels" in figure.recipe["drawn"]
+    assert not any(f"of {count} kernels" in line for line in figure.recipe["left_out"])
+
+
+def test_one_pair_is_matched_without_a_chance_level():
+    """Neither the title nor the caption compares it with chance."""
+    found = kv.compare_weights(make_weight((1, 3, 3, 3)), -make_weight((1, 3, 3, 3)), match=True)
+    text = caption(comparison_page(pairs_of(found)))
+    assert "than chance" not in text
+    assert "without a chance level" in text
+
+
+def test_the_legend_ends_where_the_page_does():
+    """What does not fit beside the others is in a row below them."""
+    families = [(family, size) for family in BARS for size in ((3, 3), (5, 5))]
+    items, below = draw_legend(families, 0.0, [("grey", "bitwise the same")])
+    words = [item for item in items if isinstance(item, Text)]
+    assert len(words) == 5
+    assert all(item.x + text_width(item.text, item.size) <= PAGE_WIDTH - MARGIN for item in words)
+    assert below > 0
+    assert draw_legend(families[:2], 0.0)[1] == 0
+
+
+def test_a_minus_sign_costs_no_row():
+    """Sixteen pairs are in one row, as sixteen kernels are, if their texts are a little wider."""
+    random = np.random.default_rng(0)
+    a, b = random.uniform(size=(2, 16, 3, 3, 3)).astype(np.float32)
+    page = comparison_page(pairs_of(kv.compare_weights(a, -b, match=True)))
+    words = [item for item in page.items if isinstance(item, Text) and item.align == "center" and "." in item.text]
+    assert sum("−" in item.text for item in words) == 16
+    assert len({item.y for item in words}) == 2  # cosines and ratios

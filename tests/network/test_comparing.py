@@ -201,3 +201,55 @@ def test_what_fits_of_a_file_is_loaded(small, tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
     moved = other.module.state_dict()["layer1.0.conv1.weight"]
     assert torch.equal(moved, before["layer1.0.conv1.weight"] + 1)
+
+
+def test_patterns_name_layers_of_a_state_as_those_of_a_network(small):
+    """Containers and shell patterns, in the order of the state; a name of no layer is an error with the nearest ones."""
+    a, b = (model.module.state_dict() for model in small)
+    for patterns in ("layer1", ["conv1.0", "layer2.*.conv1"], "*"):
+        assert kernels_of(kv.compare_weights(a, b, patterns)) == kernels_of(kv.compare_weights(*small, patterns))
+    with pytest.raises(UnknownLayerError, match=r"No layer is called layer9") as caught:
+        kv.compare_weights(a, b, "layer9")
+    assert "layer1.0.conv1" in caught.value.why
+
+
+def test_the_first_kernels_of_a_state_are_those_that_read_the_image(small):
+    """They alone are matched; deeper layers are rejected, as those of a network are."""
+    a, b = (model.module.state_dict() for model in small)
+    assert [layer.name for layer in kv.compare_weights(a, b, match=True).layers if layer.pairing] == ["conv1.0"]
+    with pytest.raises(UsageError, match="does not read the image"):
+        kv.compare_weights(a, b, "layer1.0.conv1", match=True)
+
+
+@pytest.mark.parametrize("what", [lambda network: network, lambda network: network.state_dict()])
+def test_layers_of_one_network_alone_are_left_out(what):
+    """Those of B are named like those of A."""
+    short, long = nn.Sequential(nn.Conv2d(3, 4, 3)), nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    assert kv.compare_weights(what(short), what(long)).left_out == {"1": "is in B alone"}
+    assert kv.compare_weights(what(long), what(short)).left_out == {"1": "is in A alone"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({}, "hold no kernels"),
+        ({"conv.weight": torch.ones(4, 3, 3, 3, dtype=torch.int8)}, "hold no kernels"),
+        ("a.pt", "not the names of files"),
+        (nn.LazyConv2d(4, 3), "no convolution"),
+    ],
+)
+def test_what_has_no_kernels_is_rejected(weights, message):
+    """With the reason: no tensors of kernels, integers, a file, a layer that never ran."""
+    with pytest.raises(KernelvizError, match=message):
+        kv.compare_weights(weights, weights)
+
+
+def test_embeddings_of_positions_are_no_kernels():
+    """Of tensors with three to five axes those called ``weight`` are kernels; without such names, all are."""
+    embedding, kernels = torch.ones(1, 5, 8), torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    state = {"pos_embed": embedding, "patch_embed.proj.weight": kernels}
+    found = kv.compare_weights(state, state, match=True)
+    assert kernels_of(found) == ["patch_embed.proj"]
+    assert found.layers[0].pairing.better
+    assert [other.name for other in found.others] == ["pos_embed"]
+    assert kernels_of(kv.compare_weights({"conv1": kernels}, {"conv1": kernels})) == ["conv1"]

@@ -174,6 +174,13 @@ def test_sizes_whose_squares_leave_float64_change_nothing(size):
     assert compare_tensors("x", a * size, b * size).change == pytest.approx(wanted.change, rel=1e-12)
 
 
+def test_subnormal_weights_have_numbers():
+    """As far as their few bits go."""
+    layer = compare(np.full((2, 1, 3, 3), 1e-310), np.full((2, 1, 3, 3), 3e-310))
+    assert np.allclose([layer.change, *layer.changes, *layer.ratios], [2, 2, 2, 3, 3], rtol=1e-6)
+    assert compare_tensors("x", np.full(3, 1e-310), np.full(3, 3e-310)).change == pytest.approx(2, rel=1e-6)
+
+
 def test_two_types_of_numbers():
     """float32 beside float64 that leaves its range: nothing overflows, nothing is the same."""
     layer = compare(bank(0), bank(1, dtype=np.float64) * 1e300)

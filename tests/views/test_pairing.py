@@ -23,7 +23,7 @@ def pair(a, b, **choices):
 
 
 def test_a_permuted_copy_is_found_back_exactly():
-    """Each kernel of A with its copy, of whatever length, with cosine 1, far above the chance level."""
+    """Each kernel of A with its copy, of any length, with cosine 1, far above the chance level."""
     a = bank(0)
     order = np.random.default_rng(1).permutation(24)
     lengths = np.linspace(0.25, 4, 24)
@@ -61,13 +61,33 @@ def test_unrelated_banks_match_no_better_than_chance(shape):
     assert not found.better
 
 
-def test_smooth_banks_are_no_match_because_they_are_smooth():
-    """Two unrelated banks of blurred noise match much better than white noise, and no better than their own chance."""
-    smooth = [np.cumsum(np.cumsum(bank(seed, 16, (1, 7, 7)), axis=2), axis=3) for seed in (0, 1)]
-    white = pair(bank(0, 16, (1, 7, 7)), bank(1, 16, (1, 7, 7)))
-    found = pair(*smooth)
-    assert found.mean > white.bound
-    assert not found.better
+@pytest.mark.parametrize(("count", "grey"), [(32, 0), (48, 2)])
+def test_smooth_banks_are_no_match_because_they_are_smooth(count, grey):
+    """Unrelated banks of blurred noise, grey ones too, match much better than white noise, and as well as by chance."""
+
+    def smooth(seed):
+        waves = np.fft.fft2(bank(seed, count, (3, 7, 7)))
+        frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(7), np.fft.fftfreq(7)))
+        kernels = np.fft.ifft2(waves / (0.05 + frequencies) ** 1.5).real
+        return kernels + grey * kernels.mean(axis=1, keepdims=True)
+
+    white = pair(bank(0, count, (3, 7, 7)), bank(1, count, (3, 7, 7)))
+    pairs = [pair(smooth(seed), smooth(seed + 100), banks=60) for seed in range(10)]
+    assert all(each.mean > white.bound for each in pairs)
+    assert abs(np.mean([each.mean - each.chance for each in pairs])) < 0.02
+    assert sum(each.better for each in pairs) <= 2
+
+
+def test_random_banks_have_the_second_moments_of_b():
+    """Also if one direction is far stronger than the others, and the kernels are less than the weights of one."""
+    for count, size in ((40, 6), (5, 20), (3, 1), (1, 4)):
+        kernels = np.random.default_rng(3).standard_normal((count, size)) * np.geomspace(1, 0.02, size)
+        units = kernels / np.linalg.norm(kernels, axis=1, keepdims=True)
+        stretched = pairing._stretched(units)
+        normal = np.random.default_rng(4).standard_normal((20_000, count))
+        mixed = normal @ stretched
+        mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+        assert np.allclose(mixed.T @ mixed / len(mixed), units.T @ units / count, atol=0.02)
 
 
 def test_the_assignment_is_the_best_of_all():
@@ -116,7 +136,7 @@ def test_kernels_as_good_as_zero_take_no_part():
     assert len(entry["pairs"]) == 4
     assert entry["better_than_chance"] is found.better
     none = pair_kernels(a, a, (np.zeros(6, bool), np.ones(6, bool)), banks=3)
-    assert (len(none.a), none.better) == (0, False)
+    assert (len(none.a), none.better) == (0, None)
 
 
 def test_progress_is_reported():
@@ -124,3 +144,11 @@ def test_progress_is_reported():
     calls = []
     pair(bank(0, 4), bank(1, 4), banks=5, progress=lambda *call: calls.append(call))
     assert [call[1:] for call in calls] == [(number, 5) for number in range(5)]
+
+
+def test_one_kernel_has_no_chance_level():
+    """The only mixtures of one kernel are the kernel and its opposite; the pair is neither better nor worse than chance."""
+    found = pair(bank(0, 1), bank(1, 1))
+    assert np.isnan(found.bound)
+    assert (found.better, found.banks) == (None, 0)
+    assert found.mean == pytest.approx(found.own)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError
 from kernelviz.reading import read_regular
-from kernelviz.wording import NEAR, nearest_names, nearest_text, reason_text, shown
+from kernelviz.wording import NEAR, nearest_names, nearest_text, reason_text, shown, with_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -302,18 +302,13 @@ class ModelSpec:
     @property
     def title(self) -> str:
         """The architecture with its arguments, ``my_net.py:Net(width=8)``."""
-        return self.architecture + self._arguments_text
-
-    @property
-    def _arguments_text(self) -> str:
-        typed = ", ".join(f"{key}={value!r}" for key, value in self.arguments.items())
-        return shown(f"({typed})") if typed else ""
+        return with_arguments(self.architecture, self.arguments)
 
     def label_of(self, weights: str) -> str:
         """What the network with these weights is called; its own published ones if the text is empty."""
         if weights:
             return f"{self.title}, {weights}"
-        return f"{self.label}{self._arguments_text}"
+        return with_arguments(self.label, self.arguments)
 
     def stem_of(self, weights: str) -> str:
         """The same in names of files."""

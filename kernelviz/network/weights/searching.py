@@ -617,7 +617,12 @@ def _misfit(contents: Contents, best: Comparison, default: nn.Module, architectu
 
 
 def _numbered(candidate: Candidate) -> list[str]:
-    """The names in its mapping if, after a common prefix, all begin with one of several numbers; else nothing."""
+    """The names in its mapping if, after a common prefix, all begin with one of several numbers; else nothing.
+
+    Nothing, too, if all are names of the network: then tensors are missing, not misnamed.
+    """
+    if not candidate.others and not candidate.foreign:
+        return []
     names = [*(each.name for each in candidate.entries), *candidate.foreign]
     parts = [name.split(".") for name in names]
     same = sum(1 for _ in itertools.takewhile(lambda each: len(set(each)) == 1, zip(*parts, strict=False)))

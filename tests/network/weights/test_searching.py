@@ -306,6 +306,14 @@ def test_layers_named_by_numbers_are_called_so(load):
     assert "conv1.weight" in caught.value.hint
 
 
+def test_a_numbered_part_of_a_network_is_no_sequential(load):
+    """Its tensors have the names of the network: it is rejected for those that it lacks."""
+    state = timm.create_model("test_resnet").state_dict()
+    with pytest.raises(BadWeightsError, match="11 of 75 tensors match") as caught:
+        load({name: value for name, value in state.items() if name.startswith("conv1.")}, "test_resnet")
+    assert "missing: bn1" in caught.value.why
+
+
 def test_tensors_that_are_there_twice_are_a_choice(small, load):
     """With and without ``module.``, both can be chosen; the message states how."""
     both = {**small, **named(zeros(small), "module.")}
