@@ -144,7 +144,7 @@ def expand(
                 network, found, reading.reading, {"input_size": sides, "crop": crop}, str(slopes), channels, show_all,
                 destination, report, progress,
             )  # fmt: skip
-            report.more["expanded"] = []
+            report.more["layers"] = []
             names = run.layers(layer)
             for name in names:
                 session.attempt(report, name, len(names), partial(run.draw, name))
@@ -203,7 +203,7 @@ class ExpandRun:
             progress=self.progress, **self.preparing,
         )  # fmt: skip
         report, look = self.report, self.output.look
-        report.more["expanded"].append(expanded_entry(found))
+        report.more["layers"].append(expanded_entry(found))
         check_explained(found, show_all=self.show_all)
         figure = plot_expanded(
             found, channels=self.channels, show_all=self.show_all, look=look.name, caption=look.caption

@@ -125,19 +125,21 @@ class CorrelationTally:
 
 def expanded_entry(expanded: LinearWeights) -> dict[str, Any]:
     """What the JSON document states of a layer; the explained shares of all its channels, null for dead ones."""
-    dead = expanded.dead
+    dead, median, (top, bottom, left, right) = expanded.dead, expanded.median, expanded.box
     return {
-        "layer": expanded.layer,
+        "name": expanded.layer,
         "slopes": expanded.slopes,
         "size": list(expanded.weights.shape[2:]),
         "input_size": list(expanded.input_size),
         "unit": list(expanded.unit),
-        "box": list(expanded.box),
-        "channels": len(dead),
-        "dead": [int(channel) for channel in dead.nonzero()[0]],
+        "box": [top, left, bottom, right],
+        "total": len(dead),
         "half": int(expanded.half.sum()),
-        "median": expanded.median,
-        "explained": [None if gone else float(one) for gone, one in zip(dead, expanded.explained, strict=True)],
+        "median": None if np.isnan(median) else median,
+        "channels": [
+            {"channel": at, "dead": bool(gone), "explained": None if gone else float(share)}
+            for at, (gone, share) in enumerate(zip(dead, expanded.explained, strict=True))
+        ],
         "units": expanded.units,
         "measured": list(expanded.measured),
         "judged": list(expanded.judged),

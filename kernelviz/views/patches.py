@@ -807,20 +807,11 @@ def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:
         return float(value) if math.isfinite(value) else None
 
     def rows(ranking: Ranking, channel: int) -> list[dict[str, Any]]:
-        return [
-            {
-                "value": number(ranking.values[channel, at]),
-                "image": found.images[image],
-                "unit": [row, column],
-                "box": ranking.boxes[channel, at].tolist(),
-            }
-            for at, (image, row, column) in enumerate(ranking.places[channel].tolist())
-            if image >= 0
-        ]
+        return [patch_entry(found, ranking, channel, at) for at in range(int(ranking.counts[channel]))]
 
     dead = found.dead
     return {
-        "layer": found.layer,
+        "name": found.layer,
         "images": list(found.images),
         "duplicates": list(found.duplicates),
         "field": {
@@ -842,8 +833,7 @@ def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:
                 "largest": number(found.largest[channel]),
                 "dead": bool(dead[channel]),
                 "nonfinite": int(found.nonfinite[channel]),
-                "units_with_best": int(found.highest.units[channel]),
-                "images_with_best": int(found.highest.shared[channel]),
+                "ties": {"units": int(found.highest.units[channel]), "images": int(found.highest.shared[channel])},
                 "patches": rows(found.highest, channel),
                 "lowest": None if found.lowest is None else rows(found.lowest, channel),
             }
@@ -852,15 +842,37 @@ def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:
     }
 
 
+def patch_entry(found: Patches, ranking: Ranking, channel: int, at: int) -> dict[str, Any]:
+    """A patch as JSON: ``inside`` is whether the whole receptive field is in the image, null if that is not known."""
+    place = ranking.places[channel, at].tolist()
+    crop = found.crops.get(tuple(place)) if found.exact else None
+    return {
+        "image": found.images[place[0]],
+        "at": place[1:],
+        "box": sides_first(ranking.boxes[channel, at]).tolist(),
+        "inside": None if crop is None else not crop.crosses_border,
+        "value": float(ranking.values[channel, at]),
+    }
+
+
+def sides_first(boxes: Array) -> Array:
+    """Boxes (…, 4) as files have them: top, left, bottom, right."""
+    return boxes[..., [0, 2, 1, 3]]
+
+
 def patches_table(found: Patches, channels: Sequence[int], *, width: int | None = None) -> list[str]:
-    """Aligned lines, one per channel: its best value, where it is, how many have it, and its last value."""
-    heads = ("channel", "patches", "best", "unit", "with it", "last", "best in")
-    rows = []
-    for ranking in found.rankings:
+    """Aligned lines, one per channel: its best value, where it is, how many have it, and its last value.
+
+    A second table, if requested, has the smallest values.
+    """
+    lines: list[str] = []
+    for ranking, best in zip(found.rankings, ("best", "lowest"), strict=False):
+        heads = ("channel", "patches", best, "unit", "with it", "last", f"{best} in")
+        rows = []
         for channel in channels:
             count = int(ranking.counts[channel])
             if not count:
-                rows.append((str(channel), "0", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN))
+                rows.append((str(channel), "0", *("–",) * 5))
                 continue
             image, row, column = ranking.places[channel, 0].tolist()
             rows.append((
@@ -868,9 +880,5 @@ def patches_table(found: Patches, channels: Sequence[int], *, width: int | None 
                 f"({row}, {column})", f"{int(ranking.units[channel]):,}",
                 number_text(float(ranking.values[channel, count - 1]), plus=True), found.images[image],
             ))  # fmt: skip
-    lines = aligned(heads, rows, set(heads[:-1]), width=width).splitlines()
-    dead = int(found.dead.sum())
-    lines += [f"{dead:,} of {len(found.mean):,} dead: one value in all images"] if dead else []
-    if found.duplicates:
-        lines.append(f"{counted(len(found.duplicates), 'image')} counted once: {', '.join(found.duplicates[:3])}")
+        lines += aligned(heads, rows, set(heads[:-1]), width=width).splitlines()
     return lines

@@ -31,13 +31,13 @@ def arguments(tmp_path):
 def test_it_draws_and_reports_what_is_explained(run, arguments):
     """The picture, the arrays of all channels, and the document with the share of each channel."""
     result = run(*arguments, "-l", "2", "--arrays", "--json", "--channels", "1-2")
-    (entry,) = result.document["expanded"]
+    (entry,) = result.document["layers"]
     picture, arrays = result.document["outputs"]
     assert (result.code, picture["shown"], picture["total"], picture["view"]) == (0, 2, 6, "expanded")
     assert (entry["measured"], entry["judged"]) == (["0.png", "2.png"], ["1.png"])
     with np.load(arrays["path"]) as held:
         assert held["weights"].shape == (6, 3, 5, 5)
-        assert held["explained"].tolist() == entry["explained"]
+        assert held["explained"].tolist() == [each["explained"] for each in entry["channels"]]
     assert picture["path"].endswith("-2-expanded.png")
     again = run(*arguments, "-l", "2", "--slopes", "one", "--json")
     assert again.document["outputs"][0]["path"].endswith("-2-expanded-one.png")
@@ -66,7 +66,7 @@ def test_a_layer_of_which_nothing_is_explained_is_not_drawn(run, arguments, monk
     result = run(*arguments, "-l", "2", "--json")
     assert (result.code, result.document["outputs"]) == (1, [])
     assert "The last convolution before it that works is 0." in result.document["errors"][0]["hint"]
-    assert result.document["expanded"][0]["last_explained_layer"] == "0"
+    assert result.document["layers"][0]["last_explained_layer"] == "0"
     assert run(*arguments, "-l", "2", "--all").code == 0
 
 
