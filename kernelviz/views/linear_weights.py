@@ -60,11 +60,15 @@ class LinearWeights:
     __repr__ = record_repr
 
     @property
-    def dead(self) -> Array:
-        """The channels (C,) with weights as good as zero beside the largest of the layer, or with a constant output."""
+    def negligible(self) -> Array:
+        """The channels (C,) with weights as good as zero beside the largest of the layer."""
         largest: Array = np.abs(self.weights).max(axis=(1, 2, 3))
-        found: Array = (largest <= NEGLIGIBLE * largest.max(initial=0.0)) | np.isnan(self.explained)
-        return found
+        return np.asarray(largest <= NEGLIGIBLE * largest.max(initial=0.0))
+
+    @property
+    def dead(self) -> Array:
+        """The channels (C,) with weights as good as zero, or of which an output is constant over the judged images."""
+        return np.asarray(self.negligible | np.isnan(self.explained))
 
     @property
     def half(self) -> Array:

@@ -60,6 +60,32 @@ def test_images_that_cannot_be_read_are_named(run, arguments, tmp_path):
     assert result.document["errors"][0]["code"] == "bad-image"
 
 
+def test_what_was_done_to_images_is_stated(run, arguments, tmp_path):
+    """Notes on dropped transparency and on equal files are in the document and in the picture's row."""
+    Image.open(tmp_path / "0.png").convert("RGBA").save(tmp_path / "alpha.png")
+    with Image.open(tmp_path / "alpha.png") as alpha:
+        alpha.putalpha(Image.effect_noise(alpha.size, 90).convert("L"))
+        alpha.save(tmp_path / "alpha.png")
+    (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
+    result = run(*arguments, str(tmp_path / "alpha.png"), str(tmp_path / "copy.png"), "-l", "2", "--json")
+    (row,) = result.document["outputs"]
+    assert result.code == 0
+    assert "1 image has the bytes of another, counted once: copy.png" in row["notes"]
+    assert "transparent parts stand on white (1 of 4 images)" in row["notes"]
+    alone = run(*arguments[:3], str(tmp_path / "copy.png"), *arguments[5:], "-l", "2")
+    assert (alone.code, "has the bytes of another" in alone.complaint[1]) == (1, True)
+
+
+@pytest.mark.parametrize(("change", "message"), [("inf", "The weights of 0 are not finite."), ("0", "as good as zero")])
+def test_weights_that_are_not_finite_or_zero_are_the_stated_reason(run, arguments, tmp_path, change, message):
+    """A network of such weights is rejected for them, not for a layer without a linear stand-in."""
+    body = f"{NETWORK}\n        nn.init.constant_(self[0].weight, float('{change}'))\n"
+    (tmp_path / "net.py").write_text(body)
+    words = [*arguments[:-4], "--input-size", "20"]  # the weights are those of its code
+    result = run(*words, "-l", "2")
+    assert (result.code, message in result.complaint[0]) == (1, True)
+
+
 def test_a_layer_of_which_nothing_is_explained_is_not_drawn(run, arguments, monkeypatch):
     """Exit code 1 with the numbers and the last layer that works; ``--all`` draws it veiled."""
     monkeypatch.setattr("kernelviz.views.linear_weights.HALF", 0.9999)
