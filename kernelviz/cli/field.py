@@ -159,7 +159,8 @@ def load_other(
     other = reading.prepare(session.load(choices, report, progress), report)
     report.source, report.more["preprocessing"] = source, preprocessing
     if other.source.as_recipe() == model.source.as_recipe() and choices.seed == first.seed:
-        raise UsageError("--against is the model itself, with the same weights.", hint="For example --against random")
+        what = "--against is the model itself, with the same weights."
+        raise UsageError(what, hint="Give other weights or another model.")
     return other
 
 
@@ -190,8 +191,13 @@ def start(
             f"Give one to both: --input-size {','.join(map(str, sizes[0][1:]))}",
         )
     tallies = [FieldTally(model, layers, unit, channels, input_size=sides, crop=crop) for model in models]
-    for tally, size in zip(tallies, sizes, strict=True):
-        tally.plan(size, blank(size))
+    for model, tally, size in zip(models, tallies, sizes, strict=True):
+        try:
+            tally.plan(size, blank(size))
+        except UsageError as error:
+            if len(models) == 1:
+                raise
+            raise type(error)(f"{model.source.model}: {error.what}", error.why, error.hint) from error
     counts = [len(tally.units) for tally in tallies]
     if len(set(counts)) > 1:
         what = f"{models[0].source.model} has {counts[0]} of the layers, but {models[1].source.model} {counts[1]}."
@@ -252,7 +258,10 @@ def draw(
     for number in range(count):
         session.attempt(report, tallies[0].units[number].tap.name, count, partial(add, number))
     if not rows[0]:
-        raise KernelvizError("Nothing reaches any of the units.", hint="Choose other layers, or another unit: --at.")
+        what = "None of the layers can be drawn."
+        raise KernelvizError(
+            what, "The messages above name each of them.", "Choose other layers, or another unit: --at."
+        )
     recipe, every = field_recipe(rows), [each for row in rows for each in row]
     (stem,) = file_stems([_name(rows, patterns, unit)])
     path = session.picture_path(stem, recipe, output, report)

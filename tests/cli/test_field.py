@@ -107,6 +107,7 @@ def test_nothing_reaches_a_unit(run, photos, checkpoint):
         (("-l", "*"), "At most 12 layers"),
         (("--against", "random"), "--against is the model itself"),
         (("--against", "nosuch_model"), "nosuch_model"),
+        (("--against", "test_efficientnet"), "test_efficientnet: No layer is called layer1."),
     ],
 )
 def test_wrong_usage_ends_with_2(run, photos, words, message):
