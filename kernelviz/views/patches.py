@@ -342,40 +342,38 @@ class PatchTally:
         """The numbers of the images that are counted, ascending, as ``add`` was called with them."""
         return tuple(self.images.places)
 
-    def add(self, maps: FeatureMaps, number: int | None = None, *, place: int | None = None) -> None:
+    def add(self, maps: FeatureMaps, place: int | None = None) -> None:
         """Add the maps of one image; one with the same bytes as an earlier one is not counted.
 
         Args:
             maps: As ``capture_features`` returns them, with their receptive fields.
-            number: The position of the image among all images; by default the next one. Tallies that will be merged need
-                different numbers.
-            place: The same, by the name that it has for the other tallies.
+            place: The position of the image among all images; by default the next one. Tallies that will be merged need
+                different places.
 
         Raises:
             UsageError: the receptive field is not known, no unit has it inside the image though ``inside`` was requested,
-                the number was used before, or there are other channels than before.
+                the place is taken, or there are other channels than before.
         """
         subject = as_maps(maps)
         layer = self.layer or subject.layer or ""
         found = check_field(subject.field, layer, subject.lost, per_image=self.per_image)
-        number = place if number is None else number
-        if number is None:
-            number = max(self.images.next_place, 1 + max(self.duplicates, default=-1))
-        if number in self.duplicates:
-            raise UsageError(f"There is an image with the number {number} already.")
-        self.images.check_place(number)
-        if self._is_copy(subject, number):
+        if place is None:
+            place = max(self.images.next_place, 1 + max(self.duplicates, default=-1))
+        if place in self.duplicates:
+            raise UsageError(f"There is an image with the number {place} already.")
+        self.images.check_place(place)
+        if self._is_copy(subject, place):
             return
         if self._sums is not None:
             check_channels(len(self._sums.count), len(subject.values))
         sums, (rows, columns) = _Moments.of(subject.values), subject.values.shape[1:]
-        best = self._best_of(subject, found, number, layer, finite=bool((sums.count == sums.values).all()))
+        best = self._best_of(subject, found, place, layer, finite=bool((sums.count == sums.values).all()))
         self._merge_sums(sums)
         self._best = self._merged(best)
         self.layer, self.source = layer, self.source or subject.source
         self.mixes_image |= found.mixes_image
         kind = self._kind(_Facts((int(rows), int(columns)), found, subject.input_size))
-        self.images.add(subject, place=number, kind=kind)
+        self.images.add(subject, place=place, kind=kind)
 
     def _kind(self, facts: _Facts) -> int:
         """The number of the facts of an image."""
