@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.terminal import Progress
     from kernelviz.errors import KernelvizError
     from kernelviz.network.model import Model
-    from kernelviz.records import Image
+    from kernelviz.records import Image, Recipe
     from kernelviz.views.linear_weights import LinearWeights
 
 
@@ -143,7 +143,7 @@ def expand(
             network = reading.prepare(session.load(chosen, report, progress), report)
             run = ExpandRun(
                 network, found, reading.reading, {"input_size": sides, "crop": crop}, str(slopes), channels, show_all,
-                destination, report, progress,
+                destination, report, progress, reading.asked(sides, crop=crop),
             )  # fmt: skip
             report.more["layers"] = []
             if len(found) == 1:
@@ -157,7 +157,10 @@ def expand(
 
 @dataclass
 class ExpandRun:
-    """The network, the images, and how they are drawn; each image that fails is reported once."""
+    """The network, the images, and how they are drawn; each image that fails is reported once.
+
+    ``asked`` is the part of recipes about the chosen options.
+    """
 
     network: Model
     paths: tuple[str, ...]
@@ -169,6 +172,7 @@ class ExpandRun:
     output: OutputChoices
     report: Report
     progress: Progress
+    asked: Recipe
     failed: set[str] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -217,7 +221,7 @@ class ExpandRun:
         figure = plot_expanded(
             found, channels=self.channels, show_all=self.show_all, look=look.name, caption=look.caption
         )
-        recipe = figure.recipe or expanded_recipe(found, ())
+        recipe = figure.recipe = {**(figure.recipe or expanded_recipe(found, ())), **self.asked}
         source = self.network.source.stem
         (stem,) = file_stems([(source, layer, "expanded", *(["one"] if self.slopes == "one" else []))])
         path = session.picture_path(stem, recipe, self.output, report)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.terminal import Progress
     from kernelviz.network.effective_field import FieldTally
     from kernelviz.network.model import Model
-    from kernelviz.records import Image
+    from kernelviz.records import Image, Recipe
     from kernelviz.views.effective_fields import EffectiveField
 
 
@@ -140,7 +140,7 @@ def field(
                 models.append(load_other(first, against, models[0], reading=reading, report=report, progress=progress))
             tallies = start(models, layers=layer, unit=unit, channels=channels, sides=sides, crop=crop)
             run_images(tallies, named, reading, report, progress)
-            draw(tallies, layer, unit, destination, report)
+            draw(tallies, layer, unit, destination, report, asked=reading.asked(sides, crop=crop))
 
     return run_command("field", work, as_json=as_json, quiet=quiet, debug=debug)
 
@@ -240,8 +240,13 @@ def draw(
     unit: tuple[int, int] | None,
     output: OutputChoices,
     report: Report,
+    *,
+    asked: Recipe,
 ) -> None:
-    """Write the picture and, if requested, the numbers, and report both; layers that nothing reaches are named."""
+    """Write the picture and, if requested, the numbers, and report both; layers that nothing reaches are named.
+
+    ``asked`` is the part of their recipe about the chosen options.
+    """
     from kernelviz.drawing.field_page import field_recipe, plot_fields
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays
@@ -262,7 +267,7 @@ def draw(
         raise KernelvizError(
             what, "The messages above name each of them.", "Choose other layers, or another unit: --at."
         )
-    recipe, every = field_recipe(rows), [each for row in rows for each in row]
+    recipe, every = {**field_recipe(rows), **asked}, [each for row in rows for each in row]
     (stem,) = file_stems([_name(rows, patterns, unit)])
     path = session.picture_path(stem, recipe, output, report)
     report.more["layers"] = [field_entry(each) for each in rows[0]]
@@ -274,6 +279,7 @@ def draw(
     report.inform(*lines(rows))
     look = output.look
     figure = plot_fields(every, look=look.name, caption=look.caption)
+    figure.recipe = {**(figure.recipe or {}), **asked}
     notes = tuple(dict.fromkeys(note for each in every for note in each.notes))
     report.warn(*notes)
     written = [session.save_page(figure, path, report, force=output.force, known=notes)]

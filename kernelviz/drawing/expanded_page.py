@@ -37,7 +37,7 @@ from kernelviz.drawing.page import (
     outline,
     text_width,
 )
-from kernelviz.drawing.sheets import source_facts
+from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.errors import KernelvizError
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.linear_weights import HALF
@@ -128,6 +128,7 @@ def expanded_recipe(expanded: LinearWeights, numbers: Sequence[int]) -> dict[str
         "view": "expanded",
         "slopes": expanded.slopes,
         "shape": list(expanded.weights.shape),
+        **image_facts(expanded.identity, expanded.source),
         "input_size": list(expanded.input_size),
         "images": list(expanded.image_recipes),
         "measured": list(expanded.measured),

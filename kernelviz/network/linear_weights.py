@@ -189,6 +189,7 @@ class _Work:
             source=source_of(self.network),
             image_recipes=tuple(self.recipes[number] for number in sorted(self.recipes)),
             notes=(*self._duplicates_text(), *self.gathered.notes()),
+            identity=self.gathered.as_recipe(),
         )
         return found if found.half.any() else replace(found, works=self._last_that_works(others))
 

@@ -11,7 +11,7 @@ from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
 
 if TYPE_CHECKING:
-    from kernelviz.records import Array, Source
+    from kernelviz.records import Array, Recipe, Source
 
 
 Slopes: TypeAlias = Literal["mean", "one"]
@@ -36,7 +36,8 @@ class LinearWeights:
     first and the last column of the field in an input of ``input_size`` (C, H, W). ``units`` is the number of values per
     channel that were compared, ``activations`` the number of replaced activations, ``pools`` the names of the layers whose
     maxima were replaced by means. ``works`` is the last convolution before this layer with a channel of which one half is
-    explained, if this layer has none; empty if there is no such convolution.
+    explained, if this layer has none; empty if there is no such convolution. ``identity`` identifies the images in a
+    recipe; None if one of them is not known.
     """
 
     weights: Array
@@ -56,6 +57,7 @@ class LinearWeights:
     source: Source | None = None
     image_recipes: tuple[dict[str, Any] | None, ...] = ()
     notes: tuple[str, ...] = ()
+    identity: Recipe | None = None
 
     __repr__ = record_repr
 

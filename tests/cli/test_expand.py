@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kernelviz import read_recipe
+
 NETWORK = """
 from torch import nn
 
@@ -74,6 +76,18 @@ def test_what_was_done_to_images_is_stated(run, arguments, tmp_path):
     assert "transparent parts stand on white (1 of 4 images)" in row["notes"]
     alone = run(*arguments[:3], str(tmp_path / "copy.png"), *arguments[5:], "-l", "2")
     assert (alone.code, "has the bytes of another" in alone.complaint[1]) == (1, True)
+
+
+def test_other_images_do_not_replace_a_picture(run, arguments):
+    """The recipe has the images, their preprocessing and the chosen options; a picture of others gets another name."""
+    first = run(*arguments, "-l", "2", "--no-crop").paths[0]
+    recipe, before = read_recipe(first), first.read_bytes()
+    assert (recipe["image"]["name"], recipe["asked"]) == ("3 images", {"size": [20, 20], "crop": False})
+    assert recipe["preprocessing"]["mean"]
+    other = run(*arguments[:4], *arguments[5:], "-l", "2", "--no-crop").paths[0]
+    assert (other != first, first.read_bytes()) == (True, before)
+    assert run(*arguments, "-l", "2", "--no-crop").paths == [first]
+    assert first.read_bytes() == before
 
 
 @pytest.mark.parametrize(("change", "message"), [("inf", "The weights of 0 are not finite."), ("0", "as good as zero")])
