@@ -571,8 +571,8 @@ def report_skipped(run: FeatureRun, job: ImageJob) -> None:
     run.report.inform(f"{job.path}: skipped, its files exist")
 
 
-def report_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassScore]) -> None:
-    """Report how an image was prepared and its class scores."""
+def report_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassScore], *, printed: bool = True) -> None:
+    """Report how an image was prepared and its class scores, in the document alone unless ``printed``."""
     image, seen = each.given.image, each.given.seen
     notes = (*(image.notes if image else ()), *(seen.notes if seen else ()))
     name = image.name if image else each.path
@@ -580,4 +580,5 @@ def report_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassSc
     top = [asdict(score) for score in classes] if run.report.as_json else []
     run.report.more["images"].add(each.path, **({"top": top} if top else {}))
     shares = ", ".join(f"{score.label or f'class {score.index}'} {score.probability:.1%}" for score in classes)
-    run.report.inform(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in notes))
+    if printed:
+        run.report.inform(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in notes))

@@ -235,7 +235,8 @@ def draw_patches(run: FeatureRun, wanted: PatchChoices, paths: Sequence[str], pr
     kept = {path: ImageJob(path, load_image(path) if path == "-" else None) for path in paths}  # stdin is read once
     receivers = {name: [partial(add_maps, tally)] for name, tally in tallies.items()}
     if tallies:
-        gather(run, kept.values(), receivers, partial(report_image, run), progress)
+        keep = partial(report_image, run, printed=run.report.verbose)  # notes are printed for all images together
+        gather(run, kept.values(), receivers, keep, progress)
     for name, tally in tallies.items():
         if len(tally.images):
             work = partial(_draw, run, wanted, tally, list(kept.values()), progress)

@@ -362,7 +362,7 @@ def _notices(expanded: LinearWeights, shown: int) -> tuple[str, ...]:
     images = counted(len(expanded.judged), "image")
     bar = f"bar: share of the real variation over {images}, below half veiled"
     truth = _truth(expanded)
-    return (truth, bar, _count(expanded, shown), *map(sentence, expanded.notes))
+    return truth, bar, _count(expanded, shown)
 
 
 def _parts(

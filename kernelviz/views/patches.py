@@ -354,7 +354,7 @@ class PatchTally:
             UsageError: the receptive field is not known, no unit has it inside the image though ``inside`` was requested,
                 the place is taken, or there are other channels than before.
         """
-        subject = as_maps(maps)
+        subject = _noted(as_maps(maps))
         layer = self.layer or subject.layer or ""
         found = check_field(subject.field, layer, subject.lost, per_image=self.per_image)
         if place is None:
@@ -544,6 +544,13 @@ class PatchTally:
         places[..., 0] = np.where(kept, np.searchsorted(numbers, places[..., 0]), -1)
         some = kept.any(axis=1)
         return Ranking(values, places, boxes, np.where(some, best.units, 0), np.where(some, best.shared, 0))
+
+
+def _noted(maps: FeatureMaps) -> FeatureMaps:
+    """The maps, whose image also has the notes on what the network sees of it."""
+    if maps.image is None or maps.seen is None or not maps.seen.notes:
+        return maps
+    return replace(maps, image=replace(maps.image, notes=(*maps.image.notes, *maps.seen.notes)))
 
 
 def _units_of(
