@@ -234,6 +234,12 @@ def extents(axis: Any) -> tuple[Array, Array]:
     return first, first + axis.size - 1
 
 
+def wraps(axis: AxisField) -> Array:
+    """Which units also read pixels that are not in their extent: those at the opposite border, behind circular padding."""
+    first, last = extents(axis)
+    return np.asarray((axis.first <= axis.last) & ((axis.first < np.maximum(first, 0)) | (axis.last > last)))
+
+
 def is_exact(axis: Any) -> bool:
     """Whether the rows that a unit reads are known as if the image had no border."""
     return axis.jump is not None and axis.offset is not None and axis.size is not None
@@ -352,10 +358,13 @@ class PatchTally:
 
         Raises:
             UsageError: the receptive field is not known, no unit has it inside the image though ``inside`` was requested,
-                the place is taken, or there are other channels than before.
+                the place is taken, or there are another layer or other channels than before.
         """
         subject = _noted(as_maps(maps))
         layer = self.layer or subject.layer or ""
+        if subject.layer and subject.layer != layer:
+            what = f"A tally is of one layer, but got maps of {shown(subject.layer)} after those of {shown(layer)}."
+            raise UsageError(what, hint="Make a tally for each layer.")
         found = check_field(subject.field, layer, subject.lost, per_image=self.per_image)
         if place is None:
             place = max(self.images.next_place, 1 + max(self.duplicates, default=-1))
@@ -525,9 +534,21 @@ class PatchTally:
             input_size=next(iter(input_sizes)) if len(input_sizes) == 1 else None,
             source=self.source,
             identity=names.as_recipe(),
-            notes=names.notes(),
+            notes=(*self._wrapped(rankings, numbers), *names.notes()),
             map_size=next(iter(map_sizes)) if len(map_sizes) == 1 else None,
         )
+
+    def _wrapped(self, rankings: Sequence[Ranking], numbers: Sequence[int]) -> list[str]:
+        """A note if units of the patches also read the opposite border of the image."""
+        wrapping = [[wraps(axis) for axis in facts.field.axes] for facts in self._facts]
+        if not any(some.any() for axes in wrapping for some in axes):
+            return []
+        count = 0
+        for image, row, column in np.concatenate([each.places[each.places[..., 0] >= 0] for each in rankings]).tolist():
+            down, across = wrapping[self.images.kind(numbers[image])]
+            count += bool(down[row] or across[column])
+        read = inflected(count, "unit of a patch reads", "units of patches read")
+        return [f"{count:,} {read} the opposite border too, behind circular padding: it is not drawn"] if count else []
 
     def _ranking(self, best: _Best, numbers: Sequence[int], worst: Array) -> Ranking:
         """The units without those that have the channel's worst value, which is no excitation, with their boxes."""
