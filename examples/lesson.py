@@ -1,4 +1,4 @@
-"""Pictures for lessons: an image as numbers, maps, ReLU and pooling, shared weights, padding, chains of layers, a matrix.
+"""Pictures for lessons: images as numbers, maps, ReLU, pooling, shared weights, padding, chains, costs, a matrix.
 
 Run ``python examples/lesson.py [DIRECTORY]``. Needs no weights and no torch.
 """
@@ -56,6 +56,10 @@ pictures = {
     "uses": kernelviz.plot_uses(kernelviz.Convolution(5, 3, padding=1)),
     "chain": kernelviz.plot_chain(16, ["conv6", "conv6", "conv6"], padding="same"),
     "generator": kernelviz.plot_chain(4, ["up4s2p1"] * 4),
+    "cost": kernelviz.plot_costs(
+        56, ["conv7", "3xconv3", "conv1x7+conv7x1", "dw7+conv1", "conv7s2"], in_channels=64, padding="same"
+    ),
+    "pools": kernelviz.plot_pools(kernelviz.work_out(kernelviz.Pooling(6, 2), np.array(four)[1:7, 1:7]), at=(0, 1)),
     "matrix": kernelviz.plot_matrix(small, at=(1, 1)),
 }
 for name, figure in pictures.items():

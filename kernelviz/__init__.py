@@ -27,6 +27,7 @@ a page on which to explore all of them::
     step = worked.step(1, 0)  # step.window * step.weights = step.products, their sum is step.value
     kernelviz.plot_convolution(worked, at=(1, 0))
     kernelviz.animate_convolution(worked)  # plays as the last line of a notebook cell
+    kernelviz.make_playground(worked)  # a page with these numbers to type into, also shown there
 
 In a notebook, figures and animations show themselves, traces and walkthroughs show tables. The public names are imported
 at their first use, so that ``import kernelviz`` loads neither torch nor matplotlib.
@@ -40,10 +41,14 @@ from typing import TYPE_CHECKING, Any
 from kernelviz.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from kernelviz.arithmetic.costs import Cost as Cost
+    from kernelviz.arithmetic.costs import compare_costs as compare_costs
     from kernelviz.arithmetic.operations import Convolution as Convolution
     from kernelviz.arithmetic.operations import Pooling as Pooling
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
     from kernelviz.arithmetic.steps import Step as Step
+    from kernelviz.drawing.changes_page import plot_changes as plot_changes
+    from kernelviz.drawing.comparison_page import plot_comparison as plot_comparison
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
     from kernelviz.drawing.expanded_page import plot_expanded as plot_expanded
@@ -63,24 +68,31 @@ if TYPE_CHECKING:
     from kernelviz.drawing.sheets import make_sheet as make_sheet
     from kernelviz.drawing.shift_page import plot_shift as plot_shift
     from kernelviz.drawing.statistics_page import plot_statistics as plot_statistics
+    from kernelviz.drawing.training_page import animate_kernels as animate_kernels
+    from kernelviz.drawing.training_page import plot_history as plot_history
     from kernelviz.errors import KernelvizError as KernelvizError
     from kernelviz.explain.animation import animate_convolution as animate_convolution
     from kernelviz.explain.call_page import plot_call as plot_call
     from kernelviz.explain.call_reader import read_call as read_call
     from kernelviz.explain.calls import Call as Call
     from kernelviz.explain.chain import plot_chain as plot_chain
+    from kernelviz.explain.costs import plot_costs as plot_costs
     from kernelviz.explain.image_page import plot_pixels as plot_pixels
     from kernelviz.explain.map_pages import animate_maps as animate_maps
     from kernelviz.explain.map_pages import plot_maps as plot_maps
     from kernelviz.explain.matrix import plot_matrix as plot_matrix
     from kernelviz.explain.plots import plot_convolution as plot_convolution
+    from kernelviz.explain.pools import animate_pools as animate_pools
+    from kernelviz.explain.pools import plot_pools as plot_pools
     from kernelviz.explain.sharing import plot_sharing as plot_sharing
     from kernelviz.explain.unit_pages import plot_kernel_and_map as plot_kernel_and_map
     from kernelviz.explain.unit_pages import plot_unit as plot_unit
     from kernelviz.explain.uses import plot_uses as plot_uses
     from kernelviz.explain.walkthrough import Walkthrough as Walkthrough
     from kernelviz.explain.walkthrough import work_out as work_out
+    from kernelviz.exploring import make_playground as make_playground
     from kernelviz.exploring import make_report as make_report
+    from kernelviz.exploring import save_playground as save_playground
     from kernelviz.exploring import save_report as save_report
     from kernelviz.files.images import read_image as read_image
     from kernelviz.files.recipes import read_recipe as read_recipe
@@ -116,10 +128,12 @@ if TYPE_CHECKING:
     from kernelviz.filters.plots import plot_filter as plot_filter
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
+    from kernelviz.network.comparing import compare_weights as compare_weights
     from kernelviz.network.convolutions import list_layers as list_layers
     from kernelviz.network.effective_field import FieldTally as FieldTally
     from kernelviz.network.effective_field import effective_field as effective_field
     from kernelviz.network.effective_field import effective_fields as effective_fields
+    from kernelviz.network.history import read_history as read_history
     from kernelviz.network.kernels import read_kernels as read_kernels
     from kernelviz.network.linear_weights import expand_units as expand_units
     from kernelviz.network.model import Model as Model
@@ -135,6 +149,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Image as Image
     from kernelviz.records import KernelBank as KernelBank
     from kernelviz.report.contents import Report as Report
+    from kernelviz.report.playground import Playground as Playground
     from kernelviz.report.playground import playground_page as playground_page
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
@@ -142,13 +157,18 @@ if TYPE_CHECKING:
     from kernelviz.traces import PooledUnit as PooledUnit
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
+    from kernelviz.views.comparisons import ComparedLayer as ComparedLayer
+    from kernelviz.views.comparisons import ComparedTensor as ComparedTensor
+    from kernelviz.views.comparisons import Comparison as Comparison
     from kernelviz.views.components import Basis as Basis
     from kernelviz.views.components import CovarianceTally as CovarianceTally
     from kernelviz.views.effective_fields import EffectiveField as EffectiveField
     from kernelviz.views.effective_fields import Square as Square
+    from kernelviz.views.kernel_history import KernelHistory as KernelHistory
     from kernelviz.views.linear_weights import LinearWeights as LinearWeights
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
+    from kernelviz.views.pairing import Pairing as Pairing
     from kernelviz.views.patches import Crop as Crop
     from kernelviz.views.patches import Patches as Patches
     from kernelviz.views.patches import PatchTally as PatchTally
@@ -164,9 +184,13 @@ _HOMES = {
     "ChannelTally": "views.statistics",
     "ClassScore": "records",
     "ColourDirection": "filters.matching",
+    "ComparedLayer": "views.comparisons",
+    "ComparedTensor": "views.comparisons",
+    "Comparison": "views.comparisons",
     "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
+    "Cost": "arithmetic.costs",
     "CovarianceTally": "views.components",
     "Crop": "views.patches",
     "EffectiveField": "views.effective_fields",
@@ -178,6 +202,7 @@ _HOMES = {
     "Highlights": "views.map_views",
     "Image": "records",
     "KernelBank": "records",
+    "KernelHistory": "views.kernel_history",
     "KernelMatch": "filters.matching",
     "KernelvizError": "errors",
     "Known": "filters.bank",
@@ -187,8 +212,10 @@ _HOMES = {
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
+    "Pairing": "views.pairing",
     "PatchTally": "views.patches",
     "Patches": "views.patches",
+    "Playground": "report.playground",
     "PooledUnit": "traces",
     "Pooling": "arithmetic.operations",
     "Report": "report.contents",
@@ -204,7 +231,9 @@ _HOMES = {
     "Unit": "traces",
     "Walkthrough": "explain.walkthrough",
     "animate_convolution": "explain.animation",
+    "animate_kernels": "drawing.training_page",
     "animate_maps": "explain.map_pages",
+    "animate_pools": "explain.pools",
     "apply_filter": "filters.filtering",
     "apply_gradient": "filters.gradient",
     "apply_kernel": "filters.filtering",
@@ -213,6 +242,8 @@ _HOMES = {
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
+    "compare_costs": "arithmetic.costs",
+    "compare_weights": "network.comparing",
     "crop_patches": "streaming",
     "effective_field": "network.effective_field",
     "effective_fields": "network.effective_field",
@@ -225,6 +256,7 @@ _HOMES = {
     "list_layers": "network.convolutions",
     "load_model": "network.model",
     "make_mosaic": "drawing.mosaic",
+    "make_playground": "exploring",
     "make_report": "exploring",
     "make_sheet": "drawing.sheets",
     "make_singles": "drawing.mosaic",
@@ -233,8 +265,11 @@ _HOMES = {
     "playground_page": "report.playground",
     "plot_call": "explain.call_page",
     "plot_chain": "explain.chain",
+    "plot_changes": "drawing.changes_page",
+    "plot_comparison": "drawing.comparison_page",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
+    "plot_costs": "explain.costs",
     "plot_expanded": "drawing.expanded_page",
     "plot_features": "drawing.sheet_page",
     "plot_fields": "drawing.field_page",
@@ -242,6 +277,7 @@ _HOMES = {
     "plot_filters": "filters.filter_pages",
     "plot_gradient": "filters.gradient",
     "plot_growth": "drawing.growth",
+    "plot_history": "drawing.training_page",
     "plot_kernel_and_map": "explain.unit_pages",
     "plot_kernel_numbers": "drawing.number_tiles",
     "plot_kernels": "drawing.sheet_page",
@@ -253,6 +289,7 @@ _HOMES = {
     "plot_overview": "drawing.overview",
     "plot_patches": "drawing.patches_page",
     "plot_pixels": "explain.image_page",
+    "plot_pools": "explain.pools",
     "plot_sharing": "explain.sharing",
     "plot_shift": "drawing.shift_page",
     "plot_statistics": "drawing.statistics_page",
@@ -260,6 +297,7 @@ _HOMES = {
     "plot_uses": "explain.uses",
     "read_basis": "files.writing",
     "read_call": "explain.call_reader",
+    "read_history": "network.history",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
@@ -267,6 +305,7 @@ _HOMES = {
     "save_basis": "files.writing",
     "save_frames": "files.writing",
     "save_picture": "files.writing",
+    "save_playground": "exploring",
     "save_report": "exploring",
     "save_singles": "files.single_maps",
     "select_layers": "network.named",

@@ -519,10 +519,11 @@ def listed(values: Array, texts: Array | None = None) -> Any:
     return np.array([*found, None], object)[:-1].reshape(values.shape).tolist()
 
 
-def as_array(values: object) -> Array:
+def as_array(values: object, *, copy: bool = True) -> Array:
     """Convert an array-like or a tensor (by duck typing: ``detach``, ``cpu``, ``numpy``) to a new NumPy array.
 
-    bfloat16 and half precision become float32, integers and booleans float64.
+    bfloat16 and half precision become float32, integers and booleans float64. Without ``copy``, it is a view of the values
+    themselves if no conversion is needed.
 
     Raises:
         UsageError: ``values`` are not real numbers.
@@ -544,7 +545,7 @@ def as_array(values: object) -> Array:
     if array.dtype.kind not in "fiub":
         raise UsageError(f"The values must be real numbers, but they are {array.dtype}.")
     wanted = {2: np.float32, 4: np.float32}.get(array.dtype.itemsize, np.float64)
-    return np.array(array, dtype=wanted if array.dtype.kind == "f" else np.float64)
+    return np.array(array, dtype=wanted if array.dtype.kind == "f" else np.float64, copy=copy or None)
 
 
 def is_untrained(recipe: Recipe | None) -> bool:

@@ -73,6 +73,12 @@ def likenesses(shape, top):
     return kv.most_alike([kv.KernelBank(weight)], "edge" if shape[-1] == 3 else "gabor", top)
 
 
+def history(shape):
+    """The kernels of a network with random weights that walk at random."""
+    walk = np.cumsum(np.random.default_rng(0).normal(size=shape), axis=0)
+    return replace(kv.read_history(None, walk), source=RANDOM)
+
+
 SCORES = [ClassScore(number, "a class with a name", 0.2) for number in range(5)]
 PICTURES = {  # by kind: what draws it, and whether something has no space on a slide
     "32 kernels": (lambda make: kv.plot_kernels(make.bank((32, 3, 3, 3)), view="sum", **make.look), False),
@@ -102,6 +108,8 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     "contact": (lambda make: kv.plot_contact(contact_rows(make.maps, 12), **make.look), True),
     "patches": (lambda make: kv.plot_patches(patches_of(many_maps(9)), range(4), **make.look), True),
     "patches of one image": (lambda make: kv.plot_patches(patches_of(many_maps(1)), range(4), **make.look), True),
+    "history": (lambda make: kv.plot_history(history((24, 16, 3, 7, 7)), **make.look), True),
+    "history of sums": (lambda make: kv.plot_history(history((3, 40, 8, 3, 3)), axis="log", **make.look), True),
     "statistics": (lambda make: kv.plot_statistics(statistics(40), RANDOM, **make.look), False),
     "growth": (lambda make: kv.plot_growth(trace(49), **make.look), False),
     "match": (lambda make: kv.plot_matches(make.bank((64, 3, 3, 3)), gabor=False, **make.look), True),
@@ -166,6 +174,15 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     "uses of a large input": (lambda make: kv.plot_uses(kv.Convolution(40, 5, padding=2), **make.look), False),
     "chain": (lambda make: kv.plot_chain(16, ["conv6"] * 3, padding="same", **make.look), False),
     "long chain": (lambda make: kv.plot_chain(224, ["conv3"] * 12, **make.look), False),
+    "both pools": (lambda make: kv.plot_pools(work_out(kv.Pooling(4, 2)), **make.look), False),
+    "both pools of a large input": (lambda make: kv.plot_pools(work_out(kv.Pooling(32, 4)), **make.look), False),
+    "costs": (lambda make: kv.plot_costs(56, ["conv7", "3xconv3", "dw7+conv1"], in_channels=64, **make.look), False),
+    "many costs": (
+        lambda make: kv.plot_costs(
+            (224, 160), [f"conv{k}+dw3+conv1c128" for k in range(1, 9)], in_channels=4, **make.look
+        ),
+        True,
+    ),
     "matrix of a convolution": (lambda make: kv.plot_matrix(work_out(kv.Convolution(4, 3)), **make.look), False),
     "large matrix of a convolution": (
         lambda make: kv.plot_matrix(work_out(kv.Convolution(10, 3)), **make.look),
@@ -176,8 +193,9 @@ SAMPLE = {  # of which the others are variants
     "32 kernels", "512 kernels", "matrix", "maps", "overlay", "overview", "contact", "statistics", "growth", "match",
     "filter", "gradient", "likeness", "bank", "step", "channels of a step", "steps", "colour unit", "kernel and map",
     "call", "stamps of channels", "grey image", "colour image", "pooled unit",
-    "rgb, safe", "patches",
+    "rgb, safe", "patches", "history",
     "planes, safe", "several maps", "sharing", "uses", "chain", "matrix of a convolution",
+    "both pools", "costs",
 }  # fmt: skip
 KINDS = [kind if kind in SAMPLE else pytest.param(kind, marks=pytest.mark.slow) for kind in PICTURES]
 FEW = {"32 kernels", "one map", "overlay", "contact", "statistics", "filter", "pool", "kernel and map", "chain"}

@@ -12,22 +12,22 @@ from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-Kind: TypeAlias = Literal["conv", "pool", "up"]
+Kind: TypeAlias = Literal["conv", "dw", "pool", "up"]
 
 MOST_LAYERS, LONGEST = 12, 10_000
 _NEAR = 4  # units on each side of the middle one that are compared
-_LAYER = re.compile(r"(conv|pool|up)(\d{1,5})((?:[spdo]\d{1,5})*)", re.ASCII)
-_SETTINGS = {"conv": "spd", "pool": "sp", "up": "spdo"}
+_LAYER = re.compile(r"([a-z]+)(\d{1,5})((?:[a-z]\d{1,5})*)", re.ASCII)
+_SETTINGS: dict[Kind, str] = {"conv": "spd", "pool": "sp", "up": "spdo"}
 EXAMPLE = "For example conv3, conv3s2p1, conv3d2, pool2, pool3s2, up4s2p1."
 
 
 @dataclass(frozen=True)
 class ChainLayer:
-    """One layer as written: a convolution, a pool, or a transposed convolution (``up``) with its settings.
+    """One layer as written: a convolution (``dw``: depthwise), a pool, or a transposed convolution (``up``).
 
-    ``padding`` is None if it was not written.
+    ``padding``, ``groups`` and ``channels`` (those of the output) are None if they were not written.
     """
 
     text: str
@@ -37,11 +37,13 @@ class ChainLayer:
     padding: int | None = None
     dilation: int = 1
     more: int = 0
+    groups: int | None = None
+    channels: int | None = None
 
     def at(self, size: int, *, same: bool) -> PlacedLayer:
         """The layer on an input of this size; with ``same``, convolutions without a padding of their own are padded."""
         before = after = self.padding or 0
-        if same and self.kind == "conv" and self.padding is None:
+        if same and self.kind in ("conv", "dw") and self.padding is None:
             before, after = same_padding(size, self.kernel, self.stride, self.dilation)
         return PlacedLayer(self, size, before, after)
 
@@ -144,24 +146,27 @@ class Chain:
         return tuple(found)
 
 
-def read_layer(text: str) -> ChainLayer:
+def read_layer(
+    text: str, settings: Mapping[Kind, str] = _SETTINGS, *, owner: str = "a chain", example: str = EXAMPLE
+) -> ChainLayer:
     """A layer as it is written: ``conv3s2p1d2``, ``pool2``, ``up4s2p1o1``.
 
-    The letters are stride, padding, dilation and output padding. The stride of a pool is its size by default, else 1.
+    The letters are stride, padding, dilation and output padding, groups and channels of the output. The stride of a pool is
+    its size by default, else 1. ``settings`` are the kinds of layers that ``owner`` may have, each with its letters.
 
     Raises:
         UsageError: it is no such text, or torch would reject the settings.
     """
     match = _LAYER.fullmatch(text.strip().lower())
-    if match is None:
-        raise UsageError(f"There is no layer '{shown(text)}' in a chain.", "", EXAMPLE)
+    if match is None or match[1] not in settings:
+        raise UsageError(f"There is no layer '{shown(text)}' in {owner}.", "", example)
     kind: Kind = match[1]  # type: ignore[assignment]
     letters = re.findall(r"([a-z])(\d+)", match[3])
     given = {letter: int(number) for letter, number in letters}
-    if wrong := [letter for letter, _ in letters if letter not in _SETTINGS[kind]]:
-        raise UsageError(f"The layer '{shown(text)}' of a chain has no setting {wrong[0]}.", "", EXAMPLE)
+    if wrong := [letter for letter, _ in letters if letter not in settings[kind]]:
+        raise UsageError(f"The layer '{shown(text)}' of {owner} has no setting {wrong[0]}.", "", example)
     if len(given) < len(letters):
-        raise UsageError(f"The layer '{shown(text)}' of a chain has a setting twice.", "", EXAMPLE)
+        raise UsageError(f"The layer '{shown(text)}' of {owner} has a setting twice.", "", example)
     kernel = count("kernel", int(match[2]))
     stride = count("stride", given.get("s", kernel if kind == "pool" else 1))
     layer = ChainLayer(
@@ -172,6 +177,8 @@ def read_layer(text: str) -> ChainLayer:
         given.get("p"),
         count("dilation", given.get("d", 1)),
         given.get("o", 0),
+        given.get("g"),
+        given.get("c"),
     )
     if kind == "pool" and (layer.padding or 0) > kernel // 2:
         what = f"The padding of '{layer.text}' must be at most half of its size, but got {layer.padding} of {kernel}."

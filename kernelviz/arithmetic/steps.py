@@ -32,6 +32,10 @@ class AxisCells:
 
     __repr__ = record_repr
 
+    def at(self, position: Any) -> AxisCells:
+        """Some of them, by an index into the first axis of each array."""
+        return AxisCells(self.index[position], self.present[position], self.padding[position], self.between[position])
+
 
 def axis_cells(positions: Array, size: int, *, stride: int = 1, own: tuple[int, int] | None = None) -> AxisCells:
     """The cells at these positions; row i of the input is at ``i * stride``, with zeros between.

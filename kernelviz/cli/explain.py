@@ -13,6 +13,7 @@ from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, PoolAfter, Relu, Uses, explain_views
 from kernelviz.cli.explain_csv import Csv, prepare_csv
 from kernelviz.cli.explain_html import Html, explain_html
+from kernelviz.cli.explain_pools import explain_pools
 from kernelviz.cli.explain_view import check, save_drawn
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
@@ -36,6 +37,7 @@ class PoolKind(StrEnum):
 
     MAX = "max"
     AVERAGE = "average"
+    BOTH = "both"
 
 
 def _sides(*names: str, text: str) -> object:
@@ -145,7 +147,9 @@ OutChannels = Annotated[
         show_default=False,
     ),
 ]
-Kind = Annotated[PoolKind, typer.Option("--kind", help="What is computed from each window.")]
+Kind = Annotated[
+    PoolKind, typer.Option("--kind", help="What is computed from each window; both: each beside the other.")
+]
 CeilMode = Annotated[
     bool,
     typer.Option("--ceil-mode", help="Round the output size up, so that the last window may reach beyond the input."),
@@ -601,9 +605,9 @@ def pool(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Explain a max, average or adaptive pooling: its output size, its windows, its values.
+    """Explain a max, average or adaptive pooling, or max and average beside each other: output size, windows, values.
 
-    For example: kernelviz explain pool --input 5 --kernel 2 --ceil-mode
+    For example: kernelviz explain pool --input 4 --kernel 2 --kind both
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, pool_padding, sides
 
@@ -624,11 +628,11 @@ def pool(
         size = sides("kernel", window) if window else None
         steps, apart = sides("stride", stride) if stride else None, sides("dilation", dilation)
         around, is_left_out = pool_padding(padding, inputs.size, size, steps, apart)
-        is_left_out = is_left_out and kind is PoolKind.AVERAGE
+        is_left_out = is_left_out and kind is not PoolKind.MAX
         return Pooling(
             inputs.size,
             size,
-            kind=kind.value,
+            kind="max" if kind is PoolKind.MAX else "average",
             stride=steps,
             padding=around,
             dilation=apart,
@@ -638,4 +642,6 @@ def pool(
             in_channels=inputs.inputs,
         )
 
+    if kind is PoolKind.BOTH:
+        return explain_pools(inputs, choices, build, as_json=as_json, quiet=quiet, debug=debug)
     return explain("pool", inputs, choices, build, as_json=as_json, quiet=quiet, debug=debug)

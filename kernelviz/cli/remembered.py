@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.cli.model_choices import ModelChoices
+    from kernelviz.network.architecture import Architecture
     from kernelviz.network.model import Model
     from kernelviz.network.stored_kernels import StoredKernels
     from kernelviz.network.weights.names import WeightsLocation
@@ -90,6 +91,21 @@ def recalled_names(model: str, arguments: Sequence[str] = ()) -> list[str]:
         return with_containers(layer.name for layer in found.layers)
     kernels = recalled_kernels(replace(bare, weights="auto", runs=False))
     return list(kernels.names.modules) if kernels else []
+
+
+def recalled_architecture(choices: ModelChoices) -> Architecture | None:
+    """A model without its numbers; None if it is not remembered."""
+    from kernelviz.files.facts import architecture_from_plain
+
+    key = _key("architecture", choices)
+    return None if key is None else _restored(architecture_from_plain, recall(key))
+
+
+def remember_architecture(choices: ModelChoices, found: Architecture) -> None:
+    """Keep a model without its numbers."""
+    key = _key("architecture", choices)
+    if key is not None and not _is_too_special(found.source.arguments) and can_remember():
+        remember(key, asdict(found))
 
 
 def recalled_kernels(choices: ModelChoices) -> StoredKernels | None:

@@ -19,7 +19,7 @@ from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, pa
 from kernelviz.notebook import LONGEST_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.page import Item
@@ -141,7 +141,8 @@ class Animation:
     """Pages of one size, the duration of each (milliseconds, multiples of 10), the recipe, and the look.
 
     As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP, ``save_frames`` as pictures.
-    ``facts`` and ``replaced`` are as in ``PageFigure``.
+    ``facts`` and ``replaced`` are as in ``PageFigure``. With ``own_palettes`` each frame of a GIF has 256 colours of its
+    own, with exactly those of its rasters if they are few; else all frames share them.
     """
 
     pages: tuple[Panel, ...]
@@ -150,6 +151,7 @@ class Animation:
     look: Look = LOOKS["page"]
     facts: Mapping[str, Any] = field(default_factory=dict)
     replaced: tuple[str, ...] = ()
+    own_palettes: bool = False
 
     def __post_init__(self) -> None:
         if len(self.pages) != len(self.durations):
@@ -176,7 +178,7 @@ class Animation:
 
     def _repr_html_(self) -> str:
         """The animation as an image that plays; if it is too large for a notebook, how to save it."""
-        data = animation_bytes(self, "gif", b"kernelviz")
+        data = animation_bytes(self, "gif", lambda _: b"kernelviz")
         if len(data) > MOST_SHOWN:
             size = f"{len(data) / 1e6:.1f} MB"
             return f"{escape(repr(self))}: {size}, too large for a cell. <code>save_picture(animation, 'it.gif')</code>"
@@ -185,15 +187,24 @@ class Animation:
         return f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" alt="{text}">'
 
 
-def animation_bytes(animation: Animation, file_format: str, text: bytes, progress: Progress | None = None) -> bytes:
+def animation_bytes(
+    animation: Animation, file_format: str, text: Callable[[Sequence[str]], bytes], progress: Progress | None = None
+) -> bytes:
     """Encode an animation as a GIF or a WebP file that repeats forever; ``progress`` is called for every frame.
 
-    ``text`` is stored as the comment of a GIF, the XMP of a WebP; the text alternative as a second comment of a GIF.
+    ``text`` is called with notes about the file and returns what is stored as the comment of a GIF, the XMP of a WebP; the
+    text alternative is a second comment of a GIF. Of a GIF with own palettes the note is how far its colours are from those
+    of the pages.
     """
-    return (_webp if file_format == "webp" else _gif)(Film(animation, progress), text)
+    film = Film(animation, progress)
+    if file_format == "webp":
+        return _webp(film, text(()))
+    return _gif_with_own_palettes(film, text) if animation.own_palettes else _gif(film, text(()))
 
 
-def make_animation(pages: Sequence[Panel], durations: Sequence[int], recipe: Recipe, look: Look) -> Animation:
+def make_animation(
+    pages: Sequence[Panel], durations: Sequence[int], recipe: Recipe, look: Look, *, own_palettes: bool = False
+) -> Animation:
     """The animation of pages in a look, all of one size; its recipe also states the first and the last duration."""
     parts = None if look.caption or pages[0].parts is None else pages[0].parts()
     pages = arrange_all(pages, look)
@@ -209,6 +220,7 @@ def make_animation(pages: Sequence[Panel], durations: Sequence[int], recipe: Rec
         look,
         facts,
         replaced,
+        own_palettes,
     )
 
 
@@ -290,6 +302,54 @@ def _gif(film: Film, comment: bytes) -> bytes:
     return buffer.getvalue()[:-1] + _gif_comment("\n".join(animation.alternative).encode()) + b";"
 
 
+def _gif_with_own_palettes(film: Film, text: Callable[[Sequence[str]], bytes]) -> bytes:
+    """Encode with a palette for each frame: first the colours of its rasters if they are few.
+
+    The first comment is inserted afterwards, since it states the largest errors.
+    """
+    from PIL import Image
+
+    animation = film.animation
+    errors = {True: 0, False: 0}  # of rasters, and of the rest
+
+    def images() -> Iterator[Image.Image]:
+        for at, page in enumerate(animation.pages):
+            frame = film.frame(at)
+            inside = _inside_rasters(page, animation.scale, frame.shape[:2])
+            palette = Palette([frame], first=np.unique(frame[inside], axis=0))
+            index = palette.nearest(frame)
+            away = np.abs(palette.colours[index].astype(np.int16) - frame).max(axis=2)
+            for of_rasters, where in ((True, inside), (False, ~inside)):
+                errors[of_rasters] = max(errors[of_rasters], int(away[where].max(initial=0)))
+            image = Image.fromarray(index, "P")
+            image.putpalette(palette.colours.tobytes())
+            yield image
+
+    frames = images()
+    buffer = io.BytesIO()
+    next(frames).save(
+        buffer, "GIF", save_all=True, append_images=frames, duration=list(animation.durations), loop=0,
+        optimize=False, disposal=1,
+    )  # fmt: skip
+    data = buffer.getvalue()
+    head = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)  # the size of the screen and its colours
+    worst = max(errors.values())
+    what = "colours" if errors[True] else "letters and lines, not kernels,"
+    note = [f"{what} to within {worst} of 255: a frame of a GIF has 256 colours; WebP is exact"] if worst else []
+    alternative = _gif_comment("\n".join(animation.alternative).encode())
+    return data[:head] + _gif_comment(text(note)) + data[head:-1] + alternative + b";"
+
+
+def _inside_rasters(page: Panel, scale: float, shape: tuple[int, int]) -> Array:
+    """(H, W) bool: the pixels of a picture of this scale that are inside a raster of the page."""
+    inside = np.zeros(shape, bool)
+    for item in page.items:
+        if isinstance(item, Raster):
+            left, top, right, bottom = (side * scale for side in boxes_of(item)[0])
+            inside[math.ceil(top) + 1 : int(bottom) - 1, math.ceil(left) + 1 : int(right) - 1] = True
+    return inside
+
+
 def _gif_comment(text: bytes) -> bytes:
     """A comment extension: blocks of at most 255 bytes, each after its length, up to an empty one."""
     blocks = [text[at : at + 255] for at in range(0, len(text), 255)]
@@ -309,9 +369,8 @@ def _webp(film: Film, xmp: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _chosen(colours: Array, counts: Array) -> Array:
-    """(n, 3) uint8: one half are the most frequent colours, the other half those with the largest error otherwise."""
-    kept = list(range(min(len(colours), COLOURS // 2)))
+def _chosen(colours: Array, counts: Array, kept: list[int]) -> Array:
+    """(n, 3) uint8: the colours that are ``kept``, and those with the largest error otherwise, times their ``counts``."""
     away = np.min([((colours - colours[at]) ** 2).sum(axis=1) for at in kept], axis=0)
     while len(kept) < min(len(colours), COLOURS):
         missed = int((away * counts).argmax())
@@ -320,13 +379,19 @@ def _chosen(colours: Array, counts: Array) -> Array:
     return np.asarray(colours[kept], np.uint8)
 
 
+MOST_FIRST = 224
+"""Colours of a palette that are chosen before any others."""
+
+
 class Palette:
     """The most important colours of some frames, and for each colour exactly the nearest of them.
 
+    One half are the most frequent colours, the other half those with the largest error otherwise. With ``first`` (n, 3) all
+    of these are taken if there are few, and rare colours count as much as frequent ones: the largest error is small.
     Pillow's quantization would turn white into nearly white.
     """
 
-    def __init__(self, frames: Iterable[Array]) -> None:
+    def __init__(self, frames: Iterable[Array], *, first: Array | None = None) -> None:
         from PIL import Image
 
         counts: dict[tuple[int, int, int], int] = {}
@@ -336,7 +401,13 @@ class Palette:
                 key: tuple[int, int, int] = colour  # type: ignore[assignment]  # of an RGB image
                 counts[key] = counts.get(key, 0) + count
         found = sorted(counts, key=lambda colour: (-counts[colour], colour))
-        self.colours = _chosen(np.array(found), np.array([counts[colour] for colour in found]))
+        if first is None:
+            kept, weights = list(range(min(len(found), COLOURS // 2))), np.array([counts[each] for each in found])
+        else:
+            wanted = set(map(tuple, first.tolist())) if len(first) <= MOST_FIRST else set()
+            kept = [at for at, each in enumerate(found) if each in wanted or at < COLOURS // 16]
+            weights = np.ones(len(found))
+        self.colours = _chosen(np.array(found), weights, kept)
         self._known = np.zeros(1 << 24, np.uint16)  # index + 1 of every colour seen so far; zero pages take no memory
 
     def nearest(self, frame: Array) -> Array:

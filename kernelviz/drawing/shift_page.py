@@ -129,8 +129,11 @@ class Columns:
 def _rows(shifted: ShiftedImage, columns: Columns, y: float) -> tuple[list[Item], float]:
     """The images, the maps with the charts, and the classes, from this y on; and the y below them."""
     wide, beside = columns.tile, y + 0.55 * HEAD
-    items: list[Item] = [Text(MARGIN, y + TYPE, f"moved {_direction(shifted)} by", TYPE)]
-    y = round(y + 1.6 * TYPE)
+    if columns.words:  # beside the shifts: a slide has less height
+        items: list[Item] = [Text(columns.words, y + HEAD, f"moved {_direction(shifted)}", TYPE)]
+    else:
+        items = [Text(MARGIN, y + TYPE, f"moved {_direction(shifted)} by", TYPE)]
+        y = round(y + 1.6 * TYPE)
     for at, shift in enumerate(shifted.by):
         middle = _left(at, wide) + wide / 2
         items.append(Text(middle, y + HEAD, f"{shift} px", HEAD, INK, bold=True, align="center"))
@@ -181,9 +184,9 @@ def _boxed(shifted: ShiftedImage, box: Box, *, count: int, classes: bool) -> Bod
     factor = min((box.width - 1) / (PAGE_WIDTH - 2 * MARGIN), 1.0)
     height = box.height / max(factor, 1.005 * box.smallest / SMALL)
     rows, columns = shifted.pictures.shape[1:3]
-    wide = _tile(few)
     most = max(LEFT, math.floor(RIGHT - 24 - text_width(MOVED_ALONG, SMALL, bold=True)))  # the legend ends at the right
-    while True:
+
+    def laid_out(wide: float) -> tuple[list[Item], float]:
         tiles = len(few.by) * (wide + TILE_GAP)
         words = max(_row_words(layer)[1] for layer in few.layers) + 2 * TYPE + BAR + 3 * TYPE
         charts = min(most, round(MARGIN + max(tiles + 3.4 * TYPE, words)))
@@ -192,10 +195,17 @@ def _boxed(shifted: ShiftedImage, box: Box, *, count: int, classes: bool) -> Bod
         if MARGIN + tiles + 4 * TYPE + beside <= LEFT:  # few shifts leave space beside their tiles
             after = MARGIN + tiles + TYPE
             charts = round(after + beside + 3 * TYPE)
-        items, y = _rows(few, Columns(wide, charts, min(130.0, wide * rows / columns), bars=True, words=after), 0.0)
-        if y <= height or wide <= LEAST_TILE:
-            break
-        wide = max(LEAST_TILE, min(wide - 2, float(math.floor(wide - (y - height) / (1 + count) * columns / rows))))
+        return _rows(few, Columns(wide, charts, min(130.0, wide * rows / columns), bars=True, words=after), 0.0)
+
+    wide, largest = LEAST_TILE, _tile(few)
+    items, y = laid_out(max(LEAST_TILE, largest))
+    if y > height:
+        items, y = laid_out(wide)
+        while y <= height and wide + 1 < largest:  # the largest tiles that fit, to a pixel
+            middle = float(math.floor((wide + largest) / 2))
+            found = laid_out(middle)
+            wide, largest = (middle, largest) if found[1] <= height else (wide, middle)
+            items, y = found if found[1] <= height else (items, y)
     panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), PAGE_WIDTH - 2 * MARGIN, y)
     if y > height:
         return Body(Panel((Text(0, 0, "", 1.0),), 1, 1))  # letters that are too small

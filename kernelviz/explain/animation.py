@@ -480,6 +480,8 @@ def animate_convolution(
     durations[-1] = max(LAST, durations[-1])
     name = "animation" if view == "window" else "stamps-animation"
     recipe = explaining_recipe(worked, view=name, at=None, channel=channel)
+    if view == "stamps":  # sums of some stamps may be larger than all numbers of the last page
+        recipe["limits"] = _scene(worked, channel).tint.limits
     return make_animation(pages, durations, recipe, chosen)
 
 

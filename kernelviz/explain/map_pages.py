@@ -73,7 +73,7 @@ LEAST_CORNER = 12.0  # the smallest cell with a corner
 LETTERS = "abcd"
 NUMBERS = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 STEP, LAST = 500, 3000  # milliseconds
-GAPS_NOTE = "some numbers are too long for their cells and left out"
+GAPS_NOTE = "numbers too long for their cells are left out: these have the colour alone"
 
 
 def plot_maps(

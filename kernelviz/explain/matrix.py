@@ -229,7 +229,12 @@ def matrix_entry(found: MatrixForm) -> dict[str, Any]:
 def matrix_recipe(found: MatrixForm) -> dict[str, Any]:
     """The recipe of the picture."""
     recipe = explaining_recipe(found.worked, view="matrix", at=found.at, channel=found.channel)
-    return {**recipe, "shown": len(found.index), "total": len(found.index)}
+    return {**recipe, "shown": len(found.index), "total": len(found.index), "limits": _tint(found).limits}
+
+
+def _tint(found: MatrixForm) -> Tint:
+    """The colours of the page."""
+    return page_tint(found.worked.input, found.worked.kernel, found.worked.output)
 
 
 def _title(found: MatrixForm) -> str:
@@ -247,7 +252,7 @@ def matrix_page(found: MatrixForm, tallest: float = math.inf) -> Panel:
     For a box of this height only the matrix.
     """
     worked = found.worked
-    tint = page_tint(worked.input, worked.kernel, worked.output)
+    tint = _tint(found)
     alone = len(worked.input) > 1 or len(worked.output) > 1 or tallest < math.inf
     parts = [_product_panel(found, tint, tallest, with_bar=alone)]
     if not alone:

@@ -41,7 +41,6 @@ from kernelviz.drawing.worksheets import (
     sign,
     space,
     stacked,
-    strongest,
     tint_bar,
     window_frame,
     worksheet,
@@ -485,6 +484,7 @@ def _meanings(worked: Walkthrough, step: Step) -> list[str]:
 # All stamps are shown up to the first number; of more, at most the second number of those on the framed cell.
 ALL, MOST, A_ROW = 4, 16, 4
 SIGN = 50.0
+MOST_FREE, BESIDE = 0.4, 40.0  # the share of a page that may be free beside narrow stamps; between them and the input
 
 
 def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int, tallest: float = math.inf) -> Panel:
@@ -517,7 +517,11 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int, tallest:
     foot = [choice, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
     lines = scale_lines(operation, greys=greys_text(worked))
-    body = stacked([top, bottom], 34) if tallest == math.inf else bottom
+    body = bottom
+    if tallest == math.inf:
+        body = stacked([top, bottom], 34)
+        if (body.width - bottom.width) * bottom.height > MOST_FREE * body.width * body.height:
+            body = _stamps_beside_inputs(worked, step, tint, bottom)
     fewer = [partial(refitted, partial(stamps_page, worked, at, channel))] if tallest == math.inf else []
     notices = [part for part in (choice, *broken_notes(worked)) if part]
     return worksheet(name_text(operation), settings, body, [], foot, lines=lines, notices=notices, fewer=fewer)
@@ -640,15 +644,9 @@ def _stamp_positions(operation: TransposedConvolution, step: Step) -> tuple[list
 
 def _inputs_panel(worked: Walkthrough, step: Step, tint: Tint) -> Panel:
     """Input, kernel, and beside them the size, the framed cell and the scale of the colours."""
-    operation, kernel = worked.operation, stamped_kernel(step, tint)
-    parts = []
-    for name, cells in (("input", input_cells(worked, step.channels[0], tint)), ("kernel", kernel)):
-        cell = min(CELL, 280 / max(cells.shape))
-        panel = digits_panel(cells, cell)
-        parts += [headed(panel, name, size_text(cells.shape)), space(70)]
-    body, bar = in_a_row(parts), tint_bar(tint, 270.0)
+    body, bar = _input_and_kernel(worked, step, tint), tint_bar(tint, 270.0)
     room = WIDEST - 2 * MARGIN - body.width - bar.width - 40
-    words = stacked([formula_panel(operation.formulas, room), _sum_panel(worked, step, room)], 22)
+    words = stacked([formula_panel(worked.operation.formulas, room), _sum_panel(worked, step, room)], 22)
     height = max(body.height, words.height, bar.height)
     items = (
         *moved(body, 0, height - body.height),
@@ -656,6 +654,31 @@ def _inputs_panel(worked: Walkthrough, step: Step, tint: Tint) -> Panel:
         *bar.centred_at(body.width + room + 40, height / 2),
     )
     return Panel(items, WIDEST - 2 * MARGIN, height)
+
+
+def _input_and_kernel(worked: Walkthrough, step: Step, tint: Tint) -> Panel:
+    """The input and the kernel as it stamps, and the space behind them."""
+    parts = []
+    sources = ("input", input_cells(worked, step.channels[0], tint)), ("kernel", stamped_kernel(step, tint))
+    for name, cells in sources:
+        panel = digits_panel(cells, min(CELL, 280 / max(cells.shape)))
+        parts += [headed(panel, name, size_text(cells.shape)), space(70)]
+    return in_a_row(parts)
+
+
+def _stamps_beside_inputs(worked: Walkthrough, step: Step, tint: Tint, stamps: Panel) -> Panel:
+    """The stamps at the right of the input and the kernel, below which are the size and the framed cell."""
+    source, bar, room = _input_and_kernel(worked, step, tint), tint_bar(tint, BOXED_BAR), WIDEST - 2 * MARGIN
+    left = room - stamps.width - bar.width - 2 * BESIDE
+    formulas, added = formula_panel(worked.operation.formulas, left), _sum_panel(worked, step, left)
+    column = stacked([source, formulas, added], 30)
+    height = max(column.height, stamps.height, bar.height)
+    items = (
+        *moved(column, 0, (height - column.height) / 2),
+        *moved(stamps, left + BESIDE, (height - stamps.height) / 2),
+        *bar.centred_at(room - bar.width, height / 2),
+    )
+    return Panel(items, room, height)
 
 
 def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
@@ -814,8 +837,8 @@ def explaining_page(
 def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | None, channel: int) -> dict[str, Any]:
     """The recipe of the picture: settings, what is shown, and the numbers if they are few.
 
-    ``shown`` of ``total`` are steps, or stamps of the input; ``limits`` are those of the output. JSON has no numbers that
-    are not finite: these are only part of the hash.
+    ``shown`` of ``total`` are steps, or stamps of the input; ``limits`` are those of the colours of the whole picture. JSON
+    has no numbers that are not finite: these are only part of the hash.
     """
     from dataclasses import asdict
 
@@ -825,8 +848,6 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
     numbers = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias}
     there = [values for values in numbers.values() if values is not None]
     few = sum(values.size for values in there) <= 4096 and all(np.isfinite(values).all() for values in there)
-    output = worked.output[channel]
-    limit = strongest(output)
     return {
         "kernelviz": __version__,
         "schema": SCHEMA,
@@ -838,10 +859,20 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
         "settings": settings,
         "numbers": {key: None if value is None else value.tolist() for key, value in numbers.items()} if few else None,
         **_shown(worked, view, at, channel),
-        "limits": [-limit if (output < 0).any() else 0.0, limit],
+        "limits": _limits(worked, view, at or (0, 0), channel),
         "nonfinite": broken_count(worked),
         "notes": broken_notes(worked),
     }
+
+
+def _limits(worked: Walkthrough, view: str, at: tuple[int, int], channel: int) -> list[float]:
+    """The limits of the colours of a picture: of input, kernel and output, and of the products and stamps that it shows."""
+    step = worked.step(*at, channel)
+    several = len(step.channels) > 1
+    if several and view == "stamps":
+        return StampGrid(worked, step).tint.limits
+    stamped = view in ("stamps", "stamps-animation")
+    return step_tint(worked, step, products=stamped or (several and view in ("step", "animation"))).limits
 
 
 def _shown(worked: Walkthrough, view: str, at: tuple[int, int] | None, channel: int) -> dict[str, int]:

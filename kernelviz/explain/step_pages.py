@@ -139,7 +139,7 @@ MAP, EQUATION = 150.0, 660.0  # the side of the map of the window, and the wides
 SMALLEST = 24.0  # cells of products without digits
 LEGIBLE_CELL = 46.0  # in which short numbers are legible
 OUTPUT = 190.0
-MOST_TRIES = 4  # to lay out the channels within the widest page
+MOST_TRIES = 12  # to lay out the channels within the widest page: each narrows the wide columns only
 
 
 def channels_page(worked: Walkthrough, step: Step, reached: int | None, tallest: float = math.inf) -> Panel:
@@ -561,13 +561,24 @@ class ChannelGrid:
 
 MIDDLE_CELL = 60.0
 USUAL, WIDE_KERNEL = (300.0, 245.0, 215.0), (220.0, 320.0, 185.0)  # input, window and kernel, output
+HEAD_WIDTH = 200.0  # of an input with its size
+NUMBER_CELL = 46.0  # cells in which short numbers are legible on the widest page
+COLUMN_KERNEL, ROW_KERNEL = (220.0, 1104.0, 185.0), (150.0, 736.0, 150.0)  # of one or two columns, or rows
+SLIM = 2  # rows or columns of a window that is drawn as a row or a column
 WHITE = "halo"
 
 
-def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
-    """Input as colours → window × kernel, added up = output; one scale of colours for all of them."""
-    operation = worked.operation
-    usual = USUAL if max(step.window.shape[1:]) <= 5 else WIDE_KERNEL
+def enlarged_page(worked: Walkthrough, step: Step, reached: int | None, tallest: float = math.inf) -> Panel:
+    """Input as colours → window × kernel, added up = output; one scale of colours for all of them.
+
+    The numbers of a long column or row have larger cells, but not for a box of a height.
+    """
+    operation, window = worked.operation, step.window.shape[1:]
+    usual = USUAL if max(window) <= 5 else WIDE_KERNEL
+    slim = tallest == math.inf and min(window) <= SLIM and NUMBER_CELL * max(window) > WIDE_KERNEL[1]
+    if slim and step.weights is not None:
+        first, most, last = COLUMN_KERNEL if window[0] > window[1] else ROW_KERNEL
+        usual = first, min(most, NUMBER_CELL * max(window)), last
     for share in np.arange(1.0, 0.5, -0.04):  # heads and the labels of the bar may be wide
         parts, zoom, part = _enlarged_parts(
             worked, step, reached, [usual[0], *(float(share * box) for box in usual[1:])]
@@ -586,9 +597,10 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     if isinstance(operation, TransposedConvolution):
         texts.insert(0, f"the input is drawn {', '.join(canvas_name(worked))}")
     lines = scale_lines(operation, "× Σ", greys=greys_text(worked))
+    fewer = [partial(refitted, partial(enlarged_page, worked, step, reached))] if slim else []
     return worksheet(
         name_text(operation), settings_text(operation), body, foot, texts, counted=counted(worked, step), lines=lines,
-        notices=broken_notes(worked),
+        notices=broken_notes(worked), fewer=fewer,
     )  # fmt: skip
 
 
@@ -613,14 +625,39 @@ def _enlarged_parts(
     panel = look.panel(drawn[0])
     framed = Panel((*panel.items, frame(0, 0, rows, columns, cell)), panel.width, panel.height)
     named = headed(framed, "window", size_text((rows, columns)), aside=True)
-    parts = [input_box(worked, source, box, marked), space(60), named]
+    large = middle > WIDE_KERNEL[1]
+    row = large and columns > rows
+    if large and not row and box * source.shape[1] / max(source.shape) < HEAD_WIDTH:
+        box = middle  # the lines to the window would meet a head that is wider than its matrix
+    first = input_box(worked, source, box, marked, sized=not row)
+    parts, lift = [first, space(44 if row else 60), named], 0.0
     if step.weights is not None:
-        kernel = headed(look.panel(drawn[1]), "kernel", turned_text(worked.operation))
-        parts += [sign("×", 56), kernel, sign(f"Σ {equals_sign(*sum_numbers(step))}", 96)]
+        kernel, size = look.panel(drawn[1]), turned_text(worked.operation)
+        if row:  # below each other, as both are wide
+            parts[-1], lift = _window_over_kernel(named, kernel, size)
+        else:
+            parts += [sign("×", 56), headed(kernel, "kernel", size)]
+        parts += [sign(f"Σ {equals_sign(*sum_numbers(step))}", 96)]
     else:
         parts.append(arrow("max" if step.counted is None else "mean", 130))
     parts += [output_box(worked, step, tint, reached, last), space(BAR_GAP), tint_bar(tint, 320.0)]
-    return parts, zoom_lines(parts, (box / max(source.shape), cell), source, (rows, columns), marked), part
+    lines = zoom_lines(parts, (box / max(source.shape), cell), source, (rows, columns), marked, lift=lift)
+    return parts, lines, part
+
+
+def _window_over_kernel(window: LabelledPicture, kernel: Panel, size: str) -> tuple[LabelledPicture, float]:
+    """A window of a row above its kernel, and how far the middle of the window is above that of both."""
+    below, name = window.size[0] + 90, "kernel"
+    end = text_width(name, HEAD, bold=True) + 16 + text_width(size, HEAD)
+    items = (
+        *window.items,
+        Text(0, below - 22, name, HEAD, INK, bold=True),
+        Text(text_width(name, HEAD, bold=True) + 16, below - 22, size, HEAD, DIM),
+        Text(max(kernel.width / 2, end + 50), window.size[0] + 45, "×", SIGN, DIM, align="center", middle=True),
+        *moved(kernel, 0, below),
+    )
+    height = below + kernel.height
+    return LabelledPicture(items, (height, window.size[1]), window.width, window.above), (height - window.size[0]) / 2
 
 
 def window_span(worked: Walkthrough, step: Step) -> tuple[range, range]:
@@ -653,8 +690,10 @@ def output_part(shape: tuple[int, int], at: tuple[int, int]) -> tuple[range, ran
     return part_around(shape, (range(at[0], at[0] + 1), range(at[1], at[1] + 1)), OUTPUT_RATIO)
 
 
-def input_box(worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, int, int, int]) -> LabelledPicture:
-    """The canvas as colours, the window in a frame with a white halo."""
+def input_box(
+    worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, int, int, int], *, sized: bool = True
+) -> LabelledPicture:
+    """The canvas as colours, the window in a frame with a white halo; its size is in its head if it is ``sized``."""
     cell = box / max(cells.shape)
     panel = cells_panel(cells, cell, 0)
     items: list[Item] = [*panel.items, frame(*marked, cell, colour=WHITE, width=9), frame(*marked, cell, width=4.5)]
@@ -662,7 +701,7 @@ def input_box(worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, 
     size = size.partition(",")[0]  # the heading of the page states the padding
     picture = Panel(tuple(items), panel.width, panel.height)
     fits = text_width(name, HEAD, bold=True) + text_width(size, HEAD) <= panel.width + 30
-    return headed(picture, name, size) if fits else headed(picture, "input", "")
+    return headed(picture, name, size) if fits and sized else headed(picture, "input", "")
 
 
 def output_size(worked: Walkthrough, step: Step, tint: Tint, box: float) -> float:
@@ -699,15 +738,20 @@ def zoom_lines(
     source: Cells,
     window: tuple[int, ...],
     marked: tuple[int, int, int, int],
+    *,
+    lift: float = 0.0,
 ) -> list[Item]:
-    """Lines from the rows of the window, at the right of the input, to the enlarged window; they cross no cell."""
+    """Lines from the rows of the window, at the right of the input, to the enlarged window; they cross no cell.
+
+    The window is ``lift`` above the middle of the input.
+    """
     small, cell = sizes
     above = max(part.size[0] / 2 + part.above for part in parts)
     right = (parts[0].width + source.shape[1] * small) / 2
     top = above - source.shape[0] * small / 2
     starts = top + marked[0] * small, top + (marked[0] + marked[2]) * small
     target = parts[0].width + parts[1].width
-    stops = above - window[0] * cell / 2, above + window[0] * cell / 2
+    stops = above - lift - window[0] * cell / 2, above - lift + window[0] * cell / 2
     ticks = [Rule(right + 3, y, right + 12, y, DARK, 1.6) for y in starts]
     bracket = Rule(right + 12, starts[0], right + 12, starts[1], DARK, 1.6)
     lines = [Rule(right + 12, y, target - 4, stop, DARK, 1.6) for y, stop in zip(starts, stops, strict=True)]
@@ -743,7 +787,7 @@ def step_page(worked: Walkthrough, step: Step, reached: int | None = None, talle
                 return page
             cell = look.cell * (1.0 if page.width <= WIDEST else 0.97)  # heads may be wider than their matrices
             look = replace(look, cell=cell, legible=max(look.legible, min(needed, LEGIBLE)))
-    return row_page(worked, step, reached) or enlarged_page(worked, step, reached)
+    return row_page(worked, step, reached) or column_page(worked, step, reached) or enlarged_page(worked, step, reached)
 
 
 SIGNS, BELOW, BAR_SPACE = (
@@ -803,6 +847,80 @@ def row_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel | No
     return worksheet(
         name_text(operation), settings_text(operation), body, foot, [*bold, *notes(worked, step, reached, thin=cell), note],
         counted=counted(worked, step), lines=lines, notices=broken_notes(worked),
+    )  # fmt: skip
+
+
+TALLEST_COLUMN, COLUMN_SIGN = 1190.0, 64.0  # the cells of a column; the space for a sign
+WORDS = 60.0  # before what is beside the columns
+
+
+def column_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel | None:
+    """A window that slides along one column: input, kernel and output beside each other, the kernel beside its window.
+
+    None if there are several columns, or the numbers of the input or the output do not fit.
+    """
+    operation = worked.operation
+    columns = worked.canvas.padding.shape[1]
+    if max(columns, *operation.output_size[1:]) > 1 or isinstance(operation, TransposedConvolution):
+        return None
+    for width in (NARROWEST, WIDEST):  # a long sum makes the page wider, on which numbers have to be larger
+        page = _column_page(worked, step, reached, width)
+        if page is not None and page.width <= width:
+            return page
+    return None
+
+
+def _column_page(worked: Walkthrough, step: Step, reached: int | None, width: float) -> Panel | None:
+    operation = worked.operation
+    down, rows = worked.canvas.rows[step.at[0]], worked.canvas.padding.shape[0]
+    tint = step_tint(worked, step)
+    cells = [canvas_cells(worked, step, step.channels[0], tint), output_cells(worked, step, tint)]
+    if step.weights is not None:
+        cells.append(kernel_cells(step, 0, tint))
+    look = Look(tint, min(CELL, TALLEST_COLUMN / rows), legible_at(width))
+    if look.legible_of(cells) < len(cells):
+        return None
+    maximum = step.weights is None and step.counted is None
+    source = canvas_matrix(worked, step, look, sized=False)
+    output = output_matrix(worked, step, look, reached, sized=False)
+    above = max(source.above, output.above)
+    middle = above + (down.start + len(down) / 2) * look.cell
+    items: list[Item] = [*source.at(0, above - source.above)]
+    x = source.width
+    if step.weights is not None:
+        kernel = headed(look.panel(cells[2]), "kernel")
+        items.append(Text(x + COLUMN_SIGN / 2, middle, "∗", SIGN, DIM, align="center", middle=True))
+        items += kernel.at(x + COLUMN_SIGN, above + down.start * look.cell - kernel.above)
+        x += COLUMN_SIGN + kernel.width
+        equals = equals_sign(*page_numbers(worked, step))
+        items.append(Text(x + COLUMN_SIGN / 2, middle, equals, SIGN, DIM, align="center", middle=True))
+        x += COLUMN_SIGN
+    else:
+        pooled = arrow("max" if maximum else "mean", 150)
+        items += pooled.at(x, middle)
+        x += pooled.width
+    items += output.at(x, above - output.above)
+    tall = max(source.height, output.height + above - output.above)
+    matrices = with_tint_bar(
+        Panel(tuple(items), x + output.width, tall), tint, top=above, height=min(385.0, tall - above), gap=BAR_GAP
+    )
+    room = width - 2 * MARGIN - matrices.width - WORDS
+    if step.weights is None:
+        words = pool_sum_panel(worked, step, room)
+    else:
+        words = sum_panel(step, room, widest=None if reached is None else widest_texts(worked, step))
+    words = stacked([words, formula_panel(operation.formulas, room)], 40)
+    height = max(matrices.height, words.height)
+    placed = (*matrices.items, *moved(words, matrices.width + WORDS, (height - words.height) / 2))
+    body = Panel(placed, matrices.width + WORDS + words.width, height)
+    note = number_note(worked, step, products_of(step), drawn=[body])
+    bold = ["bold: the value that the window passes on"] if maximum else []
+    lines = scale_lines(operation, None if step.weights is None else "∗", greys=greys_text(worked))
+    smaller = partial(enlarged_page, worked, step, reached)
+    return worksheet(
+        name_text(operation), settings_text(operation), body, [],
+        [*bold, *notes(worked, step, reached, thin=look.cell), note], counted=counted(worked, step), lines=lines,
+        notices=broken_notes(worked), fewer=[partial(refitted, smaller)],
     )  # fmt: skip
 
 
@@ -923,22 +1041,24 @@ def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None, 
     return worksheet(name_text(operation), settings_text(operation), both, [], texts, counted=count, lines=lines)
 
 
-def pool_sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
-    """The framed cell of a pool in one line, or several."""
-    text, equals, value = step_parts(worked.operation, step)
+def pool_sum_panel(
+    worked: Walkthrough, step: Step, room: float, *, most: int | None = None, head: bool = True
+) -> Panel:
+    """The framed cell of a pool in one line, or several, with ``most`` terms; the ``head`` is where it is."""
+    text, equals, value = step_parts(worked.operation, step, most)
     lines = wrap(text, SUM, room - text_width(f"  =  {value}", FORMULA))
-    words, below = text_block(lines, 0, SMALL + 14, SUM, colour=INK)
+    heading = Text(0, SMALL, framed_text(step) if head else "", SMALL, DIM)
+    words, below = text_block(lines, 0, SMALL + 14 if head else 0, SUM, colour=INK)
     x, y = text_width(lines[-1], SUM) + 14, below - SUM * 0.36
-    heading = Text(0, SMALL, framed_text(step), SMALL, DIM)
     items = [
-        heading,
+        *([heading] if head else []),
         *words,
         Text(x, y, equals, SUM, DIM),
         Text(x + text_width("=  ", SUM) + 4, y, value, FORMULA - 1, INK, bold=True),
     ]
-    head = text_width(heading.text, SMALL) + 8
+    named = text_width(heading.text, SMALL) + 8
     end = x + text_width("=  ", SUM) + text_width(value, FORMULA, bold=True)
-    width = max(head, end, *(text_width(line, SUM) for line in lines))
+    width = max(named, end, *(text_width(line, SUM) for line in lines))
     return Panel(tuple(items), width, below + 8)
 
 

@@ -175,13 +175,15 @@ def turned_text(operation: Operation) -> str:
     return TURNED if isinstance(operation, TransposedConvolution) else size_text(operation.kernel)
 
 
-def output_matrix(worked: Walkthrough, step: Step, look: Look, reached: int | None) -> LabelledPicture:
-    """The output with its cell in a frame."""
+def output_matrix(
+    worked: Walkthrough, step: Step, look: Look, reached: int | None, name: str = "output", *, sized: bool = True
+) -> LabelledPicture:
+    """The output with its cell in a frame; its size is in its head if it is ``sized``."""
     cells = output_cells(worked, step, look.tint, reached)
     panel = look.panel(cells)
     most = largest_frame(worked, step, look.cell) if reached is None else []
     framed = Panel((*panel.items, *most, frame(*step.at, 1, 1, look.cell)), panel.width, panel.height)
-    return headed(framed, "output", size_text(cells.shape))
+    return headed(framed, name, size_text(cells.shape) if sized else "")
 
 
 def largest_frame(worked: Walkthrough, step: Step, cell: float) -> list[Item]:
@@ -203,8 +205,11 @@ def largest_frame(worked: Walkthrough, step: Step, cell: float) -> list[Item]:
     return [frame(row + inset, column + inset, 1 - 2 * inset, 1 - 2 * inset, cell, width=2.0)]
 
 
-def canvas_matrix(worked: Walkthrough, step: Step, look: Look) -> LabelledPicture:
-    """The canvas with the window in a frame, the stride above it, and a note about cells that are never read below it."""
+def canvas_matrix(worked: Walkthrough, step: Step, look: Look, *, sized: bool = True) -> LabelledPicture:
+    """The canvas with the window in a frame, the stride above it, and a note about cells that are never read below it.
+
+    Its size is in its head if it is ``sized``.
+    """
     canvas = worked.canvas
     panel = look.panel(canvas_cells(worked, step, step.channels[0], look.tint))
     marks = stride_marks(worked, step, look.cell)
@@ -213,7 +218,7 @@ def canvas_matrix(worked: Walkthrough, step: Step, look: Look) -> LabelledPictur
     name, size = canvas_name(worked)
     lift = MARKS if marks else 0.0
     below = never_read(worked)
-    return headed(Panel(items, panel.width, panel.height), name, size, lift=lift, below=below)
+    return headed(Panel(items, panel.width, panel.height), name, size if sized else "", lift=lift, below=below)
 
 
 def canvas_name(worked: Walkthrough) -> tuple[str, str]:

@@ -118,10 +118,11 @@ def step_text(operation: Operation, step: Step) -> str:
     return " ".join(step_parts(operation, step))
 
 
-def step_parts(operation: Operation, step: Step) -> tuple[str, str, str]:
+def step_parts(operation: Operation, step: Step, most: int | None = None) -> tuple[str, str, str]:
     """The terms of an output cell, ``=`` or ``≈``, and the result.
 
-    For a transposed convolution only the stamps on that cell; several input channels are in brackets each.
+    For a transposed convolution only the stamps on that cell; several input channels are in brackets each. Of a pool
+    about ``most`` terms are written.
     """
     value = value_text(step.exact)
     if isinstance(operation, Pooling):
@@ -129,8 +130,8 @@ def step_parts(operation: Operation, step: Step) -> tuple[str, str, str]:
         real_only = maximum or not operation.count_include_pad
         terms, equals = plane_terms(step, 0, real_only=real_only), equals_sign(*sum_numbers(step, real_only=real_only))
         if maximum:
-            return f"max({', '.join(shortened(terms))})", equals, value
-        return f"({' + '.join(map(bracketed, shortened(terms)))}) / {step.counted}", equals, value
+            return f"max({', '.join(shortened(terms, most or MOST_TERMS))})", equals, value
+        return f"({' + '.join(map(bracketed, shortened(terms, most or MOST_TERMS)))}) / {step.counted}", equals, value
     real_only = isinstance(operation, TransposedConvolution)
     planes = [plane_terms(step, plane, real_only=real_only) for plane in range(len(step.window))]
     sums = [" + ".join(shortened(terms)) for terms in planes if terms]
@@ -496,8 +497,6 @@ def _cost_lines(operation: Operation) -> list[str]:
 
 def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> list[str]:
     """The numbers and where they come from: input, kernel, every step, and the output."""
-    import numpy as np
-
     operation = worked.operation
     results = [worked.results(each) for each in range(len(worked.output))] if worked.output.size <= MOST_CELLS else []
     known = [worked.input, worked.kernel, worked.bias]
@@ -515,9 +514,18 @@ def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> li
             lines += [f"  {FLIPPED}"]
     if worked.bias is not None:
         lines += ["", f"bias  {'  '.join(number_texts(worked.bias, worked.typed.get('bias')))}"]
-    total = operation.output_size[0] * operation.output_size[1]
     if isinstance(operation, TransposedConvolution):
         lines += ["", *_stamp_lines(worked, channel), *_stretched_lines(worked, channel)]
+    return [*lines, *result_lines(worked, steps, channel, sums)]
+
+
+def result_lines(worked: Walkthrough, steps: Sequence[Step], channel: int, sums: Sequence[str]) -> list[str]:
+    """The steps with their ``sums`` as text, and the output."""
+    import numpy as np
+
+    operation, lines = worked.operation, list[str]()
+    results = [worked.results(each) for each in range(len(worked.output))] if worked.output.size <= MOST_CELLS else []
+    total = operation.output_size[0] * operation.output_size[1]
     heading = "steps" if len(steps) == total else f"{inflected(len(steps), 'step')} ({len(steps)} of {total})"
     of = f" of output channel {channel}" if operation.out_channels > 1 else ""
     lines += ["", f"{heading}{of}, rows and columns counted from 0"]

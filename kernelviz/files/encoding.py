@@ -193,7 +193,13 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progr
     if file_format not in formats:
         raise UsageError(f"The format must be one of {', '.join(formats)}, but got {file_format!r}.")
     if is_animation(picture):
-        return animation_bytes(picture, file_format, recipe_text(picture.recipe).encode("ascii"), progress)
+        recipe = picture.recipe
+
+        def text(notes: Sequence[str]) -> bytes:
+            found = {**recipe, "notes": [*recipe.get("notes", ()), *notes]} if notes else recipe
+            return recipe_text(found).encode("ascii")
+
+        return animation_bytes(picture, file_format, text, progress)
     if is_mosaic(picture):
         if file_format != "png":
             raise UsageError(

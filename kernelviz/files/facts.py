@@ -15,6 +15,7 @@ from kernelviz.records import ConvLayer, Source
 
 if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
+    from kernelviz.network.architecture import Architecture
     from kernelviz.network.stored_kernels import StoredKernels
     from kernelviz.traces import Field, LayerOperation, Trace, TracedLayer
 
@@ -28,6 +29,14 @@ def stored_kernels_from_plain(plain: Any) -> StoredKernels:
     from kernelviz.network.stored_kernels import StoredKernels
 
     return _record(StoredKernels, plain, names=_record(NetworkNames, plain["names"]))
+
+
+def architecture_from_plain(plain: Any) -> Architecture:
+    """Restore an architecture from its ``asdict``."""
+    from kernelviz.network.architecture import Architecture
+    from kernelviz.network.selection import NetworkNames
+
+    return _record(Architecture, plain, names=_record(NetworkNames, plain["names"]))
 
 
 _BESIDE = ("own", "windows", "operations")  # what the JSON of a trace has besides its fields

@@ -1,14 +1,15 @@
-"""Find the images that command-line arguments name: files, folders, patterns, standard input, samples."""
+"""Find the images, or the checkpoints of a training, that command-line arguments name: files, folders, patterns."""
 
 from __future__ import annotations
 
 import glob
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernelviz.errors import BadImageError, RecipeError, UsageError
+from kernelviz.errors import BadImageError, BadWeightsError, RecipeError, UsageError
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
 from kernelviz.wording import counted, inflected
@@ -60,6 +61,67 @@ def find_images(
     if not found:
         raise next(iter(search.unreadable.values()))
     return FoundImages(tuple(found.values()), tuple(notes), search.unreadable)
+
+
+CHECKPOINTS = {".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar", ".model", ".state"}
+"""The suffixes of weights files in folders."""
+
+
+def find_checkpoints(
+    arguments: Sequence[str], *, recursive: bool = False, output: str | os.PathLike[str] | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Find the weights files that arguments name, without repetitions, and notes of what was left out.
+
+    Typed files keep their order. Those of a folder or a pattern are sorted by the last number in their names without the
+    suffix, or in the name of their folder if there is none, and then by name: ``step-900`` is before ``step-1000``.
+    Folders, patterns and files below ``output`` are taken as in ``find_images``.
+
+    Raises:
+        BadWeightsError: a folder is given without ``recursive`` or has no weights file, or no file matches a pattern.
+    """
+    found: dict[str, str] = {}
+    notes: list[str] = []
+    search = _Search(None if output is None else os.fspath(output), notes)
+    for argument in arguments:
+        files = [argument]
+        if os.path.isdir(argument):  # noqa: PTH112
+            files = _checkpoints_below(argument, search, recursive=recursive)
+        elif not os.path.lexists(argument) and glob.has_magic(argument):
+            matches = glob.glob(argument)  # noqa: PTH207
+            files = [each for each in matches if not os.path.isdir(each)]  # noqa: PTH112
+            files, _ = search.without_own(argument, _fixed_part(argument), sorted(files, key=by_last_number))
+            if not files:
+                raise BadWeightsError(f"No file matches {argument}.", hint="Give files, or a folder with -r.")
+        for path in files:
+            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100
+    return tuple(found.values()), tuple(notes)
+
+
+def by_last_number(path: str) -> tuple[int, str]:
+    """The key that sorts weights files by the last number in their names, or in the names of their folders."""
+    stem, folder = Path(path).stem, Path(path).parent.name
+    numbers = re.findall(r"\d+", stem) or re.findall(r"\d+", folder)
+    return int(numbers[-1]) if numbers else -1, path
+
+
+def _checkpoints_below(folder: str, search: _Search, *, recursive: bool) -> list[str]:
+    if not recursive:
+        raise BadWeightsError(f"{folder} is a folder.", hint="Give -r to take the checkpoints in it, or name files.")
+    failed: dict[str, BadImageError] = {}
+    every, own = search.without_own(folder, folder, _files_below(folder, failed))
+    files = [path for path in every if Path(path).suffix.lower() in CHECKPOINTS]
+    others = len(every) - len(files)
+    if not files:
+        why = f"{counted(others, 'other file is', 'other files are')} in it." if others else ""
+        hint = f"Files are taken whose names end with {', '.join(sorted(CHECKPOINTS))}."
+        raise BadWeightsError(
+            f"The folder {folder} contains no weights file.", why or f"{_own_files(own)}." * bool(own), hint
+        )
+    if others:
+        suffix = inflected(others, "its suffix", "their suffixes")
+        search.notes.append(f"{folder}: {counted(others, 'file')} left out, not weights by {suffix}")
+    search.notes.extend(f"{name}: cannot be read" for name in failed)
+    return sorted(files, key=by_last_number)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.errors import UsageError
-from kernelviz.network.convolutions import experts_of, first_convolution, is_quantised, list_layers
-from kernelviz.network.model import Model, missing_weights, without_weights
+from kernelviz.network.architecture import Architecture
+from kernelviz.network.convolutions import (
+    experts_of,
+    first_convolution,
+    is_quantised,
+    list_layers,
+    no_convolutions,
+)
+from kernelviz.network.model import Model, missing_weights, root_of, without_weights
 from kernelviz.network.named import find_convolution, left_out, names_of
 from kernelviz.network.selection import without_expert
 from kernelviz.network.snapshot import undisturbed
@@ -195,19 +203,45 @@ def find_stored(network: Model, file: Path) -> StoredKernels | None:
     return StoredKernels(network.source, names_of(network), first, layers, tensors, str(file)) if tensors else None
 
 
-def plain_weights(network: Model) -> dict[str, Array]:
+def architecture_of(network: Model | nn.Module) -> Architecture:
+    """A network without its numbers, which may be on ``meta``.
+
+    Raises:
+        NoConvolutionsError: it has no convolution whose kernels can be read.
+    """
+    first = first_convolution(network, network.input_size if isinstance(network, Model) else None)
+    if first is None:
+        raise no_convolutions(network)
+    tensors = {
+        name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+        for name, tensor in root_of(network).state_dict().items()
+        if isinstance(tensor, Tensor) and not is_lazy(tensor)
+    }
+    plain = tuple(record.name for record, _ in _plain_layers(network))
+    return Architecture(source_of(network), names_of(network), first, tuple(list_layers(network)), plain, tensors)
+
+
+def plain_weights(network: Model | nn.Module) -> dict[str, Array]:
     """The weights of the layers that convolve with a parameter as it is, by the parameter's name."""
     return {f"{name}.weight": weight for name, weight in _plain_weights(network)}
 
 
-def _plain_weights(network: Model) -> Iterator[tuple[str, Array]]:
-    modules = dict(network.module.named_modules())
+def _plain_weights(network: Model | nn.Module) -> Iterator[tuple[str, Array]]:
+    for record, module in _plain_layers(network):
+        yield record.name, as_array(module.weight)
+
+
+def _plain_layers(network: Model | nn.Module) -> Iterator[tuple[ConvLayer, Any]]:
+    """The layers that convolve with a parameter as it is, each with its module."""
+    root = root_of(network)
+    modules = dict(root.named_modules())
+    modules.setdefault(type(root).__name__, root)  # a network that is a single convolution
     for record in list_layers(network):
         module: Any = modules.get(record.name)
         if module is None or record.expert is not None or is_quantised(module) or reworker(module):
             continue
         if isinstance(module.weight, Tensor) and module.weight.is_floating_point():
-            yield record.name, as_array(module.weight)
+            yield record, module
 
 
 def _is_same(file: StoredTensors, name: str, weight: Array) -> bool:

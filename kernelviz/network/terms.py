@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     OnLayer = Callable[[FeatureMaps, "LayerRun | KernelvizError | None"], object]
 
 
-_AT_ONCE = 2**19
+_AT_ONCE = 2**18
 """Factors that are multiplied at once, so that they stay near the processor."""
 
 
@@ -50,6 +51,11 @@ class LayerRun:
     def record(self) -> ConvLayer:
         """The sizes of the layer as it ran."""
         return self.reads.record
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether its windows are single values."""
+        return math.prod(self.reads.call.weight.shape[2:]) == 1
 
     @property
     def zeros(self) -> bool:
@@ -83,140 +89,142 @@ class LayerRun:
         bias = self.reads.bias
         return self.reads.weight[list(channels)], None if bias is None else bias[list(channels)]
 
-    @cached_property
-    def inner(self) -> tuple[slice, slice]:
-        """The rows and columns of the units whose windows contain no padding; all of them if there are none."""
-        found = []
-        for axis, side in enumerate(self.reads.output.shape[1:]):
-            inside = np.flatnonzero(~self.reads.cells(axis, np.arange(side)).padding.any(axis=1))
-            found.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else None)
-        rows, columns = found
-        return (rows, columns) if rows and columns else (slice(None), slice(None))
-
     def extremes(self, channels: Sequence[int]) -> Array:
         """The units (n, 3) to work out: of each channel the largest value in size, and the largest of the other sign.
 
-        They are chosen where the window contains no padding, if there is such a place: a padded layer has its largest
-        values at its border.
+        No channel is named twice. The units are chosen where the window contains no padding, if there is such a place: a
+        padded layer has its largest values at its border.
         """
-        numbers, inner = np.asarray(channels), self.inner
-        whole = len(numbers) == len(self.reads.output)
-        part = (self.reads.output if whole else self.reads.output[numbers])[:, *inner]
-        values = part.reshape(len(numbers), -1)
-        each = np.arange(len(numbers))
-        places = [values.argmax(axis=1), values.argmin(axis=1)]
-        high, low = (values[each, place] for place in places)
-        if not (np.isfinite(high).all() and np.isfinite(low).all()):
-            values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-            places = [values.argmax(axis=1), values.argmin(axis=1)]
-            high, low = (values[each, place] for place in places)
-        upward = high >= -low
-        first, second = (np.where(upward, *pair) for pair in (places, places[::-1]))
-        opposite = np.where(upward, low < 0, high > 0)
-        rows, columns = np.divmod(np.concatenate([first, second[opposite]]), part.shape[2])
-        starts = [each.start or 0 for each in inner]
-        at = np.stack([np.concatenate([numbers, numbers[opposite]]), rows + starts[0], columns + starts[1]], axis=1)
-        return np.asarray(at[np.argsort(at[:, 0], kind="stable")])
+        reads, numbers, maps = self.reads, np.arange(len(self.reads.output)), self.reads.output
+        if len(channels) < len(maps):
+            numbers = np.sort(np.asarray(channels))
+            maps = maps[numbers]
+        places, values = _extremes(maps, reads.inside)
+        if not np.isfinite(values).all():
+            places, values = _extremes(np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0), reads.inside)
+        upward = values[0] >= -values[1]
+        both = np.stack([np.where(upward, *places), np.where(upward, *places[::-1])], axis=1)
+        chosen = np.ones(both.shape, bool)
+        chosen[:, 1] = np.where(upward, values[1] < 0, values[0] > 0)
+        at = np.empty((np.count_nonzero(chosen), 3), np.int64)
+        at[:, 0] = numbers if len(at) == len(numbers) else np.repeat(numbers, chosen.sum(axis=1))
+        np.divmod(both[chosen], maps.shape[2], out=(at[:, 1], at[:, 2]))
+        return at
 
     def terms(self, at: Array, most: int) -> UnitTerms:
         """Units at (n, 3) channels in ascending order, rows and columns, with the ``most`` strongest terms of each.
 
         Values, factors and the sums of the terms are those of ``trace_unit``; equal sums may be in another order.
         """
-        reads = self.reads
-        down, across = (reads.cells(axis, at[:, axis + 1]) for axis in (0, 1))
-        padding = down.padding[:, :, None] | across.padding[:, None]
-        between = (down.between[:, :, None] | across.between[:, None]) & ~padding
-        there = down.present[:, :, None] & across.present[:, None]
-        places = np.where(
-            there, down.index[:, :, None] * reads.size[1] + across.index[:, None], reads.size[0] * reads.size[1]
+        reads, (channels, *position) = self.reads, np.ascontiguousarray(at.T)
+        places, taps = self._places(*position)
+        chosen = most < reads.inputs
+        numbers = (
+            self._strongest(channels, places.reshape(len(at), -1), most)
+            if chosen
+            else np.array(reads.numbers(channels))
         )
-        numbers, inputs, each = reads.numbers(at[:, 0]), reads.numbers(at[:1, 0]).shape[1], np.arange(len(at))[:, None]
-        if most < inputs:
-            numbers = numbers[each, self._strongest(at[:, 0], numbers, places.reshape(len(at), -1), most)]
-        windows, kernels = self._windows(numbers, places), reads.kernels(at[:, 0], numbers)
+        windows, kernels = self._windows(numbers, places), reads.kernels(channels, numbers)
+        values, bias = reads.output[channels, *position], None if reads.bias is None else reads.bias[channels]
+        rest = np.zeros(len(at))
         with np.errstate(all="ignore"):
             sums = (windows.astype(np.float64) * kernels).sum(axis=(2, 3))
-            order = np.argsort(-np.where(np.isnan(sums), np.inf, np.abs(sums)), axis=1, kind="stable")
-        numbers, sums, windows, kernels = (part[each, order] for part in (numbers, sums, windows, kernels))
-        values, bias = reads.output[tuple(at.T)], None if reads.bias is None else reads.bias[at[:, 0]]
-        rest = np.zeros(len(at))
-        if most < inputs:
-            with np.errstate(all="ignore"):
+            numbers, sums, windows, kernels = _strongest_first(numbers, sums, windows, kernels)
+            if chosen:
                 rest = values.astype(np.float64) - sums.sum(axis=1) - (0.0 if bias is None else bias)
         return UnitTerms(
-            at=at, values=values, numbers=numbers, windows=windows, kernels=kernels, sums=sums, rest=rest,
-            taps=padding.astype(np.uint8) + 2 * between.astype(np.uint8), of=inputs, bias=bias,
+            at=at, values=values, numbers=numbers, windows=windows, kernels=kernels, sums=sums, rest=rest, taps=taps,
+            of=reads.inputs, bias=bias,
         )  # fmt: skip
+
+    def _places(self, rows: Array, columns: Array) -> tuple[Array, Array]:
+        """(n, kh, kw): the place of each tap in the source, behind the last if there is none; and what it reads."""
+        reads = self.reads
+        (down, across), inside = reads.cells, reads.inside
+        places = (down.index * reads.size[1])[rows][:, :, None] + across.index[columns][:, None]
+        taps = np.zeros(places.shape, np.uint8)
+        if inside and not reads.call.transposed and _within(rows, inside[0]) and _within(columns, inside[1]):
+            return places, taps
+        down, across = down.at(rows), across.at(columns)
+        padding = down.padding[:, :, None] | across.padding[:, None]
+        taps[padding] = 1
+        taps[(down.between[:, :, None] | across.between[:, None]) & ~padding] = 2
+        places[~(down.present[:, :, None] & across.present[:, None])] = reads.size[0] * reads.size[1]
+        return places, taps
 
     def _windows(self, numbers: Array, places: Array) -> Array:
         """(n, t, kh, kw): the values of the input channels ``numbers`` at ``places`` of the source; 0 behind the last."""
-        source = self.reads.source.reshape(len(self.reads.source), -1)
-        absent = places[:, None] == source.shape[1]
-        if not absent.any():
-            return np.asarray(source[numbers[:, :, None, None], places[:, None]])
-        found = source[numbers[:, :, None, None], np.where(absent, 0, places[:, None])]
-        found[np.broadcast_to(absent, found.shape)] = 0
+        count, places, numbers = self.reads.size[0] * self.reads.size[1], places[:, None], numbers[:, :, None, None]
+        absent = places == count
+        some = bool(absent.any())
+        if some:
+            places = np.where(absent, 0, places)
+        if self.reads.source.flags.c_contiguous:
+            found = self.reads.source.reshape(-1).take(numbers * count + places)
+        else:
+            found = self.reads.source.reshape(-1, count)[numbers, places]
+        if some:
+            found[np.broadcast_to(absent, found.shape)] = 0
         return np.asarray(found)
 
-    def _strongest(self, channels: Array, numbers: Array, places: Array, most: int) -> Array:
-        """(n, most): the positions, in ascending order, of the input channels that contribute most, summed in float32."""
+    def _strongest(self, channels: Array, places: Array, most: int) -> Array:
+        """(n, most): the input channels that contribute most to n units, summed in float32, the strongest first."""
+        if self.reads.call.groups == 1 and not self.reads.call.transposed:
+            return self._strongest_of_all(channels, places, most)
+        numbers = self.reads.numbers(channels)
         found = np.empty((len(channels), most), np.int64)
-        again = np.concatenate([[False], channels[1:] == channels[:-1]])
-        plain = self.reads.call.groups == 1 and not self.reads.call.transposed
-        by_place = plain and places.size > self.reads.size[0] * self.reads.size[1]
-        for units in (np.flatnonzero(~again), np.flatnonzero(again)):  # each channel once, so that none is copied
-            for part in _parts(len(units), numbers.shape[1] * places.shape[1]):
-                chosen = units[part]
-                if plain:
-                    sums = self._sums(channels[chosen], places[chosen], by_place=by_place)
-                else:
-                    sums = self._grouped_sums(channels[chosen], numbers[chosen], places[chosen])
-                found[chosen] = _largest(sums, most)
-        return np.sort(found, axis=1)
+        for part in _parts(len(channels), numbers.shape[1] * places.shape[1]):
+            windows = self._windows(numbers[part], places[part, None]).reshape(*numbers[part].shape, -1)
+            kernels = self.reads.kernels(channels[part], numbers[part]).reshape(windows.shape)
+            sums = np.einsum("ntk,ntk->nt", windows, kernels).astype(np.float32, copy=False)
+            found[part] = _largest(np.abs(sums, out=sums), most)
+        return np.take_along_axis(numbers, found, axis=1)
 
-    def _sums(self, channels: Array, places: Array, *, by_place: bool) -> torch.Tensor:
-        """(n, in): what each input channel contributes to n units, summed in float32 cell by cell of the kernel.
+    def _strongest_of_all(self, channels: Array, places: Array, most: int) -> Array:
+        """The same, of a convolution in which every channel reads all inputs.
 
-        The channels ascend. Those between them that are not wanted are worked out too: that takes less time than a copy of
-        the weights of the others.
+        The units of a channel are worked out together, since reading the weights takes most of the time. The channels
+        ascend; those between them that are not wanted are worked out too, which takes less time than a copy of the weights
+        of the others.
         """
-        weights, at = self.reads.call.weight.flatten(2), channels - channels[0]
-        if at[-1] < 2 * len(at):
-            weights = weights[channels[0] : channels[-1] + 1]
-            every = np.zeros((len(weights), places.shape[1]), places.dtype)
-            every[at] = places
+        new = np.ones(len(channels), bool)
+        np.not_equal(channels[1:], channels[:-1], out=new[1:])
+        rank = np.arange(len(channels)) - np.flatnonzero(new)[np.cumsum(new) - 1]  # among the units of its channel
+        weights = self.reads.weight.reshape(*self.reads.weight.shape[:2], -1).astype(np.float32, copy=False)
+        span, ranks = int(channels[-1] - channels[0]) + 1, int(rank.max()) + 1
+        if span * ranks <= 2 * len(channels):
+            weights, number = weights[channels[0] : channels[-1] + 1], channels - channels[0]
         else:
-            weights, every, at = weights[torch.from_numpy(channels).to(weights.device)], places, np.arange(len(at))
-        weights = weights.float().cpu()
-        found = torch.zeros(weights.shape[:2])
-        for cell in range(every.shape[1]):
-            found.addcmul_(self._inputs_at(every[:, cell], by_place=by_place), weights[:, :, cell])
-        return found if len(found) == len(at) else found[torch.from_numpy(at)]
-
-    def _grouped_sums(self, channels: Array, numbers: Array, places: Array) -> torch.Tensor:
-        """(n, inputs): what each input channel contributes to n units, summed in float32."""
-        windows = self._windows(numbers, places[:, None]).reshape(*numbers.shape, -1)
-        kernels = self.reads.kernels(channels, numbers).reshape(windows.shape)
-        return torch.from_numpy(np.einsum("ntk,ntk->nt", windows, kernels))
+            weights, number, rank, ranks = weights[channels], np.arange(len(channels)), rank * 0, 1
+        (count, inputs), cells = weights.shape[:2], places.shape[1]
+        every = np.zeros((ranks, count, cells), np.int64)
+        every[rank, number] = places
+        found = np.empty((ranks, count, most), np.int64)
+        for part in _parts(count, ranks * inputs * cells):
+            values = self._inputs_at(every[:, part])
+            if cells == 1:
+                sums = np.multiply(values[:, :, 0], weights[part, :, 0])
+            else:
+                sums = np.einsum("rnkc,nkc->rnc", values, np.ascontiguousarray(weights[part].transpose(0, 2, 1)))
+            found[:, part] = _largest(np.abs(sums, out=sums).reshape(-1, inputs), most).reshape(ranks, -1, most)
+        return np.asarray(found[rank, number])
 
     @cached_property
-    def _by_place(self) -> torch.Tensor:
+    def _by_place(self) -> Array:
         """(places + 1, in): the source in float32, with zeros at the end."""
-        source = self.reads.call.source[0].float().cpu().flatten(1)
+        source = torch.from_numpy(self.reads.source).float().flatten(1)
         found = torch.zeros(source.shape[1] + 1, len(source))
         found[:-1] = source.T
-        return found
+        return found.numpy()
 
-    def _inputs_at(self, places: Array, *, by_place: bool) -> torch.Tensor:
-        """(n, in): the inputs at n places of the source in float32; 0 behind the last."""
-        if by_place:
-            return self._by_place.index_select(0, torch.from_numpy(places))
-        source = self.reads.call.source[0].float().cpu().flatten(1)
-        absent = places == source.shape[1]
-        found = source.index_select(1, torch.from_numpy(np.where(absent, 0, places))).T
-        if absent.any():
-            found[torch.from_numpy(absent)] = 0
+    def _inputs_at(self, places: Array) -> Array:
+        """(…, in): the inputs at these places of the source in float32; 0 behind the last."""
+        count = self.reads.size[0] * self.reads.size[1]
+        if "_by_place" in vars(self) or 4 * places.size > count:
+            return self._by_place.take(places, axis=0)
+        absent = places == count
+        found = self.reads.source.reshape(-1, count).T[np.where(absent, 0, places)].astype(np.float32, copy=False)
+        found[absent] = 0
         return found
 
 
@@ -225,17 +233,68 @@ def _parts(count: int, size: int) -> list[slice]:
     return [slice(start, start + step) for start in range(0, count, step)]
 
 
-def _largest(sums: torch.Tensor, most: int) -> Array:
-    """(n, most): the positions of the largest sums in size of each row; nan is the largest.
+def _within(positions: Array, part: slice) -> bool:
+    return bool(positions.min() >= part.start and positions.max() < part.stop)
+
+
+def _extremes(maps: Array, inside: tuple[slice, slice] | None) -> tuple[Array, Array]:
+    """Where in these rows and columns of n maps the largest and the smallest value of each is, and these values.
+
+    Returns:
+        The places (2, n), counted along the rows of the whole map, and the values (2, n).
+    """
+    count, height, width = maps.shape
+    rows, columns = inside or (slice(0, height), slice(0, width))
+    share = (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
+    if share < 0.75:
+        return _extremes_of_copies(maps, rows, columns)
+    values, each, places = maps.reshape(count, -1), np.arange(count), np.empty((2, count), np.int64)
+    for part in _parts(count, height * width):  # the second time they are near the processor
+        values[part].argmax(axis=1, out=places[0, part])
+        values[part].argmin(axis=1, out=places[1, part])
+    found = values[each, places]
+    if share < 1:
+        down, across = np.divmod(places, width)
+        there = (down >= rows.start) & (down < rows.stop) & (across >= columns.start) & (across < columns.stop)
+        others = np.flatnonzero(~there.all(axis=0))
+        if len(others):
+            places[:, others], found[:, others] = _extremes_of_copies(maps[others], rows, columns)
+    return places, found
+
+
+def _extremes_of_copies(maps: Array, rows: slice, columns: slice) -> tuple[Array, Array]:
+    """The same by way of a copy of these rows and columns."""
+    inner = np.ascontiguousarray(maps[:, rows, columns])
+    places, values = _extremes(inner, None)
+    down, across = np.divmod(places, inner.shape[2])
+    return (down + rows.start) * maps.shape[2] + across + columns.start, values
+
+
+def _largest(sizes: Array, most: int) -> Array:
+    """(n, most): the positions of the largest sizes of each row, which are overwritten; nan is the largest.
 
     A few maxima of NumPy take a fraction of the time of ``topk``.
     """
-    sizes, rows = sums.abs().numpy(), np.arange(len(sums))
-    found = np.empty((len(sums), most), np.int64)
-    for at in range(most):
-        found[:, at] = sizes.argmax(axis=1)
-        sizes[rows, found[:, at]] = -1
-    return found
+    starts = np.arange(len(sizes)) * sizes.shape[1]
+    found = np.empty((most, len(sizes)), np.int64)
+    for each in found:
+        sizes.argmax(axis=1, out=each)
+        sizes.reshape(-1)[starts + each] = -1
+    return found.T
+
+
+def _strongest_first(numbers: Array, sums: Array, *factors: Array) -> tuple[Array, ...]:
+    """The terms of n units in the order of their sums' sizes, equal ones in that of their input channels.
+
+    Most are in this order already.
+    """
+    sizes = np.where(np.isnan(sums), np.inf, np.abs(sums))
+    mixed = np.flatnonzero(~(sizes[:, :-1] > sizes[:, 1:]).all(axis=1))
+    if len(mixed):
+        order = np.lexsort((numbers[mixed], -sizes[mixed]))
+        for part in (numbers, sums, *factors):
+            part[mixed] = part[mixed[:, None], order]
+    return numbers, sums, *factors
 
 
 def run_layers(plan: CapturePlan, given: Input, on_layer: OnLayer) -> tuple[ClassScore, ...]:
@@ -294,4 +353,5 @@ def _layer_run(
         reads = LayerReads(str(maps.layer), module, call, maps.values if fits else None)
     except KernelvizError as error:
         return error
-    return LayerRun(reads, reads.is_image(given), reads.is_input(given))
+    reads_input = reads.is_input(given)
+    return LayerRun(reads, reads_input and reads.is_image(given), reads_input)

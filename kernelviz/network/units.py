@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from kernelviz.network.model import Model
     from kernelviz.network.named import NamedLayer
     from kernelviz.records import Array, Image
+
+    _Sides = tuple[int, int, int, int]
 
 
 ONLY_FIRST_RUN = "the receptive fields of a layer that runs several times are known of its first run only"
@@ -183,8 +185,9 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             first = output[0] if isinstance(output, tuple) else output
             around = self._added_to(name, args[0])
             kept = _copy if self.copies else _detached
-            call = RecordedCall(name, kept(args[0]), tuple(map(kept, args[1:])), kept(first), *around)
-            self.calls.append(call if self.copies else replace(call, versions=_versions(call.source, call.output)))
+            source, made = kept(args[0]), kept(first)
+            versions = None if self.copies else _versions(source, made)
+            self.calls.append(RecordedCall(name, source, tuple(map(kept, args[1:])), made, *around, versions))
         return output
 
 
@@ -420,9 +423,8 @@ class LayerReads:
     """
 
     def __init__(self, name: str, module: nn.Module, call: RecordedCall, output: Array | None = None) -> None:
-        self.call = call
-        self.record = (_record if call.convolves else _pool_record)(name, module, call)
-        if len(self.record.kernel_size) > 2:
+        self.name, self.module, self.call = name, module, call
+        if call.source.ndim > 4 or (call.convolves and call.weight.ndim > 4):
             raise UsageError(
                 f"The layer {shown(name)} convolves over three axes.", hint="Units of maps have a row and a column."
             )
@@ -431,14 +433,19 @@ class LayerReads:
         self.own = _own_part(self.size, call.added)
 
     @cached_property
+    def record(self) -> ConvLayer:
+        """The sizes of the layer as it ran."""
+        return (_record if self.call.convolves else _pool_record)(self.name, self.module, self.call)
+
+    @cached_property
     def source(self) -> Array:
-        """(C, H, W): the tensor that is read, with padding that was added before."""
-        return _planar(as_array(self.call.source[0]))
+        """(C, H, W): the tensor that is read, with padding that was added before; not a copy."""
+        return _planar(as_array(self.call.source[0], copy=False))
 
     @cached_property
     def weight(self) -> Array:
-        """The weight of a convolution with rows and columns, as stored."""
-        weight = as_array(self.call.weight)
+        """The weight of a convolution with rows and columns, as stored; not a copy."""
+        weight = as_array(self.call.weight, copy=False)
         return weight if weight.ndim == 4 else weight[:, :, None, :]
 
     @cached_property
@@ -447,12 +454,12 @@ class LayerReads:
         return None if self.call.bias is None else as_array(self.call.bias)
 
     @cached_property
-    def sides(self) -> list[tuple[int, int, int, int]]:
+    def sides(self) -> list[_Sides]:
         """(kernel, stride, padding, dilation) of rows and of columns."""
-        facts = [self.call.sides(2), self.call.sides(3), self.call.sides(4)]
+        facts = [tuple(self.call.weight.shape[2:]), self.call.sides(2), self.call.sides(3), self.call.sides(4)]
         if len(facts[0]) == 1:
-            facts = [(least, fact[0]) for least, fact in zip((1, 0, 1), facts, strict=True)]
-        return [(self.weight.shape[axis + 2], facts[0][axis], facts[1][axis], facts[2][axis]) for axis in (0, 1)]
+            facts = [(least, fact[0]) for least, fact in zip((1, 1, 0, 1), facts, strict=True)]
+        return [(facts[0][axis], facts[1][axis], facts[2][axis], facts[3][axis]) for axis in (0, 1)]
 
     @property
     def around(self) -> tuple[int, int, int, int]:
@@ -467,45 +474,84 @@ class LayerReads:
         """Whether the layer reads the network's own input of rows and columns, all channels at once."""
         return self.call.source.ndim == 4 and self.call.groups == 1 and self.is_input(given)
 
+    @property
+    def inputs(self) -> int:
+        """The input channels that an output channel reads."""
+        return int(self.call.source.shape[1]) // self.call.groups
+
     def numbers(self, channels: Array) -> Array:
         """(n, inputs): the input channels that n output channels read."""
-        groups = self.call.groups
-        inputs = self.call.source.shape[1] // groups
-        if groups == 1:
-            return np.broadcast_to(np.arange(inputs), (len(channels), inputs))
-        return np.asarray(channels // (self.call.output.shape[1] // groups) * inputs)[:, None] + np.arange(inputs)
+        numbers = np.arange(self.inputs)
+        if self.call.groups == 1:
+            return np.broadcast_to(numbers, (len(channels), self.inputs))
+        return np.asarray(channels // (self.call.output.shape[1] // self.call.groups) * self.inputs)[:, None] + numbers
 
     def kernels(self, channels: Array, numbers: Array) -> Array:
         """(n, t, kh, kw): what n output channels multiply the input channels ``numbers`` (n, t) with, as stored.
 
         The kernels are aligned with the windows: those of a transposed convolution are rotated by 180°.
         """
-        if not self.call.transposed:
-            return np.asarray(self.weight[channels[:, None], numbers % self.weight.shape[1]])
-        return np.asarray(self.weight[numbers, (channels % self.weight.shape[1])[:, None], ::-1, ::-1])
+        columns = self.weight.shape[1]
+        if self.call.transposed:
+            return np.asarray(self.weight[numbers, (channels % columns)[:, None], ::-1, ::-1])
+        if self.call.groups > 1:
+            numbers = numbers % columns
+        if not self.weight.flags.c_contiguous:
+            return np.asarray(self.weight[channels[:, None], numbers])
+        kernels = self.weight.reshape(-1, *self.weight.shape[2:])
+        return np.asarray(kernels.take(channels[:, None] * columns + numbers, axis=0))
 
-    def cells(self, axis: int, positions: Array) -> AxisCells:
-        """What is under the taps (n, k) of a convolution's kernel at these rows (axis 0) or columns (axis 1)."""
-        return axis_cells(
-            self._taps(axis, positions), self.size[axis], stride=self._apart(axis),
-            own=(self.own[axis].start, self.own[axis].stop),
-        )  # fmt: skip
+    @cached_property
+    def cells(self) -> tuple[AxisCells, AxisCells]:
+        """What is under the taps (side, k) of a convolution's kernel at each row, and at each column, of a map.
+
+        The arrays are shared by layers of equal sizes, and cannot be written.
+        """
+        (down, _), (across, _) = self._axes
+        return down, across
+
+    @cached_property
+    def inside(self) -> tuple[slice, slice] | None:
+        """The rows and columns of a map whose windows contain no padding; None if there are none."""
+        (_, rows), (_, columns) = self._axes
+        return (rows, columns) if rows and columns else None
+
+    @cached_property
+    def _axes(self) -> list[tuple[AxisCells, slice | None]]:
+        return [
+            _cells(count, sides, size, (own.start, own.stop), transposed=self.call.transposed)
+            for count, sides, size, own in zip(self.output.shape[1:], self.sides, self.size, self.own, strict=True)
+        ]
 
     def span(self, axis: int, position: int) -> tuple[int, int]:
         """The first and the last row (column) of the layer's own input under a kernel, which may be outside of it."""
-        taps, apart, start = self._taps(axis, np.array([position]))[0], self._apart(axis), self.own[axis].start
+        sides, transposed, start = self.sides[axis], self.call.transposed, self.own[axis].start
+        taps, apart = _taps(np.array([position]), sides, transposed=transposed)[0], _apart(sides, transposed=transposed)
         return -(-int(taps[0]) // apart) - start, int(taps[-1]) // apart - start
 
-    def _apart(self, axis: int) -> int:
-        """A transposed convolution is a convolution over the input with stride - 1 zeros between its rows."""
-        return self.sides[axis][1] if self.call.transposed else 1
 
-    def _taps(self, axis: int, positions: Array) -> Array:
-        kernel, stride, padding, dilation = self.sides[axis]
-        first = (
-            positions - (dilation * (kernel - 1) - padding) if self.call.transposed else positions * stride - padding
-        )
-        return np.asarray(first[:, None] + np.arange(kernel) * dilation)
+@lru_cache(maxsize=256)
+def _cells(
+    count: int, sides: _Sides, size: int, own: tuple[int, int], *, transposed: bool
+) -> tuple[AxisCells, slice | None]:
+    """What is under the taps (count, k) of a kernel at all positions along one axis, and those without padding."""
+    taps = _taps(np.arange(count), sides, transposed=transposed)
+    found = axis_cells(taps, size, stride=_apart(sides, transposed=transposed), own=own)
+    for array in vars(found).values():
+        array.flags.writeable = False
+    inside = np.flatnonzero(~found.padding.any(axis=1))
+    return found, slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else None
+
+
+def _apart(sides: _Sides, *, transposed: bool) -> int:
+    """A transposed convolution is a convolution over the input with stride - 1 zeros between its rows."""
+    return sides[1] if transposed else 1
+
+
+def _taps(positions: Array, sides: _Sides, *, transposed: bool) -> Array:
+    kernel, stride, padding, dilation = sides
+    first = positions - (dilation * (kernel - 1) - padding) if transposed else positions * stride - padding
+    return np.asarray(first[:, None] + np.arange(kernel) * dilation)
 
 
 def _unit(network: Model | nn.Module, reads: LayerReads, given: Input, at: tuple[int, int, int]) -> Unit:
@@ -513,8 +559,7 @@ def _unit(network: Model | nn.Module, reads: LayerReads, given: Input, at: tuple
     call, own = reads.call, reads.own
     numbers = reads.numbers(np.array([channel]))
     inputs = reads.source[numbers[0]]
-    down, across = (reads.cells(axis, np.array([place])) for axis, place in enumerate((row, column)))
-    window, padding, stretched = read_cells(inputs, _only(down), _only(across))
+    window, padding, stretched = read_cells(inputs, reads.cells[0].at(row), reads.cells[1].at(column))
     return Unit(
         layer=reads.record,
         at=at,
@@ -536,11 +581,6 @@ def _unit(network: Model | nn.Module, reads: LayerReads, given: Input, at: tuple
         seen=given.seen,
         input_size=given.size,
     )
-
-
-def _only(cells: AxisCells) -> AxisCells:
-    """The cells of a single unit."""
-    return AxisCells(cells.index[0], cells.present[0], cells.padding[0], cells.between[0])
 
 
 def _pool_record(name: str, module: nn.Module, call: RecordedCall) -> ConvLayer:
@@ -591,7 +631,7 @@ def _with_added(padding: Sequence[int], sizes: Sequence[int], own: Sequence[slic
 
 def _is_input(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
     """Whether the layer reads the network's own input."""
-    if call.source.ndim < 3:
+    if call.source.ndim < 3 or call.source.shape[:2] != given.batch.shape[:2]:
         return False
     own_input = (call.source[..., own[1]] if call.source.ndim == 3 else call.source[..., own[0], own[1]]).cpu()
     return _same(own_input, given.batch.detach().cpu().to(own_input.dtype))

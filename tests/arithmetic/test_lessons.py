@@ -8,6 +8,7 @@ import torch
 
 from kernelviz import Convolution, TransposedConvolution, work_out
 from kernelviz.arithmetic.chains import make_chain, read_layer
+from kernelviz.arithmetic.costs import compare_costs
 from kernelviz.arithmetic.sharing import ImageWeights, Sharing, number_of_weights
 from kernelviz.arithmetic.uses import uses_of
 from kernelviz.arithmetic.windows import size_text
@@ -216,3 +217,79 @@ def test_the_matrix_of_a_transposed_convolution_is_transposed():
     there = work_out(TransposedConvolution(3, 3, stride=2, padding=1, output_padding=1), np.ones((3, 3)), kernel)
     back = work_out(Convolution(6, 3, stride=2, padding=1), np.ones((6, 6)), kernel)
     np.testing.assert_array_equal(there.matrix, back.matrix.T)
+
+
+SETTINGS = [
+    "conv7", "3xconv3", "conv1x7+conv7x1", "dw7+conv1", "conv7s2p3", "conv3s2p1d2+conv3g4c32+pool2", "conv3p1x0c16",
+    "conv4",
+]  # fmt: skip
+
+
+def module_of(cost):
+    """The layers of a setting as torch's modules."""
+    layers = []
+    for layer in cost.layers:
+        made = layer.operation
+        if isinstance(made, Convolution):
+            top, bottom, left, right = made.padding
+            layers += [torch.nn.ZeroPad2d((left, right, top, bottom))] if any(made.padding) else []
+            layers.append(
+                torch.nn.Conv2d(
+                    made.in_channels, made.out_channels, made.kernel, made.stride, dilation=made.dilation,
+                    groups=made.groups, bias=made.bias,
+                )
+            )  # fmt: skip
+        else:
+            layers.append(torch.nn.AvgPool2d(made.kernel, made.stride, made.padding))
+    return torch.nn.Sequential(*layers).double()
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(("padding", "bias"), [(None, False), ("same", True)])
+def test_costs_are_those_of_torch(setting, padding, bias):
+    """Parameters, output, multiply-adds and values are torch's, and what one value reads has a gradient."""
+    (cost,) = compare_costs((40, 37), [setting], in_channels=8, padding=padding, bias=bias)
+    module = module_of(cost)
+    for parameter in module.parameters():
+        torch.nn.init.ones_(parameter)
+    macs, values = [], []
+
+    def count(layer, _, made):
+        values.append(made.numel())
+        macs.append(made.numel() * layer.weight[0].numel() if isinstance(layer, torch.nn.Conv2d) else 0)
+
+    for layer in module:
+        if not isinstance(layer, torch.nn.ZeroPad2d):
+            layer.register_forward_hook(count)
+    data = torch.ones(1, 8, 40, 37, dtype=torch.float64, requires_grad=True)
+    made = module(data)
+    assert cost.output_shape == tuple(made.shape[1:])
+    assert cost.parameters == sum(parameter.numel() for parameter in module.parameters())
+    assert (cost.macs, cost.values) == (sum(macs), sum(values))
+    made[0, 0, made.shape[2] // 2, made.shape[3] // 2].backward()
+    read = np.argwhere(data.grad[0].numpy() != 0)[:, 1:]
+    assert cost.receptive_field == tuple(read.max(axis=0) - read.min(axis=0) + 1)
+    formula = cost.formula.replace("·", "*").replace(",", "")
+    assert eval(formula) == cost.parameters
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [(["conv3"] * 9, "At most 8 settings"), ([], "no setting"), (["13xconv3"], "at most 12 layers"),
+     (["up4s2"], "no layer 'up4s2'"),
+     (["conv3g2x3"], "one number each"), (["conv3+conv60"], "does not fit at conv60"),
+     (["conv3g3"], "divisible by the groups"), (["conv3q1"], "has no setting q"), (["conv3+"], "no layer ''")],
+)  # fmt: skip
+def test_settings_that_cannot_be_compared_are_refused(settings, message):
+    """What is no layer, does not fit, or is too much is refused with the setting and the reason."""
+    with pytest.raises(UsageError, match=message):
+        compare_costs(56, settings, in_channels=64)
+
+
+def test_costs_of_one_large_kernel_and_three_small_ones():
+    """The classical comparison, by hand: 49·64² against 27·64² weights, for the same 7 × 7 cells."""
+    large, small = compare_costs(56, ["conv7", "conv3+conv3+conv3"], in_channels=64, padding="same")
+    assert (large.parameters, small.parameters) == (49 * 64 * 64, 27 * 64 * 64)
+    assert large.receptive_field == small.receptive_field == (7, 7)
+    assert (large.macs, small.macs) == (49 * 64 * 64 * 56 * 56, 27 * 64 * 64 * 56 * 56)
+    assert compare_costs(56, ["3xconv3"], in_channels=64, padding="same")[0].layers == small.layers

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from bench import cpu_ratio, seconds
+import torch
+from bench import cpu_ratio
 from pages import browser_path
 
 from kernelviz import load_model, make_report, read_image, save_report
@@ -49,7 +52,10 @@ def test_a_report_costs_little_more_than_pictures_of_its_layers(tmp_path):
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18d", "resnet50", "densenet121"])
 def test_tracing_units_costs_little_more_than_the_forward_pass(name):
-    """Two units of every map on a page, worked out during the forward pass, against that pass with its captures alone."""
+    """Two units of every map on a page, worked out during the forward pass, take at most as long as that pass itself.
+
+    Both in CPU time of one thread, with all maps captured; other programs only add to it, so that the least time counts.
+    """
     from kernelviz.exploring import POINTWISE_TERMS, TERMS, _plan
     from kernelviz.network.inputs import as_input
     from kernelviz.network.terms import run_layers
@@ -60,7 +66,7 @@ def test_tracing_units_costs_little_more_than_the_forward_pass(name):
 
     def on_layer(maps, run):
         shown = range(plan.quotas[maps.layer])
-        run.terms(run.extremes(shown), POINTWISE_TERMS if max(run.record.kernel_size) == 1 else TERMS)
+        run.terms(run.extremes(shown), POINTWISE_TERMS if run.pointwise else TERMS)
 
     def ours():
         run_layers(plan.capture, given, on_layer)
@@ -68,9 +74,19 @@ def test_tracing_units_costs_little_more_than_the_forward_pass(name):
     def peer():
         run_layers(plan.capture, given, lambda _maps, _run: None)
 
-    ours()
-    peer()
-    times = [(seconds(ours), seconds(peer)) for _ in range(9)]
-    share = min(mine for mine, _ in times) / min(other for _, other in times)  # other programs only add to times
+    def seconds(work):
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ours()
+        peer()
+        times = [(seconds(ours), seconds(peer)) for _ in range(15)]
+    finally:
+        torch.set_num_threads(threads)
+    share = min(mine for mine, _ in times) / min(other for _, other in times)
     print(f"\ntraced units of {name}: {share:.2f} times the forward pass with its captures")
-    assert share <= 3
+    assert share <= 2

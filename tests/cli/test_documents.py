@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
 
 from kernelviz import __version__
@@ -157,9 +159,11 @@ COMMANDS = {
     "shift": "shift test_resnet photo.png --weights random --arrays --by 0,2 --edge -l conv1.0",
     "expand": "expand test_resnet photo.png --weights random --arrays --slopes one --input-size 64 -l conv1.0",
     "field": "field test_resnet photo.png --weights random --arrays -l conv1.0 -l layer1",
+    "compare": "compare test_resnet random random --arrays",
     "report": "report test_resnet photo.png --weights random --input-size 64 -l layer1",
     "like": "match test_resnet --weights random --like edge --top 2 --arrays",
     "match": "match test_resnet --weights random --arrays",
+    "training": "training test_resnet 1.pt 2.pt --animate --arrays",
     "filter": "filter photo.png --kernel sobel-x --arrays",
     "filter --list": "filter --list",
 }
@@ -170,6 +174,9 @@ def test_every_row_of_outputs_has_the_same_keys(run, words):
     """Whatever command wrote a file, its row in ``outputs`` has the fields of ``ROW`` in their order."""
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
     Image.fromarray(pixels).save("photo.png")
+    if words.startswith("training"):
+        for name in ("1.pt", "2.pt"):
+            torch.save(timm.create_model("test_resnet").state_dict(), name)
     result = run(*words.split(), "--json")
     rows = result.document["outputs"]
     assert (result.code, bool(rows)) == (0, True)

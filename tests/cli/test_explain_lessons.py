@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,11 +13,13 @@ COMMANDS = {
     "sharing": ["sharing", "--units", "3"],
     "uses": ["conv", "--input", "4", "--padding", "1", "--uses"],
     "chain": ["chain", "--input", "9", "conv3", "pool2"],
+    "cost": ["cost", "conv3", "dw3+conv1", "--input", "9", "--in-channels", "4"],
+    "pools": ["pool", "--input", "3", "--kind", "both", "--stride", "1"],
     "matrix": ["conv", "--input", "3", "--kernel", "2", "--matrix", "--at", "1,0"],
 }
 
 
-QUICK = ("chain", "uses")  # the pictures of the others take a second
+QUICK = ("chain", "cost", "uses")  # the pictures of the others take a second
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,14 @@ def test_the_documents_hold_the_numbers(run):
     assert uses["uses_without_padding"]["uses"][0] == [1, 2, 2, 1]
     chain = run("explain", *COMMANDS["chain"], "--json").document
     assert (chain["chain"]["sizes"], chain["chain_without_padding"]) == ([9, 7, 3], None)
+    pools = run("explain", *COMMANDS["pools"], "--json").document
+    (low, high), values = (np.array(each["output"][0]) for each in pools["pools"]), np.array(pools["input"][0])
+    windows = np.lib.stride_tricks.sliding_window_view(values, (2, 2))
+    assert (low == windows.max(axis=(2, 3))).all()
+    assert (high == windows.mean(axis=(2, 3))).all()
+    cost = run("explain", *COMMANDS["cost"], "--json").document
+    assert [each["parameters"] for each in cost["settings"]] == [144, 52]
+    assert [each["macs"] for each in cost["settings"]] == [144 * 49, 52 * 49]
     sharing = run("explain", *COMMANDS["sharing"], "--json").document
     assert sharing["weights"] == {"dense": 9, "local": 7, "shared": 3}
     matrix = run("explain", *COMMANDS["matrix"], "--json").document
@@ -72,6 +83,11 @@ def test_kernels_that_are_filters_get_their_names(run):
         (["transpose", "--maps"], "not a map of matches"),
         (["chain", "--input", "3", "conv6"], "No layer fits: 3 − 6 + 1 < 1"),
         (["chain", "conv3", "--padding", "1"], "--padding must be same or valid"),
+        (["pool", "--kind", "both", "--steps"], "--steps draws one kind"),
+        (["pool", "--kind", "both", "--dilation", "2"], "no dilation"),
+        (["pool", "--kind", "both", "--input", "70", "-o", "out"], "up to 64 × 64"),
+        (["cost", "conv3", "--padding", "1"], "--padding must be same or valid"),
+        (["cost", "conv3", "conv70"], "The setting 'conv70' does not fit"),
         (["sharing", "--kernel", "4"], "no middle"),
         (["sharing", "--image", "3"], "height, width and channels"),
         (["sharing", "--image", "3x3x1"], "kernel is larger than the image"),

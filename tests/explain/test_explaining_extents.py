@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from page_checks import check_page
 from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, work_out
 from kernelviz.drawing.figures import RasterArtist, draw_page
 from kernelviz.explain.plots import plot_convolution
+from kernelviz.explain.texts import number_texts
 from kernelviz.explain.walkthrough import example_numbers
 
 OPERATIONS = {
@@ -141,6 +143,17 @@ def test_the_texts_of_stamps_do_not_overlap(name, kind):
 
 
 @pytest.mark.sampled
+@pytest.mark.parametrize(
+    ("operation", "at"),
+    [(TransposedConvolution((4, 6), (2, 1), stride=(2, 1), dilation=2), (7, 3)), (TransposedConvolution((9, 1), 1), (3, 0)),
+     (TransposedConvolution((12, 2), 1, stride=2), (3, 0)), (TransposedConvolution((16, 1), (3, 1)), (3, 0))],
+)  # fmt: skip
+def test_narrow_stamps_leave_no_third_of_the_page_empty(operation, at):
+    """Where few or no stamps meet on the framed cell of a tall output, they are beside the input and the kernel."""
+    check_page(plot_convolution(worked(operation), at=at, view="stamps"))
+
+
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("slim") and "channels" not in name])
 def test_slim_inputs_are_drawn_in_part(name):
     """The window is always within the part; cells are large enough to be seen, and the caption states the part."""
@@ -160,6 +173,31 @@ def test_slim_inputs_are_drawn_in_part(name):
         found = re.search(rf"only {noun} (−?\d+) to (\d+) of the", said)
         first, last = (int(number.replace("−", "-")) + origin[axis] for number in found.groups())
         assert first <= window[axis][0] <= window[axis][-1] <= last
+
+
+@pytest.mark.parametrize(
+    ("operation", "at"),
+    [
+        (Convolution((16, 1), (6, 1)), (4, 0)),
+        (Convolution((1, 16), (1, 6)), (0, 4)),
+        (Convolution(16, (1, 16)), (3, 0)),
+        pytest.param(Convolution(16, (16, 1)), (0, 3), marks=pytest.mark.slow),
+        pytest.param(Convolution((24, 1), (16, 1)), (3, 0), marks=pytest.mark.slow),
+        pytest.param(Convolution((40, 1), (16, 1)), (9, 0), marks=pytest.mark.slow),
+        pytest.param(Convolution((1, 40), (1, 16)), (0, 9), marks=pytest.mark.slow),
+        pytest.param(Convolution((18, 1), (5, 1), stride=(2, 1), padding=(2, 0)), (3, 0), marks=pytest.mark.slow),
+        pytest.param(Pooling((16, 1), (4, 1)), (1, 0), marks=pytest.mark.slow),
+        pytest.param(Pooling((16, 1), (4, 1), kind="average"), (1, 0), marks=pytest.mark.slow),
+    ],
+)
+def test_kernels_of_one_column_or_row_have_their_numbers(operation, at):
+    """A signal is drawn along its direction; all numbers of the window, and those of the kernel, are legible."""
+    shown, step = worked(operation), worked(operation).step(*at)
+    figure = plot_convolution(shown, at=at)
+    check_page(figure, filled=operation.kernel[0] < operation.kernel[1])
+    texts = Counter(text.get_text() for text in figure.findobj(Text))
+    numbers = [*number_texts(step.window).flat, *([] if step.weights is None else number_texts(step.weights).flat)]
+    assert not Counter(numbers) - texts
 
 
 @pytest.mark.sampled

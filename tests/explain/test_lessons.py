@@ -10,6 +10,7 @@ from page_checks import check_page
 
 import kernelviz
 from kernelviz import Convolution, Pooling, TransposedConvolution, work_out
+from kernelviz.arithmetic.costs import compare_costs
 from kernelviz.drawing.figures import draw_page
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.page import Shape
@@ -17,6 +18,7 @@ from kernelviz.drawing.page import Text as PageText
 from kernelviz.drawing.worksheets import ON_DISC
 from kernelviz.errors import UsageError
 from kernelviz.explain.chain import chain_lines, chain_page, work_out_chain
+from kernelviz.explain.costs import cost_lines, cost_notes, cost_page, share_text
 from kernelviz.explain.map_pages import maps_page
 from kernelviz.explain.maps import as_maps_of, as_pool, maps_lines
 from kernelviz.explain.matrix import as_matrix, matrix_lines
@@ -143,7 +145,9 @@ def test_averages_are_never_left_out_silently():
         for row in as_maps_of(worked, pool="avg2").rows
     } <= set(shown)
     without_space = kernelviz.plot_maps(worked_out(Convolution(8, 2, out_channels=3)), relu=True, pool="avg2")
-    assert "some numbers are too long for their cells and left out" in " ".join(texts(without_space))
+    assert "numbers too long for their cells are left out: these have the colour alone" in " ".join(
+        texts(without_space)
+    )
 
 
 def test_the_recipe_has_the_limits_of_the_colours():
@@ -391,3 +395,36 @@ def test_the_text_of_maps_has_every_number(four):
     lines = "\n".join(maps_lines(as_maps_of(four, relu=True, pool=2)))
     assert "−2 −2  0 −5  2  7    0 0 0 0 2 7    1 2 6" in lines
     assert "largest at row 1, column 2: 12 = 2×2 + 2×2 + 2×2" in lines
+
+
+@pytest.mark.parametrize(
+    ("size", "settings", "choices"),
+    [
+        (56, ["conv7", "3xconv3", "conv1x7+conv7x1", "dw7+conv1", "conv7s2"], {"in_channels": 64, "padding": "same"}),
+        pytest.param((224, 160), ["12xconv3", "conv1c16+conv3c16p1+conv1", "conv3s2p1+dw3+conv1c128+dw3+conv1c256+pool2",
+                                  "conv3g4", "pool2", "conv11s4", "conv3d2", "conv3"],
+                     {"in_channels": 4, "out_channels": 64, "bias": True}, marks=pytest.mark.slow),
+        pytest.param(28, ["conv3"], {}, marks=pytest.mark.slow),
+        pytest.param(10_000, ["conv3", "conv100"], {"in_channels": 100_000}, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_costs_are_legible(size, settings, choices):
+    """One setting or eight, short and long, small and huge: no text meets another or leaves the page."""
+    costs = compare_costs(size, settings, **choices)
+    check_page(draw_page(cost_page(costs)))
+    for cost in costs:
+        assert f"{cost.parameters:,}" in "\n".join(cost_lines(costs))
+
+
+def test_costs_are_stated_as_shares_of_the_first():
+    """Percent below two times, then factors; outputs that differ are stated."""
+    assert [share_text(number, 100) for number in (100, 55, 3, 1.25, 199, 200, 275, 12_345)] == [
+        "100 %", "55 %", "3 %", "1.2 %", "199 %", "× 2", "× 2.8", "× 123",
+    ]  # fmt: skip
+    costs = compare_costs(9, ["conv3", "conv3s2", "conv5"])
+    assert cost_notes(costs) == [
+        "the outputs differ in size", "one output value does not read as much of the input in every setting",
+    ]  # fmt: skip
+    assert cost_notes(compare_costs(4, ["3xconv3"], padding="same")) == [
+        "what one value reads exceeds the input, as if the image had no border"
+    ]

@@ -85,10 +85,42 @@ def test_all_layers_of_a_network_in_one_pass():
     check(model, image)
 
 
-def test_the_extremes_are_the_largest_of_each_sign_inside():
+@pytest.mark.parametrize("layout", [{"dtype": torch.float64}, {"memory_format": torch.channels_last}], ids=str)
+def test_other_layouts_of_tensors_have_the_same_terms(layout):
+    """Networks in float64 or with their channels last have the terms of a traced unit."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 6, 3, padding=1), nn.Conv2d(6, 8, 3, groups=2))
+    check(network.to(**layout), torch.randn(3, 13, 11), ["0", "1", "2"])
+
+
+def test_several_units_of_a_few_channels_have_the_terms_of_a_traced_unit():
+    """Channels far apart, one of them with more units than the others, have the same terms as one by one."""
+    torch.manual_seed(0)
+    network, image = nn.Sequential(nn.Conv2d(8, 64, 3)), torch.randn(8, 9, 9)
+    at = np.array([[2, 0, 1], [2, 3, 3], [2, 6, 6], [2, 1, 5], [60, 2, 2]])
+    found = runs_of(network, image, ["0"], lambda _, run: run.terms(at, 3))["0"]
+    for number, unit in enumerate(trace_units(network, image, "0", [tuple(map(int, each)) for each in at])):
+        assert list(unit.strongest(3)) == found.numbers[number].tolist()
+        assert np.array_equal(unit.window[found.numbers[number]], found.windows[number])
+
+
+def test_values_that_are_not_finite_are_not_worked_out():
+    """The extremes of a map with nan and infinities are its finite ones, those of other maps are as without."""
+    layer = nn.Conv2d(2, 2, 1, groups=2, bias=False)
+    nn.init.ones_(layer.weight)
+    image = torch.arange(32.0).reshape(2, 4, 4) - 8
+    expected = runs_of(nn.Sequential(layer), image, ["0"])["0"].extremes(range(2))
+    image[0, 1, 1], image[0, 2, 2] = torch.nan, torch.inf
+    assert expected.tolist() == [[0, 0, 0], [0, 3, 3], [1, 3, 3]]
+    assert runs_of(nn.Sequential(layer), image, ["0"])["0"].extremes(range(2)).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("side", [12, 40])
+def test_the_extremes_are_the_largest_of_each_sign_inside(side):
     """The traced values are the largest in size and the largest of the other sign, where no padding is read."""
     torch.manual_seed(0)
-    network, image = nn.Sequential(nn.Conv2d(3, 5, 3, padding=2)), torch.randn(3, 12, 12)
+    network, image = nn.Sequential(nn.Conv2d(3, 5, 3, padding=2)), torch.randn(3, side, side)
+    image[:, 0, 0] = 100  # at the border, read by windows with padding and by one without
     run = runs_of(network, image, ["0"])["0"]
     maps = run.reads.output[:, 2:-2, 2:-2]
     at = run.extremes(range(5))

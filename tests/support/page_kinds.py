@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from patch_maps import many_maps, patches_of
 from traced_units import UNITS, broken_unit, make_unit, pooled_unit
 
+from kernelviz.arithmetic.costs import compare_costs
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.sharing import ImageWeights, Sharing
+from kernelviz.drawing.changes_page import changes_page
+from kernelviz.drawing.comparison_page import comparison_page, make_pairs
 from kernelviz.drawing.contact import ContactSheet, contact_page
 from kernelviz.drawing.growth import growth_page
+from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.overlay import make_overlay, overlay_page
 from kernelviz.drawing.overview import overview_page
@@ -17,14 +23,17 @@ from kernelviz.drawing.patches_page import patches_page
 from kernelviz.drawing.sheet_page import mosaic_page
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.statistics_page import statistics_page
+from kernelviz.drawing.training_page import make_strip, strip_page
 from kernelviz.explain.call_page import _Page
 from kernelviz.explain.call_reader import read_call
 from kernelviz.explain.chain import chain_page, work_out_chain
+from kernelviz.explain.costs import cost_page
 from kernelviz.explain.image_page import image_page, part_of
 from kernelviz.explain.map_pages import maps_page
 from kernelviz.explain.maps import as_maps_of
 from kernelviz.explain.matrix import as_matrix, matrix_page
 from kernelviz.explain.plots import explaining_page
+from kernelviz.explain.pools import pool_pair, pools_page
 from kernelviz.explain.sharing import sharing_page
 from kernelviz.explain.unit_pages import kernel_and_map_page, unit_page
 from kernelviz.explain.uses import uses_page, work_out_uses
@@ -35,9 +44,12 @@ from kernelviz.filters.gradient import apply_gradient, gradient_page
 from kernelviz.filters.likeness import likeness_page, most_alike
 from kernelviz.filters.match_pages import matches_page
 from kernelviz.filters.matching import match_kernels
-from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_bank
+from kernelviz.records import ClassScore, ConvLayer, FeatureMaps, Image, KernelBank, SeenImage, as_bank
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+from kernelviz.views.comparisons import Comparison, compare_banks
+from kernelviz.views.kernel_history import as_history
 from kernelviz.views.map_views import highlights_of
+from kernelviz.views.pairing import pair_kernels
 from kernelviz.views.pixels import as_pixels
 from kernelviz.views.statistics import ChannelTally
 
@@ -139,6 +151,51 @@ def overview():
     return overview_page([highlights_of(each) for each in layers], scores, 2)
 
 
+def two_weights(shape=(24, 3, 3, 3), *, match=False):
+    """Kernels and the same with noise; one died, one was born, one is as good as zero, one is not finite."""
+    a = make_weight(shape)
+    b = a + 0.2 * np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    a[1], b[2], a[3], b[3] = 1e-4, 1e-4, 0, 1e-4
+    b[5].flat[0] = np.nan
+    layer = compare_banks(KernelBank(a), KernelBank(b), "conv1")
+    if match:
+        usable = ~(layer.zero_a | layer.broken), ~(layer.zero_b | layer.broken)
+        layer = replace(layer, pairing=pair_kernels(a, b, usable, banks=5))
+    return Comparison((layer,), notes=("a note",))
+
+
+def compared(shape=(24, 3, 3, 3), **choices):
+    """The page of two weights of a layer."""
+    match = choices.pop("match", False)
+    return comparison_page(make_pairs(two_weights(shape, match=match), look=LOOKS["page"], **choices))
+
+
+def changes():
+    """The chart of a network with every family of convolutions; two layers are bitwise the same, one left out."""
+    layers = []
+    for at in range(24):
+        groups, shape = ((1, (8, 3, 3, 3)), (1, (8, 4, 1, 1)), (8, (8, 1, 5, 5)), (2, (8, 4, 3, 3)))[at % 4]
+        a = make_weight(shape)
+        b = (
+            a
+            if at in (4, 5)
+            else a + 0.04 * (at + 1) * np.random.default_rng(at).standard_normal(shape).astype(np.float32)
+        )
+        record = ConvLayer(
+            f"stages.{at // 8}.conv{at}", "Conv2d", shape[1] * groups, 8, shape[2:], (1, 1), (0, 0), (1, 1), groups,
+            bias=False, transposed=False, weight_shape=shape, params=a.size,
+        )  # fmt: skip
+        layers.append(compare_banks(KernelBank(a, record), KernelBank(b, record), record.name))
+    left_out = {"head": "is (8, 3, 3, 3) in A, but (8, 1, 3, 3) in B"}
+    return changes_page(Comparison(tuple(layers), left_out=left_out, stages=("stages.0", "stages.1", "stages.2")))
+
+
+def history_page(shape):
+    """A film strip of kernels that walk at random."""
+    history = as_history(np.cumsum(np.random.default_rng(0).normal(size=shape), axis=0))
+    return strip_page(make_strip(history, history.shown(), 12, (None, "linear"), LOOKS["page"]))[0]
+
+
 KINDS = {
     "kernels rgb": lambda: mosaic(make_weight()),
     "kernels sum": lambda: mosaic(make_weight(), view="sum"),
@@ -157,8 +214,14 @@ KINDS = {
     "overview": overview,
     "contact": contact,
     "patches": lambda: patches_page(patches_of(many_maps(9)), range(4), as_bank(make_weight((5, 1, 3, 3)))).panel,
+    "history": lambda: history_page((12, 16, 3, 7, 7)),
+    "history of sums": lambda: history_page((5, 9, 8, 3, 3)),
     "statistics": statistics,
     "growth": growth,
+    "changes": changes,
+    "two weights": compared,
+    "two weights, pointwise": lambda: compared((24, 16, 1, 1)),
+    "two weights, matched": lambda: compared(match=True),
     "step": lambda: explaining(Convolution(5, 3, stride=2, padding=1, bias=True), view="step"),
     "step of channels": lambda: explaining(Convolution(4, 3, in_channels=3), view="step"),
     "large step": lambda: explaining(Convolution(25, 5, stride=2), view="step"),
@@ -196,5 +259,7 @@ KINDS = {
     "uses": lambda: uses_page(work_out_uses(Convolution(5, 3, padding=1))),
     "uses of a large input": lambda: uses_page(work_out_uses(Convolution(40, 5, stride=2, padding=2))),
     "chain": lambda: chain_page(work_out_chain(16, ["conv6"] * 3, padding="same")),
+    "both pools": lambda: pools_page(pool_pair(worked(Pooling(4, 2))), (0, 0), 0),
+    "costs": lambda: cost_page(compare_costs(56, ["conv7", "3xconv3", "dw7+conv1", "conv7s2"], in_channels=64)),
     "convolution as a matrix": lambda: matrix_page(as_matrix(worked(Convolution(4, 3)))),
 }

@@ -16,13 +16,13 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.models import _builder
 from torch import Tensor
 
 from kernelviz.errors import BadWeightsError, UsageError
@@ -73,11 +73,12 @@ _PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file contains, as it was saved."""
+    """What a file contains, as it was saved; ``metadata`` is the text beside the tensors of a safetensors file."""
 
     value: object
     file: Path
     weights: Weights
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,11 @@ def read_checkpoint(path: object) -> Checkpoint:
     return Checkpoint(_named_tensors(file, content), contents.weights, wrapper)
 
 
-def read_contents(path: object) -> Contents:
+def read_contents(path: object, *, mapped: bool = False) -> Contents:
     """Read a safetensors or ``torch.save`` file, by content; no code in it runs.
+
+    With ``mapped``, the numbers of a tensor are read from the file when they are used, if its format allows that: copy
+    them before the file may change.
 
     Raises:
         BadWeightsError: the file is missing, not a regular file, empty, too large, truncated, of another format, or would
@@ -126,7 +130,9 @@ def read_contents(path: object) -> Contents:
         head = stream.read(64)
         stream.seek(0)
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Contents(_read_content(file, head, size), file, Weights("file", file.name, digest))
+    header = _safetensors_header(head)
+    texts = {} if header is None else _metadata(_header_text(file, header))
+    return Contents(_read_content(file, head, size, mapped=mapped), file, Weights("file", file.name, digest), texts)
 
 
 @contextmanager
@@ -156,14 +162,36 @@ def _checked_size(file: Path, stream: BufferedReader) -> int:
     return size
 
 
-def _read_content(file: Path, head: bytes, size: int) -> object:
+def _safetensors_header(head: bytes) -> int | None:
+    """The length of the header of a safetensors file that begins with ``head``; None if it is no such file."""
+    header = int.from_bytes(head[:8], "little")
+    return header if head[8:9] == b"{" and header <= _LONGEST_HEADER else None
+
+
+def _header_text(file: Path, header: int) -> bytes:
+    """The header of a safetensors file; empty if it is too large to be read."""
+    if header > _MOST_HEADER:
+        return b""
+    with _opened(file) as stream:
+        stream.seek(8)
+        return stream.read(header)
+
+
+def _metadata(text: bytes) -> dict[str, str]:
+    """The texts beside the tensors in a header of safetensors; nothing if it is damaged."""
+    try:
+        return {key: value for key, value in json.loads(text)["__metadata__"].items() if isinstance(value, str)}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def _read_content(file: Path, head: bytes, size: int, *, mapped: bool) -> object:
     """The contents of the file, read according to its format."""
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
-        header = int.from_bytes(head[:8], "little")
+    if (header := _safetensors_header(head)) is not None:
         if size >= header + 8 and header > _MOST_HEADER:
             raise bad_file(file, f"has too large a header: {header / 1e6:.0f} MB, at most {_MOST_HEADER / 1e6:.0f} MB")
-        _check_types(file, header)
-        return _guarded(file, _load_safetensors)
+        _check_types(file, _header_text(file, header))
+        return _guarded(file, partial(_load_safetensors, mapped=mapped))
     if head.startswith(b"PK\x03\x04"):
         _check_archive(file, size)
     elif known := _known_format(file, head):
@@ -173,14 +201,13 @@ def _read_content(file: Path, head: bytes, size: int) -> object:
             raise _plain_pickle(file)
     else:
         raise bad_file(file, f"holds no weights: {_what_it_is(head)}", _KINDS_READ)
-    return _guarded(file, _load_pickle)
+    # From a path, which mapping needs, torch would go by the suffix of its name; the old format cannot be mapped.
+    mapped = mapped and head.startswith(b"PK") and file.suffix != ".safetensors"
+    return _guarded(file, partial(_load_pickle, mapped=mapped))
 
 
-def _check_types(file: Path, header: int) -> None:
+def _check_types(file: Path, text: bytes) -> None:
     """Reject safetensors with a tensor of a type that torch lacks; a damaged header is left to the reader."""
-    with _opened(file) as stream:
-        stream.seek(8)
-        text = stream.read(header)
     try:
         types = {name: entry["dtype"] for name, entry in json.loads(text).items() if name != "__metadata__"}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -201,17 +228,19 @@ _ALLOWED = {name for _, name in HARMLESS}
 _LOAD_LOCK = threading.Lock()
 
 
-def _load_safetensors(file: Path) -> object:
+def _load_safetensors(file: Path, *, mapped: bool) -> object:
     from safetensors.torch import load_file
 
-    # Copies: the returned tensors are memory-mapped, and would change with the file.
-    return {name: value.clone() for name, value in load_file(file, device="cpu").items()}
+    tensors = load_file(file, device="cpu")
+    # Copies, unless mapped: the returned tensors are memory-mapped, and would change with the file.
+    return tensors if mapped else {name: value.clone() for name, value in tensors.items()}
 
 
-def _load_pickle(file: Path) -> object:
-    # The list of safe names is global, and emptied afterwards. From a path, torch would go by the suffix of its name.
+def _load_pickle(file: Path, *, mapped: bool) -> object:
+    # The list of safe names is global, and emptied afterwards.
     with _LOAD_LOCK, torch.serialization.safe_globals(HARMLESS), open_regular(file) as stream:
-        return torch.load(stream, map_location="cpu", weights_only=True)
+        source: Any = str(file) if mapped else stream
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
 
 
 def _guarded(file: Path, load: Callable[[Path], object]) -> object:
@@ -482,6 +511,8 @@ def instead_of_loading() -> Iterator[Loading]:
 
     Each architecture passes its own rule to one function of timm. Other threads are not affected.
     """
+    from timm.models import _builder  # not needed to read a file
+
     loading, thread = Loading(), threading.get_ident()
     with _LOCK:
         load = _builder.load_pretrained

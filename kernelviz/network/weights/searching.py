@@ -6,6 +6,7 @@ import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -101,13 +102,13 @@ class Candidate:
     others: dict[str, Entry] = field(default_factory=dict)
     foreign: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The keys of the mapping that contains the tensors, joined by dots; empty at the top level."""
         keys = {entry.key for entry in self.matched.values()}
         return keys.pop() if len(keys) == 1 else self.start
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """What the names in that mapping begin with, before the network's own; ends with a dot if not empty."""
         if len({entry.key for entry in self.matched.values()}) > 1:
@@ -247,10 +248,25 @@ def find_weights(
     Raises:
         BadWeightsError: the file does not contain the weights of the network, or not all of them.
     """
+    key = None if key is None else key.rstrip(".")
+    best = chosen_weights(contents, default, build, key)
+    if best.is_complete:
+        return _loaded(contents, best, default, architecture, key)
+    if partial and best.may_be_partial:
+        return _partially_loaded(contents, best, key)
+    raise _misfit(contents, best, default, architecture)
+
+
+def chosen_weights(contents: Contents, default: nn.Module, build: Build, key: str | None) -> Comparison:
+    """The tensors of a file that are the weights of a network, as ``find_weights`` chooses them; they may not fit.
+
+    Raises:
+        BadWeightsError: the file contains no tensors, or only the state of an optimiser.
+    """
+    key = None if key is None else key.rstrip(".")
     every = list(_entries(contents))
     if not every:
         raise no_tensors(contents.file, contents.value)
-    key = None if key is None else key.rstrip(".")
     entries, doubtful = _weights_alone(every, default)
     if not entries and not doubtful:
         raise _no_weights(contents, every, default)
@@ -261,11 +277,7 @@ def find_weights(
             best = other
     if best is None:
         raise _no_weights(contents, every, default)
-    if best.is_complete:
-        return _loaded(contents, best, default, architecture, key)
-    if partial and best.may_be_partial:
-        return _partially_loaded(contents, best, key)
-    raise _misfit(contents, best, default, architecture)
+    return best
 
 
 def _best(contents: Contents, entries: list[Entry], default: nn.Module, build: Build, key: str | None) -> Comparison:
@@ -300,7 +312,7 @@ def _loaded(contents: Contents, best: Comparison, default: nn.Module, architectu
     if candidate.path or best.rest or best.ignored or without:
         text = f"{best.total} tensors {candidate.text}"
         notes.append("; ".join(filter(None, [text, name_list("built without what the file lacks", without)])))
-    notes += _more_notes(best)
+    notes += more_notes(best)
     notes += fit(best.network, Checkpoint(best.tensors, weights), architecture)
     marks = [_which(best, key), name_list("without", without).replace(":", "", 1)]
     return Found(best.network, weights, tuple(notes), _mark(best, marks))
@@ -328,7 +340,7 @@ def _partially_loaded(contents: Contents, best: Comparison, key: str | None) -> 
     notes = ["; ".join(filter(None, [f"{numbers} {candidate.text}", without]))]
     if best.unexpected:
         notes.append(name_list("not of this network", list(best.unexpected)))
-    notes += _more_notes(best)
+    notes += more_notes(best)
     notes += load_fitting(network, Checkpoint(tensors, weights))
     state = network.state_dict()
     with torch.no_grad():
@@ -338,7 +350,7 @@ def _partially_loaded(contents: Contents, best: Comparison, key: str | None) -> 
     return Found(network, weights, tuple(notes), _mark(best, [_which(best, key), f"partial: {numbers}"]))
 
 
-def _more_notes(best: Comparison) -> list[str]:
+def more_notes(best: Comparison) -> list[str]:
     """Notes about the other sets of weights, about what was ignored and what was dequantised."""
     notes, rest = [], best.rest
     if rest:
