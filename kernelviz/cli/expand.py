@@ -134,6 +134,7 @@ def expand(
         )
         sides = options.parse_sides(input_size)
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
+        asked = reading.asked(sides, crop=crop)
         found = session.named_images(images, output, report, recursive=recursive)
         with terminal.progress(shown=not quiet) as progress:
             chosen = ModelChoices(
@@ -143,7 +144,7 @@ def expand(
             network = reading.prepare(session.load(chosen, report, progress), report)
             run = ExpandRun(
                 network, found, reading.reading, {"input_size": sides, "crop": crop}, str(slopes), channels, show_all,
-                destination, report, progress, reading.asked(sides, crop=crop),
+                destination, report, progress, asked,
             )  # fmt: skip
             report.more["layers"] = []
             if len(found) == 1:
