@@ -48,7 +48,7 @@ Count = Annotated[
 PerImage = Annotated[
     int,
     typer.Option(
-        "--per-image", min=1, metavar="N", help="At most N patches of one image, at least half a field apart."
+        "--per-image", min=1, metavar="N", help="At most N patches of one image, half a receptive field apart."
     ),
 ]
 Lowest = Annotated[

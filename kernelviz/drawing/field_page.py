@@ -581,7 +581,7 @@ def _unframed_lines(every: Sequence[EffectiveField]) -> list[str]:
     for each in every:
         if each.box is None:
             reasons.setdefault(each.lost, []).append(each.layer)
-    lines += [f"No frame, the field is not known: {', '.join(dict.fromkeys(names))} ({why})"
+    lines += [f"No frame, the receptive field is not known: {', '.join(dict.fromkeys(names))} ({why})"
               for why, names in reasons.items()]  # fmt: skip
     return lines
 

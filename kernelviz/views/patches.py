@@ -314,7 +314,7 @@ class PatchTally:
     Args:
         patches: The number of units kept of each channel.
         per_image: At most so many units of one image; a further one is left out if the centre of its receptive field is
-            nearer than half a field to that of a chosen one, along both axes.
+            nearer than half a receptive field to that of a chosen one, along both axes.
         lowest: Also keep the units with the smallest values.
         inside: Only consider units whose whole receptive field is inside the image.
 
@@ -730,8 +730,8 @@ def _border_shares(sides: Array, ranking: Ranking) -> tuple[float, float]:
 def choice_text(patches: Patches) -> str:
     """Which patches are chosen: ``The 8 largest values, at most one per image``."""
     count, per = patches.possible, patches.per_image
-    of_each = "at most one per image" if per == 1 else f"at most {per} per image, half a field apart"
-    inside = "whole field inside the image, " if patches.inside else ""
+    of_each = "at most one per image" if per == 1 else f"at most {per} per image, half a receptive field apart"
+    inside = "receptive field inside the image, " if patches.inside else ""
     return f"The {f'{count} largest values' if count > 1 else 'largest value'}, {inside}{of_each}"
 
 
@@ -752,6 +752,8 @@ def end_text(patches: Patches, ranking: Ranking, channel: int) -> str:
         return ""
     if patches.dead[channel]:
         return f"dead: {number_text(float(patches.largest[channel]))} everywhere"
+    if math.isnan(patches.largest[channel]):
+        return "no value is finite"
     return f"{count} of {most}"
 
 
@@ -776,7 +778,9 @@ def border_text(patches: Patches, channels: Sequence[int]) -> str:
 def clipping_texts(patches: Patches) -> list[str]:
     """What is drawn instead of the field where that is larger than the image, or all of it."""
     if patches.exceeds_image:
-        return ["The fields are larger than the image: only their parts inside it are drawn, a cross is their centre"]
+        return [
+            "Receptive fields are larger than the image: only their parts inside it are drawn, a cross is the centre"
+        ]
     if patches.covers_image and patches.map_size:
         rows, columns = patches.map_size
         where = f"where {rows:,} × {columns:,} units cover the image evenly"

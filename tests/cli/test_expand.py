@@ -37,6 +37,8 @@ def test_it_draws_and_reports_what_is_explained(run, arguments):
     picture, arrays = result.document["outputs"]
     assert (result.code, picture["shown"], picture["total"], picture["view"]) == (0, 2, 6, "expanded")
     assert (entry["measured"], entry["judged"]) == (["0.png", "2.png"], ["1.png"])
+    top, left, bottom, right = entry["box"]
+    assert (entry["name"], bottom - top, right - left) == ("2", 4, 4)
     with np.load(arrays["path"]) as held:
         assert held["weights"].shape == (6, 3, 5, 5)
         assert held["explained"].tolist() == [each["explained"] for each in entry["channels"]]

@@ -12,7 +12,7 @@ from patch_maps import as_lists, brute_force, make_field, make_maps, many_maps
 import kernelviz as kv
 from kernelviz.errors import UsageError
 from kernelviz.records import AxisField, Field
-from kernelviz.views.patches import PatchTally
+from kernelviz.views.patches import PatchTally, end_text
 
 RANKINGS = ("values", "places", "boxes", "units", "shared")
 
@@ -303,3 +303,14 @@ def test_units_that_read_the_opposite_border_are_stated():
         tally = PatchTally(2)
         tally.add(maps)
         assert any("opposite border" in note for note in tally.result().notes) == stated
+
+
+def test_a_channel_without_finite_values_states_it():
+    """Its row is empty, for another reason than that of a dead channel."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3))
+    with torch.no_grad():
+        network[0].weight[1] = torch.nan
+    tally = PatchTally(2)
+    tally.add(kv.capture_features(network, torch.randn(1, 9, 9), "0")[0])
+    found = tally.result()
+    assert (end_text(found, found.highest, 1), end_text(found, found.highest, 0)) == ("no value is finite", "")
