@@ -736,13 +736,15 @@ def choice_text(patches: Patches) -> str:
 
 
 def ties_text(ranking: Ranking, channel: int) -> str:
-    """How many units have the best value of a channel, and in how many images; empty if it is one."""
+    """How many units have the best value of a channel, in how many images, and how many are drawn; empty if it is one."""
     units, images = int(ranking.units[channel]), int(ranking.shared[channel])
     if units < 2:
         return ""
+    drawn = int(np.count_nonzero(ranking.values[channel] == ranking.values[channel, 0]))
+    which = "all are drawn" if drawn == units else "the first is drawn" if drawn == 1 else f"{drawn} are drawn"
     best = number_text(float(ranking.values[channel, 0]), plus=True)
     where = f"in {counted(images, 'image')}" if images > 1 else "in one image"
-    return f"{best} in {counted(units, 'unit')}, {where}: the first is drawn"
+    return f"{best} in {counted(units, 'unit')}, {where}: {which}"
 
 
 def end_text(patches: Patches, ranking: Ranking, channel: int) -> str:

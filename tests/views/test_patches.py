@@ -12,7 +12,7 @@ from patch_maps import as_lists, brute_force, make_field, make_maps, many_maps
 import kernelviz as kv
 from kernelviz.errors import UsageError
 from kernelviz.records import AxisField, Field
-from kernelviz.views.patches import PatchTally, end_text
+from kernelviz.views.patches import PatchTally, end_text, ties_text
 
 RANKINGS = ("values", "places", "boxes", "units", "shared")
 
@@ -314,3 +314,18 @@ def test_a_channel_without_finite_values_states_it():
     tally.add(kv.capture_features(network, torch.randn(1, 9, 9), "0")[0])
     found = tally.result()
     assert (end_text(found, found.highest, 1), end_text(found, found.highest, 0)) == ("no value is finite", "")
+
+
+@pytest.mark.parametrize(("patches", "text"), [(1, "the first is drawn"), (2, "2 are drawn"), (3, "all are drawn")])
+def test_the_text_of_ties_states_how_many_are_drawn(patches, text):
+    """Equal best values of several images are drawn beside each other, as far as there are columns."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1))
+    tally = PatchTally(patches)
+    for at in range(3):
+        image = torch.zeros(1, 4, 4)
+        image[0, 1, at] = 1.0
+        with torch.no_grad():
+            network[0].weight.fill_(1.0)
+        tally.add(kv.capture_features(network, image, "0")[0])
+    found = tally.result()
+    assert ties_text(found.highest, 0).endswith(f"in 3 units, in 3 images: {text}")
