@@ -40,7 +40,7 @@ Checkpoints = Annotated[
     list[str],
     typer.Argument(
         metavar="CHECKPOINT",
-        help="Weights files in their order; or folders with -r and globs, sorted by the last number in the names.",
+        help="Weights files in their order, or URIs; or folders with -r and globs, sorted by the last number in the names.",
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
@@ -327,7 +327,7 @@ class TrainingRun:
         labels = labels_of(paths)
 
         def fail(at: int, error: KernelvizError) -> None:
-            session.report_failure(self.report, labels[at], error, named=labels[at] in error.what)
+            self.report.add_failure(labels[at], error, named=labels[at] in error.what)
 
         self.progress("reading checkpoints", 0, len(paths))
         return read_histories(
