@@ -284,8 +284,10 @@ def aligned_rows(
 ) -> list[list[str]]:
     """The lines of the heads and of each row of ``aligned``.
 
-    A name in the first column that is longer than half of the width has a line of its own; nothing is cut.
+    A name in the first column that is longer than half of the width has a line of its own; nothing is cut. Characters
+    that are not printable, such as a line break in a file name, are escaped.
     """
+    rows = [tuple(cell if cell.isprintable() else visible(cell) for cell in row) for row in rows]
     table = [heads, *rows]
     shown = filled_columns(rows)
     widths = {at: max(len(line[at]) for line in table) for at in shown}
