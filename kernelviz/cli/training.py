@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,8 @@ Checkpoints = Annotated[
     list[str],
     typer.Argument(
         metavar="CHECKPOINT",
-        help="Weights files in their order; or folders with -r and globs, sorted by the last number in the names.",
+        help="Weights files in their order; or folders with -r and globs, sorted by the last number in the names, those "
+        "without one last.",
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
@@ -173,6 +175,9 @@ def training(
             found = run.read(architecture, paths, layers, numbers)
             for each in layers:
                 session.attempt(report, each.name, len(layers), partial(run.draw, found[each.name]))
+            grown = all(getattr(each, "grows", True) for each in found.values())
+            if not grown and all(map(os.path.isfile, checkpoints)):
+                report.inform("A folder with -r, or a pattern in quotes, is sorted by the numbers in the names.")
 
     return run_command("training", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
@@ -271,6 +276,8 @@ def find(arguments: Sequence[str], output: Path, report: Report, *, recursive: b
 
     paths, notes = find_checkpoints(arguments, recursive=recursive, output=output)
     report.warn(*notes)
+    if len(paths) == 1 < len(arguments):
+        raise KernelvizError("A history needs two checkpoints or more, but all arguments are the same file.")
     if len(paths) < 2:
         what = f"A history needs two checkpoints or more, but there is {counted(len(paths), 'checkpoint')}."
         raise KernelvizError(what, hint="`kernelviz kernels MODEL --weights FILE` draws the kernels of one.")
@@ -287,6 +294,7 @@ def open_architecture(
     Raises:
         KernelvizError: the model cannot be built, or has no such layer.
     """
+    choices = replace(choices, weights_key=None)  # it is for the files
     known = remembered.recalled_architecture(choices) if choices.cache else None
     with contextlib.suppress(UnknownLayerError):
         layers = known.select(patterns) if known else None

@@ -38,7 +38,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
 from kernelviz.errors import UsageError
-from kernelviz.records import shape_text
+from kernelviz.records import check_positive, shape_text
 from kernelviz.views.kernel_history import (
     NUMBERED,
     as_history,
@@ -123,7 +123,8 @@ def plot_history(
     All tiles have one scale, that of the largest weight of all kernels at all checkpoints, so that early ones are faint.
 
     Args:
-        history: As ``read_history`` returns it, or plain weights (T, O, I, kh, kw): an array, a tensor, or a list.
+        history: As ``read_history`` returns it, or plain weights (T, O, I, kh, kw): an array, a tensor, a list of banks, or
+            a mapping from steps to banks.
         channels: Kernels, as numbers or a string like ``0-3,7``; by default the eight that moved most.
         top: How many of those that moved most.
         shown: The number of checkpoints in columns, evenly spread, with the first and the last.
@@ -193,6 +194,8 @@ def make_strip(
     Raises:
         UsageError: the scale or the axis is none.
     """
+    if (check_positive("number of checkpoints", shown) or COLUMNS) < 2:
+        raise UsageError(f"There must be at least two checkpoints, but got {shown}.")
     scale, axis = choices
     if axis not in ("linear", "log"):
         raise UsageError(f"The axis must be linear or log, but got {axis!r}.")
@@ -316,14 +319,14 @@ def _layout(strip: _Strip, width: float, unit: float, side: float = LARGEST) -> 
         return None
     across, down = zoom * wide + gap, max(zoom * tall + gap, round(1.7 * letters))
     strip_width = left + count * across - gap
-    chart = min(WIDEST_CHART * unit, (width - strip_width - 2 * apart - 2 * beside) / 2)
     steps = [step_text(strip.history.steps[at]) for at in strip.columns]
+    over = max(0.0, text_width(steps[-1], letters) - zoom * wide) / 2
+    first = strip_width + max(1.25 * apart, over + letters)
+    chart = min(WIDEST_CHART * unit, (width - first - 0.75 * apart - 2 * beside) / 2)
     staggered = any(
         (text_width(one, letters) + text_width(other, letters)) / 2 + 0.4 * letters > across
         for one, other in pairwise(steps)
     )
-    over = max(0.0, text_width(steps[-1], letters) - zoom * wide) / 2
-    first = strip_width + max(1.25 * apart, over + 0.6 * letters)
     second = first + chart + beside + apart * 0.75
     return _Layout(
         unit, left, zoom, (zoom * tall, zoom * wide), (across, down), chart, (first, second), second + chart + beside,
@@ -539,11 +542,12 @@ class _FramePlan:
         tall, wide = strip.size
         found: list[tuple[int, int, _FramePlan]] = []
         label = round(1.5 * letters)
+        widest = max(text_width(str(kernel), letters) for kernel in strip.rows) + 0.3 * letters
         for columns in (1, 2, 4, 8, 16, 32) if len(strip.rows) > 4 else (len(strip.rows),):
             across = int(width / columns) - 8
             for zoom in range(max(1, min(across // wide, 200 // max(tall, wide) or 1)), 0, -1):
                 pitch = (zoom * wide + 8, zoom * tall + label + 8)
-                if pitch[0] * columns > width + 8 or text_width("000", letters) > pitch[0]:
+                if pitch[0] * columns > width + 8 or widest > pitch[0]:
                     continue
                 fitting = int(height // pitch[1]) * columns
                 count = min(len(strip.rows), fitting)
@@ -726,13 +730,14 @@ def _scale_line(strip: _Strip) -> str:
 
 
 def _view_lines(strip: _Strip) -> list[str]:
-    inputs = strip.history.weights.shape[2]
+    inputs, *kernel = strip.history.weights.shape[2:]
     if strip.view == "inputs":
         return [f"A tile holds the {inputs:,} weights of a kernel, one per input channel, row by row"]
+    slices = f", its {kernel[0]} slices below each other" if len(kernel) == 3 and kernel[0] > 1 else ""
     if strip.view == "sum" and inputs > 1:
         over = "red, green and blue" if inputs == 3 and strip.history.groups == 1 else f"{inputs:,} input channels"
-        return [f"A tile is a kernel added up over {over}; curves are of all its weights"]
-    return []
+        return [f"A tile is a kernel added up over {over}{slices}; curves are of all its weights"]
+    return [f"A tile is a kernel{slices}"] if slices else []
 
 
 def _axis_line(strip: _Strip) -> str:

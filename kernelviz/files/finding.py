@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from kernelviz.errors import BadImageError, BadWeightsError, RecipeError, UsageError
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
-from kernelviz.wording import counted, inflected
+from kernelviz.wording import counted, inflected, last_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,6 +66,8 @@ def find_images(
 
 CHECKPOINTS = {".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar", ".model", ".state"}
 """The suffixes of weights files in folders."""
+_BESIDE_WEIGHTS = re.compile(r"(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args)(_\d+)*")
+"""The names, without suffix, of what Transformers and Accelerate save beside the weights."""
 
 
 def find_checkpoints(
@@ -72,9 +75,9 @@ def find_checkpoints(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Find the weights files that arguments name, without repetitions, and notes of what was left out.
 
-    Typed files keep their order. Those of a folder or a pattern are sorted by the last number in their names without the
-    suffix, or in the name of their folder if there is none, and then by name: ``step-900`` is before ``step-1000``.
-    Folders, patterns and files below ``output`` are taken as in ``find_images``.
+    Typed files keep their order. Those of a folder or a pattern are sorted as ``in_order`` does. Folders, patterns and
+    files below ``output`` are taken as in ``find_images``; of a folder, files beside the weights, such as the state of an
+    optimiser, are left out by their names.
 
     Raises:
         BadWeightsError: a folder is given without ``recursive`` or has no weights file, or no file matches a pattern.
@@ -89,7 +92,7 @@ def find_checkpoints(
         elif not os.path.lexists(argument) and glob.has_magic(argument):
             matches = glob.glob(argument)  # noqa: PTH207
             files = [each for each in matches if not os.path.isdir(each)]  # noqa: PTH112
-            files, _ = search.without_own(argument, _fixed_part(argument), sorted(files, key=by_last_number))
+            files, _ = search.without_own(argument, _fixed_part(argument), in_order(files))
             if not files:
                 raise BadWeightsError(f"No file matches {argument}.", hint="Give files, or a folder with -r.")
         for path in files:
@@ -97,11 +100,23 @@ def find_checkpoints(
     return tuple(found.values()), tuple(notes)
 
 
-def by_last_number(path: str) -> tuple[int, str]:
-    """The key that sorts weights files by the last number in their names, or in the names of their folders."""
-    stem, folder = Path(path).stem, Path(path).parent.name
-    numbers = re.findall(r"\d+", stem) or re.findall(r"\d+", folder)
-    return int(numbers[-1]) if numbers else -1, path
+def in_order(paths: Sequence[str]) -> list[str]:
+    """Weights files sorted by the last number in their names without the suffix, and then by name.
+
+    ``step-900`` is before ``step-1000``, and names without a number, such as ``last``, are at the end. If no name has a
+    number, those in the names of their folders count.
+    """
+    numbers = {path: last_number(Path(path).stem)[0] for path in paths}
+    if all(number is None for number in numbers.values()):
+        numbers = {path: last_number(Path(path).parent.name)[0] for path in paths}
+    whole = any(isinstance(number, int) for number in numbers.values())
+
+    def key(path: str) -> tuple[float, str, str]:
+        number = numbers[path]
+        place = math.inf if number is None or (whole and isinstance(number, float)) else number
+        return place, str(Path(path).with_suffix("")), path
+
+    return sorted(paths, key=key)
 
 
 def _checkpoints_below(folder: str, search: _Search, *, recursive: bool) -> list[str]:
@@ -109,7 +124,7 @@ def _checkpoints_below(folder: str, search: _Search, *, recursive: bool) -> list
         raise BadWeightsError(f"{folder} is a folder.", hint="Give -r to take the checkpoints in it, or name files.")
     failed: dict[str, BadImageError] = {}
     every, own = search.without_own(folder, folder, _files_below(folder, failed))
-    files = [path for path in every if Path(path).suffix.lower() in CHECKPOINTS]
+    files = [path for path in every if _may_be_weights(Path(path))]
     others = len(every) - len(files)
     if not files:
         why = f"{counted(others, 'other file is', 'other files are')} in it." if others else ""
@@ -118,10 +133,14 @@ def _checkpoints_below(folder: str, search: _Search, *, recursive: bool) -> list
             f"The folder {folder} contains no weights file.", why or f"{_own_files(own)}." * bool(own), hint
         )
     if others:
-        suffix = inflected(others, "its suffix", "their suffixes")
-        search.notes.append(f"{folder}: {counted(others, 'file')} left out, not weights by {suffix}")
+        by_name = inflected(others, "its name", "their names")
+        search.notes.append(f"{folder}: {counted(others, 'file')} left out, not weights by {by_name}")
     search.notes.extend(f"{name}: cannot be read" for name in failed)
-    return sorted(files, key=by_last_number)
+    return in_order(files)
+
+
+def _may_be_weights(file: Path) -> bool:
+    return file.suffix.lower() in CHECKPOINTS and not _BESIDE_WEIGHTS.fullmatch(file.stem)
 
 
 @dataclass(frozen=True)

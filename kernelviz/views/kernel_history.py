@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.notebook import record_repr
 from kernelviz.records import as_array, check_positive, shape_text
 from kernelviz.views.kernel_views import named_channels
-from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text
+from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,8 @@ MOST = 10_000
 """Checkpoints of one history."""
 SHOWN = 8
 """Kernels that are drawn unless others are chosen."""
+LARGEST_STEP = 1e15
+"""From this size on steps are written as powers of ten."""
 NUMBERED = "numbered as given"
 """Where steps come from that nothing states."""
 
@@ -78,8 +81,8 @@ class KernelHistory:
 
     @property
     def grows(self) -> bool:
-        """Whether the steps increase from checkpoint to checkpoint."""
-        return all(one < other for one, other in pairwise(self.steps))
+        """Whether the steps increase from checkpoint to checkpoint; two that hold the same kernels may have one step."""
+        return grow(self.steps, self.changes)
 
     @property
     def axis(self) -> tuple[float, ...]:
@@ -198,14 +201,56 @@ class HistoryTally:
         self._weights.append(bank[list(self.kernels)])
         self._previous = bank
 
-    def result(self, steps: Sequence[float], labels: Sequence[str], **facts: Any) -> KernelHistory:
-        """The history, with the steps and labels of the checkpoints that were added, and further fields."""
+    def result(
+        self, steps: Sequence[float], labels: Sequence[str], *, notes: Sequence[str] = (), **facts: Any
+    ) -> KernelHistory:
+        """The history, with the steps and labels of the checkpoints that were added, notes, and further fields."""
         self._previous = None
+        notes = (*notes, *self._notes(steps, labels))
         return KernelHistory(
             np.stack(self._weights), self.kernels, np.stack(self._norms), np.stack(self._cosines),
             np.stack(self._first_cosines), np.stack(self._changes), *self._limits, np.array(self._nonfinite),
-            tuple(steps), tuple(labels), groups=self._groups, order=self.order, **facts,
+            tuple(steps), tuple(labels), groups=self._groups, order=self.order, notes=notes, **facts,
         )  # fmt: skip
+
+    def _notes(self, steps: Sequence[float], labels: Sequence[str]) -> list[str]:
+        """Which checkpoints hold the same kernels, and that the steps do not grow."""
+        notes = []
+        for group in self.same:
+            if len(group) == self.count:
+                names = f"all {self.count:,} checkpoints" if self.count > 2 else "both checkpoints"
+            else:
+                names = ", ".join(labels[at] for at in group[:3])
+                names += f" and {len(group) - 3:,} more" if len(group) > 3 else ""
+            notes.append(f"{names} hold the same kernels, bit for bit")
+        if not grow(steps, self._changes):
+            notes.append("the steps do not grow: the axis counts the checkpoints as they were given")
+        return notes
+
+
+def grow(steps: Sequence[float], changes: Sequence[Array] | Array) -> bool:
+    """Whether each step is larger than the one before, or equal to it if none of the kernels changed."""
+    same = [not any(change) for change in changes[1:]]
+    each = zip(pairwise(steps), same, strict=True)
+    return steps[0] < steps[-1] and all(one < other or (one == other and equal) for (one, other), equal in each)
+
+
+def as_steps(steps: Any) -> tuple[float, ...]:
+    """The steps of checkpoints as numbers, whole ones as integers.
+
+    Raises:
+        UsageError: one of them is not a finite number.
+    """
+    found: list[float] = []
+    for step in steps if hasattr(steps, "__iter__") else [steps]:
+        try:
+            number = math.nan if isinstance(step, str | bytes) else float(step)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise UsageError(f"Steps must be finite numbers, but got {shown(repr(step))}.")
+        found.append(int(number) if number.is_integer() and abs(number) < LARGEST_STEP else number)
+    return tuple(found)
 
 
 def parts(bank: Array) -> list[slice]:
@@ -336,7 +381,8 @@ def _name_of(history: KernelHistory, at: int) -> str:
 
 def step_text(step: float) -> str:
     """A step with separated thousands; a fraction in three significant digits."""
-    return f"{int(step):,}".replace("-", "−") if step == int(step) else number_text(step)
+    whole = step == int(step) and abs(step) < LARGEST_STEP
+    return f"{int(step):,}".replace("-", "−") if whole else number_text(step)
 
 
 def history_entry(history: KernelHistory) -> dict[str, Any]:
@@ -367,14 +413,17 @@ def history_entry(history: KernelHistory) -> dict[str, Any]:
 
 def history_table(history: KernelHistory, kernels: Sequence[int], *, width: int | None = None) -> list[str]:
     """A line for each of some kernels: its norm at both ends, the cosine of these, and its largest change in a step."""
+
+    def text(value: float) -> str:
+        return number_text(value) if math.isfinite(value) else UNKNOWN
+
     rows = []
     for kernel in kernels:
         steps = history.changes[1:, kernel]
         largest = int(np.nanargmax(steps)) if np.isfinite(steps).any() else None
         rows.append((
-            str(kernel), number_text(float(history.norms[0, kernel])), number_text(float(history.norms[-1, kernel])),
-            number_text(float(history.cosines[0, kernel])) if np.isfinite(history.cosines[0, kernel]) else UNKNOWN,
-            UNKNOWN if largest is None else number_text(float(steps[largest])),
+            str(kernel), text(float(history.norms[0, kernel])), text(float(history.norms[-1, kernel])),
+            text(float(history.cosines[0, kernel])), UNKNOWN if largest is None else text(float(steps[largest])),
             "" if largest is None else step_text(history.steps[largest + 1]),
         ))  # fmt: skip
     heads = ("kernel", "norm first", "last", "cosine", "largest change", "at")
@@ -382,13 +431,15 @@ def history_table(history: KernelHistory, kernels: Sequence[int], *, width: int 
 
 
 def as_history(value: object, **facts: Any) -> KernelHistory:
-    """A history, or one of plain weights (T, O, I, kh, kw): an array, a tensor, or a list of them.
+    """A history, or one of plain weights (T, O, I, kh, kw): an array, a tensor, a list, or a mapping from steps to banks.
 
     Raises:
         UsageError: it is neither.
     """
     if isinstance(value, KernelHistory):
         return value
+    if isinstance(value, Mapping):
+        value, facts = list(value.values()), {"steps": list(value)} | facts
     banks = (
         [as_array(each) for each in value] if isinstance(value, list | tuple) else list(np.atleast_1d(as_array(value)))
     )
@@ -408,6 +459,6 @@ def history_of(banks: Sequence[Array] | Array, steps: Sequence[float] | None = N
     )
     for bank in banks:
         tally.add(bank)
-    numbers = tuple(range(1, len(banks) + 1)) if steps is None else tuple(steps)
+    numbers = tuple(range(1, len(banks) + 1)) if steps is None else as_steps(steps)
     labels = facts.pop("labels", None) or tuple(f"checkpoint {number}" for number in range(1, len(banks) + 1))
     return tally.result(numbers, labels, step_source=NUMBERED if steps is None else "as given", **facts)

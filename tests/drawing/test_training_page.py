@@ -204,6 +204,13 @@ def test_texts_of_frames_are_legible_and_apart(shape):
     check_texts(draw_page(animation.pages[1]))
 
 
+def test_numbers_of_four_digits_are_apart_in_frames():
+    """Tiles are as wide as the numbers above them."""
+    animation = kv.animate_kernels(weights(2, (1500, 1, 1, 3)), range(1000, 1300))
+    check_texts(draw_page(animation.pages[1]))
+    assert animation.recipe["shown"] < 300
+
+
 @pytest.mark.parametrize(
     "choices",
     [{"axis": "square"}, {"scale": (1, 0)}, {"scale": "layer"}, {"channels": [99]}, {"channels": [1], "top": 2}],
