@@ -406,12 +406,12 @@ def numbers_in(names: Sequence[str]) -> list[float] | None:
 
 
 def _steps(reader: _Reader, used: Sequence[int], given: Sequence[float] | None) -> tuple[tuple[float, ...], str]:
-    """The steps of checkpoints, and where they come from."""
+    """The steps of checkpoints, and where they come from; one number in all files is no step."""
     if given is not None:
         return tuple(given[at] for at in used), "as given"
     for key in STEP_KEYS:
         found = [reader.known[at].steps.get(key) for at in used]
-        if all(each is not None for each in found):
+        if all(each is not None for each in found) and len(set(found)) > 1:
             return tuple(each for each in found if each is not None), f"{key} in the files"
     paths = [reader.given[at] for at in used]
     files = [Path(each) for each in paths if not isinstance(each, Mapping)]

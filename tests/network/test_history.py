@@ -133,6 +133,8 @@ def test_the_sources_of_steps_in_their_order(net, tmp_path):
     assert history(saved(*both)) == ((0, 100, 200), "global_step in the files")
     assert history(saved(both[0], wrapped[1], both[2])) == ((0, 1, 2), "epoch in the files")
     assert history(saved(kept[0], *wrapped[1:])) == ((9, 10, 200), "the file names")
+    assert history(saved(*(state | {"step": 10**400} for state in wrapped))) == ((0, 1, 2), "epoch in the files")
+    assert history(saved(*({"model": state, "epoch": 5} for state in kept))) == ((9, 10, 200), "the file names")
     names = ("a9.pt", "b10.pt", "c200.pt")
     assert history(saved(*kept, names=names)) == ((1, 2, 3), "numbered as given")
     for at, state in enumerate(kept):
