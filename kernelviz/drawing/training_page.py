@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -94,6 +94,15 @@ class _Strip:
         history = self.history
         held = [history.kernels.index(kernel) for kernel in kernels]
         return tile_values(history.weights[checkpoint][held], self.view)
+
+    @cached_property
+    def is_clipped(self) -> bool:
+        """Whether a value of the tiles is outside the scale."""
+        for column in self.columns:
+            tiles = self.tiles(column, self.rows)
+            if (np.isfinite(tiles) & ((tiles < self.scale.low) | (tiles > self.scale.high))).any():
+                return True
+        return False
 
     @property
     def filled(self) -> int | None:
@@ -714,14 +723,12 @@ def _count(strip: _Strip) -> tuple[str, str]:
 
 
 def _scale_line(strip: _Strip) -> str:
-    history, scale = strip.history, strip.scale
+    scale = strip.scale
     grey = "mid-grey 0, " if strip.view == "rgb" else ""
     if scale.kind == "tile":
         return f"Scale tile: {grey}full colour the largest value of each tile; tiles do not compare"
     if scale.kind == "range":
-        drawn = history.weights
-        outside = int(np.count_nonzero((drawn < scale.low) | (drawn > scale.high)))
-        clipped = f"{PART}some values lie outside and take the end colour" if outside else ""
+        clipped = f"{PART}some values lie outside and take the end colour" if strip.is_clipped else ""
         return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}"
     if scale.limit == 0:
         return "Every value is 0"
@@ -757,7 +764,7 @@ def _caption(strip: _Strip) -> list[str]:
         *_view_lines(strip),
         "Norm from 0, last value beside it; cosine to the last checkpoint, first value beside it",
         f"Curves: all {counted(len(strip.history.steps), 'checkpoint')}; {_axis_line(strip)}",
-        *_odd(strip),
+        *_irregular_lines(strip),
     ]
 
 
@@ -768,11 +775,11 @@ def _frame_caption(strip: _Strip) -> list[str]:
         *_view_lines(strip),
         f"A frame is a checkpoint, none is in between: {checkpoints}, {kernels}",
         sentence(_axis_line(strip)),
-        *_odd(strip),
+        *_irregular_lines(strip),
     ]
 
 
-def _odd(strip: _Strip) -> list[str]:
+def _irregular_lines(strip: _Strip) -> list[str]:
     """Irregularities: kernels without a cosine, weights that are not finite, and the notes of the history."""
     history, rows = strip.history, list(strip.rows)
     lost = [kernel for kernel in rows if math.isnan(history.cosines[0, kernel])]
@@ -785,4 +792,4 @@ def _odd(strip: _Strip) -> list[str]:
 def _notices(strip: _Strip) -> tuple[str, ...]:
     """The lines that change the meaning of the picture."""
     own = [_scale_line(strip)] if strip.scale.kind != "layer" else []
-    return (*_count(strip), *own, *_odd(strip))
+    return (*_count(strip), *own, *_irregular_lines(strip))

@@ -221,6 +221,14 @@ def test_a_choice_that_does_not_fit_is_rejected(choices):
         kv.plot_history(weights(2), **choices)
 
 
+def test_clipped_values_are_those_of_the_tiles():
+    """Of sums over the channels, and of the kernels and checkpoints that are drawn."""
+    values = np.full((3, 2, 4, 3, 3), 0.5)  # sums of 2
+    values[:, 1] *= 0.1
+    assert any("some values lie outside" in text for text in texts(page_of(values, [0], scale=(-1.0, 1.0))))
+    assert not any("outside" in text for text in texts(page_of(values, [1], scale=(-0.3, 0.3))))
+
+
 def test_the_largest_sum_is_the_limit_in_print():
     """Without colours a kernel of three channels is the sum over them."""
     values = weights(3)
