@@ -69,8 +69,9 @@ print(kernelviz.save_report(report, directory / "report-patches.html", force=Tru
 numbers = np.array([[1, 2, 0, 1, 3, 0], [0, 1, 2, 2, 1, 1], [3, 0, 1, 0, 2, 2], [1, 2, 2, 1, 0, 1], [0, 1, 3, 2, 1, 0],
                     [2, 0, 1, 1, 2, 3]])  # fmt: skip
 sobel = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
-page = kernelviz.playground_page(numbers, sobel, stride=2, padding=1, at=(1, 2))
-(directory / "playground.html").write_text(page, encoding="utf-8")
+worked = kernelviz.work_out(kernelviz.Convolution(6, 3, stride=2, padding=1), numbers, sobel)
+page = kernelviz.make_playground(worked, at=(1, 2))
+print(kernelviz.save_playground(page, directory / "playground.html", force=True))
 
 if importlib.util.find_spec("playwright"):
     picture(directory / "report.html", "#conv_stem/15/69,73")

@@ -27,6 +27,7 @@ a page on which to explore all of them::
     step = worked.step(1, 0)  # step.window * step.weights = step.products, their sum is step.value
     kernelviz.plot_convolution(worked, at=(1, 0))
     kernelviz.animate_convolution(worked)  # plays as the last line of a notebook cell
+    kernelviz.make_playground(worked)  # a page with these numbers to type into, also shown there
 
 In a notebook, figures and animations show themselves, traces and walkthroughs show tables. The public names are imported
 at their first use, so that ``import kernelviz`` loads neither torch nor matplotlib.
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Pooling as Pooling
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
     from kernelviz.arithmetic.steps import Step as Step
+    from kernelviz.drawing.changes_page import plot_changes as plot_changes
+    from kernelviz.drawing.comparison_page import plot_comparison as plot_comparison
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
     from kernelviz.drawing.expanded_page import plot_expanded as plot_expanded
@@ -87,7 +90,9 @@ if TYPE_CHECKING:
     from kernelviz.explain.uses import plot_uses as plot_uses
     from kernelviz.explain.walkthrough import Walkthrough as Walkthrough
     from kernelviz.explain.walkthrough import work_out as work_out
+    from kernelviz.exploring import make_playground as make_playground
     from kernelviz.exploring import make_report as make_report
+    from kernelviz.exploring import save_playground as save_playground
     from kernelviz.exploring import save_report as save_report
     from kernelviz.files.images import read_image as read_image
     from kernelviz.files.recipes import read_recipe as read_recipe
@@ -123,6 +128,7 @@ if TYPE_CHECKING:
     from kernelviz.filters.plots import plot_filter as plot_filter
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
+    from kernelviz.network.comparing import compare_weights as compare_weights
     from kernelviz.network.convolutions import list_layers as list_layers
     from kernelviz.network.effective_field import FieldTally as FieldTally
     from kernelviz.network.effective_field import effective_field as effective_field
@@ -143,6 +149,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Image as Image
     from kernelviz.records import KernelBank as KernelBank
     from kernelviz.report.contents import Report as Report
+    from kernelviz.report.playground import Playground as Playground
     from kernelviz.report.playground import playground_page as playground_page
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
@@ -150,6 +157,9 @@ if TYPE_CHECKING:
     from kernelviz.traces import PooledUnit as PooledUnit
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
+    from kernelviz.views.comparisons import ComparedLayer as ComparedLayer
+    from kernelviz.views.comparisons import ComparedTensor as ComparedTensor
+    from kernelviz.views.comparisons import Comparison as Comparison
     from kernelviz.views.components import Basis as Basis
     from kernelviz.views.components import CovarianceTally as CovarianceTally
     from kernelviz.views.effective_fields import EffectiveField as EffectiveField
@@ -158,6 +168,7 @@ if TYPE_CHECKING:
     from kernelviz.views.linear_weights import LinearWeights as LinearWeights
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
+    from kernelviz.views.pairing import Pairing as Pairing
     from kernelviz.views.patches import Crop as Crop
     from kernelviz.views.patches import Patches as Patches
     from kernelviz.views.patches import PatchTally as PatchTally
@@ -173,6 +184,9 @@ _HOMES = {
     "ChannelTally": "views.statistics",
     "ClassScore": "records",
     "ColourDirection": "filters.matching",
+    "ComparedLayer": "views.comparisons",
+    "ComparedTensor": "views.comparisons",
+    "Comparison": "views.comparisons",
     "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
@@ -198,8 +212,10 @@ _HOMES = {
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
+    "Pairing": "views.pairing",
     "PatchTally": "views.patches",
     "Patches": "views.patches",
+    "Playground": "report.playground",
     "PooledUnit": "traces",
     "Pooling": "arithmetic.operations",
     "Report": "report.contents",
@@ -227,6 +243,7 @@ _HOMES = {
     "classify": "network.capture",
     "colour_directions": "filters.matching",
     "compare_costs": "arithmetic.costs",
+    "compare_weights": "network.comparing",
     "crop_patches": "streaming",
     "effective_field": "network.effective_field",
     "effective_fields": "network.effective_field",
@@ -239,6 +256,7 @@ _HOMES = {
     "list_layers": "network.convolutions",
     "load_model": "network.model",
     "make_mosaic": "drawing.mosaic",
+    "make_playground": "exploring",
     "make_report": "exploring",
     "make_sheet": "drawing.sheets",
     "make_singles": "drawing.mosaic",
@@ -247,9 +265,11 @@ _HOMES = {
     "playground_page": "report.playground",
     "plot_call": "explain.call_page",
     "plot_chain": "explain.chain",
-    "plot_costs": "explain.costs",
+    "plot_changes": "drawing.changes_page",
+    "plot_comparison": "drawing.comparison_page",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
+    "plot_costs": "explain.costs",
     "plot_expanded": "drawing.expanded_page",
     "plot_features": "drawing.sheet_page",
     "plot_fields": "drawing.field_page",
@@ -285,6 +305,7 @@ _HOMES = {
     "save_basis": "files.writing",
     "save_frames": "files.writing",
     "save_picture": "files.writing",
+    "save_playground": "exploring",
     "save_report": "exploring",
     "save_singles": "files.single_maps",
     "select_layers": "network.named",

@@ -1,4 +1,4 @@
-"""Make a report: walk the forward pass of each image, keep of each layer what the page shows, and write the page."""
+"""Make pages and write them: the report of a network, from the forward pass of each image, and the playground."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer
 from kernelviz.report.levels import chosen_channels, report_kernels, report_maps, tile_of
 from kernelviz.report.page import report_page
 from kernelviz.report.patches import SHARE, PatchSource, Ranked, with_patches
+from kernelviz.report.playground import Playground
 from kernelviz.streaming import FailedImage, Passes, ReadImage, is_tensor, name_of, pixels_again
 from kernelviz.views.gathered import Gathered, ImageList
 from kernelviz.views.patches import Patches, PatchTally, check_field
@@ -28,6 +29,7 @@ from kernelviz.wording import counted, inflected, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.network.capture import CapturePlan
     from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
@@ -118,12 +120,70 @@ def save_report(report: Report, path: Path | str, *, force: bool = False) -> Pat
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed; nothing was changed.
     """
+    return _save(report, path, force=force)
+
+
+def make_playground(worked: Walkthrough, *, at: tuple[int, int] = (0, 0), title: str = "Convolution") -> Playground:
+    """A page to play with a convolution; ``save_playground`` writes it, a notebook shows it.
+
+    The reader types into cells, moves the window, changes stride, padding, dilation and sizes, and guesses a value first.
+
+    Args:
+        worked: A convolution of one channel without a bias, up to 12 × 12 with a kernel of up to 7 × 7; its numbers have
+            at most six significant digits.
+        at: The row and the column of the framed value of the output.
+        title: The heading.
+
+    Raises:
+        UsageError: ``worked`` is another operation, has more channels, a bias or other settings for rows than for columns,
+            or is larger than the page shows; or there is no such cell.
+    """
+    from kernelviz.arithmetic.operations import Convolution
+    from kernelviz.explain.plots import explaining_recipe
+
+    operation, kernel = worked.operation, worked.kernel
+    if not isinstance(operation, Convolution) or kernel is None:
+        raise UsageError("Only a convolution has a page to play with.")
+    if kernel.shape[:2] != (1, 1) or worked.bias is not None:
+        raise UsageError("A page shows one channel and no bias.", hint="Omit channels, groups and bias.")
+    settings = {name: _single(name, getattr(operation, name)) for name in ("stride", "padding", "dilation")}
+    return Playground(
+        worked.input[0], kernel[0, 0], explaining_recipe(worked, view="playground", at=at, channel=0), **settings, at=at,
+        title=title,
+    )  # fmt: skip
+
+
+def save_playground(playground: Playground, path: Path | str, *, force: bool = False) -> Path:
+    """Write a page to play with as one HTML file, with the recipe inside; return the path.
+
+    Missing directories are created. The page of the same convolution is replaced, anything else only with ``force``.
+
+    Raises:
+        UsageError: the suffix is not ``.html``.
+        FileInTheWayError: the path is occupied by something else.
+        WriteError: writing failed; nothing was changed.
+    """
+    return _save(playground, path, force=force)
+
+
+def _save(page: Report | Playground, path: Path | str, *, force: bool) -> Path:
     from kernelviz.files.writing import save_bytes
 
     path = Path(path)
     if path.suffix.lower() != ".html":
         raise UsageError(f"The suffix of {path} must be .html.")
-    return save_bytes(report.html.encode("utf-8"), path, recipe=report.recipe, force=force)
+    return save_bytes(page.html.encode("utf-8"), path, recipe=page.recipe, force=force)
+
+
+def _single(name: str, sides: tuple[int, ...]) -> int:
+    """The one number of a setting whose sides are equal.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if len(set(sides)) > 1:
+        raise UsageError(f"A page has one {name} for rows and columns, but got {' × '.join(map(str, sides))}.")
+    return sides[0]
 
 
 def explore(
@@ -518,13 +578,17 @@ def _plan(network: Any, given: Input, layers: Sequence[str] | None, most: int, i
         for layer in list_layers(capture.module)
     }
     taps, exact = capture.taps.taps, _is_exact(given)
+    notes = []
+    if layers is None and len(taps) == 1 and taps[0].module in convolutions:
+        notes.append("the network has one convolution; its other layers are shown if they are named")
     sizes = [_sizes(tap, convolutions.get(tap.module), given.size, exact=exact) for tap in taps]
     counts = quotas(sizes, most, images=images, pixels=int(np.prod(given.size[1:])))
-    lacking = len(capture.taps.without)
+    if lacking := len(capture.taps.without):
+        notes.append(f"{counted(lacking, 'layer')} {inflected(lacking, 'has', 'have')} no map")
     return _Plan(
         capture, trace, makers_of(capture, given), convolutions,
         {tap.name: count for tap, count in zip(taps, counts, strict=True)},
-        (f"{counted(lacking, 'layer')} {inflected(lacking, 'has', 'have')} no map",) if lacking else (),
+        tuple(notes),
     )  # fmt: skip
 
 

@@ -89,6 +89,14 @@ def _brief_items(values: Any) -> str:
     return f"<{len(items):,} × {kinds.pop()}>" if len(kinds) == 1 else f"<{len(items):,} items>"
 
 
+def html_frame(page: str, title: str, height: int) -> str:
+    """A page in a frame of a notebook cell, in which its script runs apart from the notebook."""
+    return (
+        f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts" width="100%" height="{height}" '
+        f'style="border: 0" title="{escape(title)}"></iframe>'
+    )
+
+
 def html_table(
     heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str] = (), *, caption: str = ""
 ) -> str:

@@ -20,7 +20,7 @@ SCRIPTS = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name 
 PICTURES = ROOT / "examples" / "pictures"
 
 
-LONG = {"expand", "field", "layer", "match", "shift", "training"}  # each takes seconds
+LONG = {"compare", "expand", "field", "layer", "match", "shift", "training"}  # each takes seconds
 EACH = [pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ()) for path in SCRIPTS]
 
 

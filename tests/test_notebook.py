@@ -42,6 +42,8 @@ def values():
     patches = patches_of(many_maps(2))
     field, fields = kv.effective_field(model, image, "conv1.0", input_size=32), kv.FieldTally(model, "conv1.0")
     expanded = kv.expand_units(torch.nn.Conv2d(3, 2, 3), [torch.rand(3, 8, 8), torch.rand(3, 8, 8)], "Conv2d")
+    compared = kv.compare_weights(bank, bank.weight[::-1], match=True)
+    tensors = kv.compare_weights(torch.nn.Conv2d(3, 2, 3), torch.nn.Conv2d(3, 2, 3)).others
     moved = kv.shift_image(model, image, (0, 2), ["conv1.0"], edge=True)
     report = kv.make_report(model, image, "conv1.0", input_size=32)
     found = [
@@ -80,6 +82,7 @@ def values():
             worked,
             worked.step(0, 0),
             worked.canvas,
+            kv.make_playground(kv.work_out(kv.Convolution(3, 2), np.eye(3), np.eye(2))),
         ),
         *(kv.make_sheet(bank), kv.make_mosaic(kv.make_sheet(bank)), kv.make_singles(maps), kv.highlights_of(maps)),
         *(kv.apply_filter(image, "sobel-x"), kv.find_filter("gaussian@9"), *kv.colour_directions()),
@@ -93,6 +96,8 @@ def values():
         ),
         *(patches, patches.highest, *list(patches.crops.values())[:1], kv.PatchTally()),
         *(field, field.squares[0], fields, expanded),
+        *(compared, compared.layers[0], compared.layers[0].pairing, tensors[0]),
+        kv.read_history(None, np.random.default_rng(0).normal(size=(3, 4, 3, 5, 5))),
         *(
             kv.ClassScore(3, LONG[:100], 0.5),
             kv.FailedImage(0, "x.png", UsageError("what", "why", "hint")),

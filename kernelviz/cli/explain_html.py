@@ -42,12 +42,11 @@ def explain_html(
     """Work out the convolution that ``build`` returns, and write the page to play with it."""
 
     def work(report: Report) -> None:
-        from kernelviz.explain.plots import explaining_recipe, numbers_hash
+        from kernelviz.explain.plots import numbers_hash
         from kernelviz.explain.texts import explanation_entry, made_up_text
         from kernelviz.explain.walkthrough import check_cost, work_out
+        from kernelviz.exploring import make_playground, save_playground
         from kernelviz.files.names import file_stems
-        from kernelviz.files.writing import save_bytes
-        from kernelviz.report.playground import playground_page
 
         _check(choices, views)
         operation = build()
@@ -55,24 +54,13 @@ def explain_html(
         worked = work_out(operation, *inputs.numbers(operation))
         made_up = inputs.made_up(operation)
         at = choices.cell or (0, 0)
-        stride, padding, dilation = (
-            _single(name, getattr(operation, name)) for name in ("stride", "padding", "dilation")
-        )
-        if worked.kernel is None or worked.kernel.shape[:2] != (1, 1) or worked.bias is not None:
-            raise UsageError(
-                "A page shows one channel and no bias.", hint="Omit --html, or channels, groups and --bias."
-            )
-        recipe = explaining_recipe(worked, view="playground", at=at, channel=0)
-        page = playground_page(
-            worked.input[0], worked.kernel[0, 0], stride=stride, padding=padding, dilation=dilation, at=at,
-            recipe=recipe,
-        )  # fmt: skip
+        page = make_playground(worked, at=at)
         sizes = ("x".join(map(str, sides)) for sides in (operation.input_size, operation.kernel))
         stem = file_stems([("conv", *sizes, numbers_hash(worked)[:8], "playground", f"{at[0]}-{at[1]}")])[0]
         if choices.directory is None:
             raise TypeError(choices)
-        path = save_bytes(page.encode(), choices.directory / f"{stem}.html", recipe=recipe, force=choices.force)
-        facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
+        path = save_playground(page, choices.directory / f"{stem}.html", force=choices.force)
+        facts = {key: page.recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
         report.add_output(session.output_row(path, shape=worked.output.shape, **facts))
         if as_json:
             report.more |= explanation_entry(operation, worked, []) | {"known_filters": inputs.known}
@@ -101,14 +89,3 @@ def _check(choices: StepChoices, views: ConvViews) -> None:
     if choices.directory is None:
         raise UsageError("--html needs an output directory.", hint="Add -o kernelviz-out")
     check(choices)
-
-
-def _single(name: str, sides: tuple[int, ...]) -> int:
-    """The one number of a setting whose sides are equal.
-
-    Raises:
-        UsageError: they are not.
-    """
-    if len(set(sides)) > 1:
-        raise UsageError(f"A page has one {name} for rows and columns, but got {' × '.join(map(str, sides))}.")
-    return sides[0]

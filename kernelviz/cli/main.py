@@ -44,6 +44,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "shift": ("shift.shift",),
     "expand": ("expand.expand",),
     "field": ("field.field",),
+    "compare": ("compare.compare",),
     "filter": ("filter.filter_image",),
     "match": ("match.match",),
     "training": ("training.training",),

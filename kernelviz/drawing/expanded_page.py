@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.kernel_bar import kernel_bar
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
-    BAR_HEIGHT,
-    BAR_WIDTH,
-    CAPTION,
     GREY,
     INK,
     LABEL,
@@ -22,7 +20,6 @@ from kernelviz.drawing.page import (
     OUTLINE,
     PAGE_WIDTH,
     QUIET,
-    BarStyle,
     Body,
     Item,
     PageParts,
@@ -31,7 +28,6 @@ from kernelviz.drawing.page import (
     Rule,
     Text,
     caption_block,
-    colour_bar,
     heading,
     moved,
     outline,
@@ -160,7 +156,8 @@ def expanded_page(expanded: LinearWeights, numbers: Sequence[int], look: Look) -
     items += moved(tiles, MARGIN, y)
     y += tiles.height + 8
     lines = _caption(expanded, numbers, look)
-    bars = _bars(expanded, look)
+    coloured = expanded.weights.shape[1] == 3 and _planes(expanded, look) == 1
+    bars = kernel_bar("own range of each tile", coloured=coloured)
     words, below = caption_block(lines, (MARGIN, y), inner - bars.width - 56, 1.0)
     items += [*words, *moved(bars, MARGIN + inner - bars.width, y + 6)]
     bottom = max(below, y + 6 + bars.height)
@@ -252,34 +249,6 @@ def _percent(share: float) -> str:
     """``92 %``; less than one half is never written as 50 %."""
     whole = math.floor(100 * share) if share < HALF else round(100 * share)
     return f"{whole} %"
-
-
-def _bars(expanded: LinearWeights, look: Look) -> Panel:
-    """The colours of one tile from its largest negative weight to its largest positive one."""
-    size = CAPTION
-    items: list[Item] = [Text(0, 0.8 * size, "own range of each tile", size, QUIET)]
-    y = 1.35 * size
-    coloured = expanded.weights.shape[1] == 3 and _planes(expanded, look) == 1
-    left = float(round(1.3 * size)) if coloured else 0.0
-    count = int(BAR_WIDTH - left)
-    pitch = round(1.12 * size)
-    if coloured:
-        share = np.linspace(-1, 1, count)
-        scale = colour.Scale("layer", -1.0, 1.0, signed=True)
-        rows = colour.rgb_pixels(np.stack([np.eye(3) * value for value in share], axis=1), scale)
-        strips: list[Content] = [rows[at : at + 1] for at in range(3)]
-        letters = ("R", "G", "B")
-        items += [
-            Text(0, y + at * pitch + BAR_HEIGHT / 2, letter, size, QUIET, middle=True)
-            for at, letter in enumerate(letters)
-        ]
-    else:
-        strips = [colour.bar_levels(-1.0, 1.0, count, signed=True)]
-    style = BarStyle(BAR_HEIGHT, size, 12 + 0.8 * size, clear=size, tick=6.0)
-    bar, foot = colour_bar(
-        strips, ("−max", "+max"), style, left=left, top=y, right=BAR_WIDTH, middle=(left + BAR_WIDTH) / 2, pitch=pitch
-    )
-    return Panel((*items, *bar), BAR_WIDTH, foot + 0.3 * size)
 
 
 def _title(expanded: LinearWeights) -> str:

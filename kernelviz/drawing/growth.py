@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import log2
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.drawing.colour import plain
+from kernelviz.drawing.layer_axis import (
+    BARS,
+    LEFT,
+    RIGHT,
+    TYPE,
+    Band,
+    Chart,
+    bands_of,
+    draw_bands,
+    draw_frame,
+    draw_legend,
+    family_of,
+    slot_width,
+    unlabelled_text,
+)
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     GREY,
@@ -33,7 +48,7 @@ from kernelviz.errors import UsageError
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
@@ -41,26 +56,9 @@ if TYPE_CHECKING:
     from kernelviz.traces import Trace, TracedLayer
 
 
-LEFT, RIGHT = 364.0, 1440.0
-TYPE = 25.0
 FEW = 8  # layers whose values are written at their steps and bars
 WIDEST_BAR = 60.0
-LINE, BAND, GRID = "series", "band", "grid"
-STANDARD = "standard"  # a convolution of all channels; "dense" is a fully connected layer
-BARS = {kind: f"family: {kind}" for kind in (STANDARD, "grouped", "pointwise 1 × 1", "depthwise")}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One panel: its name, what it counts, its values, and the height of a value in it (0 at the bottom, 1 at the top)."""
-
-    name: str
-    words: tuple[str, str]
-    values: Sequence[float]
-    ticks: Sequence[float]
-    height: float
-    share: Callable[[float], float]
-    unit: str = ""
+LINE = "series"
 
 
 def plot_growth(trace: Trace, *, look: LookName = "page", caption: bool = True) -> PageFigure:
@@ -131,13 +129,13 @@ def _body(trace: Trace, layers: Sequence[TracedLayer], top: float, share: float 
     charts = [replace(chart, height=round(chart.height * share)) for chart in _charts(trace, layers)]
     items: list[Item] = []
     foot = top + sum(chart.height + 60 for chart in charts)
-    items += _bands(trace, layers, top, foot - 30)
+    items += draw_bands(_bands(trace, layers), top, foot - 30)
     for number, chart in enumerate(charts):
-        items += _frame(chart, top)
+        items += draw_frame(chart, top)
         items += _image_line(trace, chart, top) if number == 0 else []
         items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(trace, chart, top)
         top += chart.height + 60
-    return [*items, *_legend(layers, foot + 10)], foot
+    return [*items, *draw_legend(((_family(layer), layer.kernel) for layer in layers), foot + 10)], foot
 
 
 def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
@@ -188,27 +186,9 @@ def _round_ticks(most: int) -> list[int]:
     return list(range(0, most + 1, step))
 
 
-def _slot(count: int) -> float:
-    return (RIGHT - LEFT) / count
-
-
-def _frame(chart: Chart, top: float) -> list[Item]:
-    """The name of a panel, its ticks and the lines at them."""
-    items: list[Item] = [Text(MARGIN, top + TYPE, chart.name, TYPE, INK, bold=True)]
-    items += [Text(MARGIN, top + TYPE * (2.3 + 1.25 * at), word, 23) for at, word in enumerate(chart.words) if word]
-    taken = -100.0
-    for tick in sorted(chart.ticks):
-        y = top + chart.height * (1 - chart.share(tick))
-        items.append(Raster(plain(GRID), LEFT, y - 1, RIGHT - LEFT, 2))  # below the bars, where a Rule would lie above
-        if abs(taken - y) >= 1.3 * TYPE:
-            items.append(Text(LEFT - 14, y, f"{tick:,}", TYPE, GREY, align="right", middle=True))
-            taken = y
-    return items
-
-
 def _image_line(trace: Trace, chart: Chart, top: float) -> list[Item]:
     """A dashed line at the size of the image, its label, and a dot at the first receptive field of that size."""
-    image, width = max(trace.input_size[-2:]), _slot(len(chart.values))
+    image, width = max(trace.input_size[-2:]), slot_width(len(chart.values))
     first = _first_global(trace, chart.values)
     if first is None:
         return []
@@ -230,7 +210,7 @@ def _first_global(trace: Trace, fields: Sequence[float]) -> int | None:
 
 def _steps(trace: Trace, chart: Chart, top: float) -> list[Item]:
     """A step line with its last value after its end; of few layers, each value stands on its step."""
-    width = _slot(len(chart.values))
+    width = slot_width(len(chart.values))
     heights = [top + chart.height * (1 - chart.share(value)) for value in chart.values]
     items: list[Item] = []
     for at, y in enumerate(heights):
@@ -250,7 +230,7 @@ def _steps(trace: Trace, chart: Chart, top: float) -> list[Item]:
 
 
 def _bars(layers: Sequence[TracedLayer], chart: Chart, top: float) -> list[Item]:
-    width = _slot(len(layers))
+    width = slot_width(len(layers))
     items: list[Item] = []
     for at, (layer, value) in enumerate(zip(layers, chart.values, strict=True)):
         tall = max(1.0, chart.height * chart.share(value))
@@ -262,92 +242,11 @@ def _bars(layers: Sequence[TracedLayer], chart: Chart, top: float) -> list[Item]
 
 
 def _family(layer: TracedLayer) -> str:
-    if layer.groups and layer.groups > 1 and layer.output_shape and layer.groups == layer.output_shape[0]:
-        return "depthwise"
-    if layer.groups and layer.groups > 1:
-        return "grouped"
-    return "pointwise 1 × 1" if layer.kernel and set(layer.kernel) == {1} else STANDARD
+    return family_of(layer.kernel, layer.groups, layer.output_shape[0] if layer.output_shape else None)
 
 
-@dataclass(frozen=True)
-class Band:
-    """A run of layers of one stage: its sides, the stage, and its label, empty if there is no room for it."""
-
-    left: float
-    right: float
-    stage: str
-    label: str
-
-
-def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float) -> list[Item]:
-    """Every second stage as a pale band, with its name on top if it fits."""
-    items = list[Item]()
-    for number, band in enumerate(_stages(trace, layers)):
-        if number % 2 == 0:
-            items.append(Raster(plain(BAND), band.left, top - 30, band.right - band.left, foot - top + 60))
-        if band.label:
-            items.append(Text((band.left + band.right) / 2, top - 44, band.label, TYPE, align="center"))
-    return items
-
-
-def _stages(trace: Trace, layers: Sequence[TracedLayer]) -> list[Band]:
-    """The bands of the stages, labelled with their names; with the last parts of these if not all names fit."""
-    owners = [_stage_of(trace, layer.name) for layer in layers]
-    full = _labelled(owners, {owner: drawable(owner) for owner in owners})
-    if all(band.label or not band.stage for band in full):
-        return full
-    short = _labelled(owners, _short_names(owners))
-    return short if sum(bool(band.label) for band in short) > sum(bool(band.label) for band in full) else full
-
-
-def _short_names(owners: Sequence[str]) -> dict[str, str]:
-    """The last part of the name of each stage that has the parent of most; the others keep their names."""
-    parents = [owner.rpartition(".")[0] for owner in dict.fromkeys(owners) if owner]
-    parent = max(parents, key=parents.count)
-    short = f"{parent}." if parent and parents.count(parent) > 1 else ""
-    return {owner: drawable(owner.removeprefix(short)) for owner in owners}
-
-
-def _labelled(owners: Sequence[str], names: Mapping[str, str]) -> list[Band]:
-    """A band for each run of equal owners, with its name if that fits above it."""
-    starts = [at for at in range(len(owners)) if not at or owners[at] != owners[at - 1]]
-    width, taken, bands = _slot(len(owners)), LEFT - 20, list[Band]()
-    for start, end in zip(starts, [*starts[1:], len(owners)], strict=True):
-        left, right, name = LEFT + start * width, LEFT + end * width, names[owners[start]]
-        half, middle = text_width(name, TYPE) / 2, (left + right) / 2
-        fits = 2 * half <= right - left + 24 and middle - half >= taken + 12 and middle + half <= PAGE_WIDTH - MARGIN
-        taken = middle + half if name and fits else taken
-        bands.append(Band(left, right, owners[start], name if fits else ""))
-    return bands
-
-
-def _stage_of(trace: Trace, name: str) -> str:
-    """The stage that contains a layer, or the module beside a stage; empty outside."""
-    for stage in trace.stages:
-        parent = stage.rpartition(".")[0]
-        if f"{name}.".startswith(f"{stage}."):
-            return stage
-        if parent and name.startswith(f"{parent}.") and name.count(".") > stage.count("."):
-            return ".".join(name.split(".")[: stage.count(".") + 1])
-    return ""
-
-
-def _legend(layers: Sequence[TracedLayer], y: float) -> list[Item]:
-    x, items = LEFT, list[Item]()
-    for kind, colour in BARS.items():
-        sizes = {layer.kernel for layer in layers if layer.kernel and _family(layer) == kind}
-        if not sizes:
-            continue
-        words = kind if kind.endswith("1 × 1") else f"{kind} {_sizes_text(sizes)}"
-        items += [Raster(plain(colour), x, y, 20, 20), Text(x + 32, y + 10, words, TYPE, middle=True)]
-        x += 32 + text_width(words, TYPE) + 44
-    return items
-
-
-def _sizes_text(sizes: Collection[tuple[int, ...]]) -> str:
-    """``3 × 3 and 5 × 5``, or from the smallest to the largest."""
-    words = [" × ".join(map(str, size)) for size in sorted(sizes)]
-    return " and ".join(words) if len(words) < 3 else f"{words[0]} to {words[-1]}"
+def _bands(trace: Trace, layers: Sequence[TracedLayer]) -> list[Band]:
+    return bands_of([layer.name for layer in layers], trace.stages)
 
 
 def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
@@ -360,13 +259,8 @@ def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
     if first is not None:
         name = drawable(layers[first].name)
         seen = f"● the first to see as much as the image, {image:,} px: {name}, {fields[first]:,} px"
-    bands = _stages(trace, layers)
-    narrow = dict.fromkeys(drawable(band.stage) for band in bands if band.stage and not band.label)
-    short = [(band.label, drawable(band.stage)) for band in bands if band.label not in ("", drawable(band.stage))]
-    more = f" and {len(narrow) - 12} more" if len(narrow) > 12 else ""
     return [
         f"receptive field: the largest one, as if the image had no border{also} · resolution on a logarithmic scale",
         seen,
-        *([f"stages {short[0][0]} to {short[-1][0]}: {short[0][1]} to {short[-1][1]}"] if short else []),
-        *([f"too narrow for their names: {', '.join(list(narrow)[:12])}{more}"] if narrow else []),
+        *unlabelled_text(_bands(trace, layers)),
     ]

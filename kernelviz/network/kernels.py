@@ -221,12 +221,12 @@ def architecture_of(network: Model | nn.Module) -> Architecture:
     return Architecture(source_of(network), names_of(network), first, tuple(list_layers(network)), plain, tensors)
 
 
-def plain_weights(network: Model) -> dict[str, Array]:
+def plain_weights(network: Model | nn.Module) -> dict[str, Array]:
     """The weights of the layers that convolve with a parameter as it is, by the parameter's name."""
     return {f"{name}.weight": weight for name, weight in _plain_weights(network)}
 
 
-def _plain_weights(network: Model) -> Iterator[tuple[str, Array]]:
+def _plain_weights(network: Model | nn.Module) -> Iterator[tuple[str, Array]]:
     for record, module in _plain_layers(network):
         yield record.name, as_array(module.weight)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from kernelviz.notebook import record_repr
+from kernelviz.notebook import html_frame, record_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -274,10 +273,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """The page in a frame of a notebook cell, in which its script runs apart from the notebook."""
-        return (
-            f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" width="100%" height="900" '
-            f'style="border: 0" title="{escape(self.label)}"></iframe>'
-        )
+        return html_frame(self.html, self.label, 900)
 
 
 def _check(array: Array, dtype: type, shape: tuple[int | None, ...]) -> None:

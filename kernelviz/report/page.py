@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import BaseLoader, Environment, StrictUndefined, Template, TemplateNotFound
+from markupsafe import Markup
 from zlib_ng import zlib_ng
 
 from kernelviz.drawing.colour import WHITE_RED, ColourTable, Ramp, TintRamp, palette_in
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.report.packing import json_text, packed, row_differences
-from kernelviz.report.skyline import SLOT, Bar, dips, skyline, stages_of
+from kernelviz.report.skyline import SLOT, Bar, branches, skyline, stages_of
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def report_page(report: Report) -> str:
     return template("page.html.jinja").render(
         title=f"How {model} sees {what}", policy=content_policy(script, style), style=style,
         lead=_lead(report, layers, thing), thing=thing, images=images, random=index["random"], label=report.label,
-        model=model, notes=_notes(report), dips=dips(bars),
+        model=model, notes=_notes(report), branches=branches(bars), example=_example(layers),
         searched=counted(report.patch_set, "image") if report.patch_set else "",
         skyline=skyline(bars, stages_of([layer["name"] for layer in layers]), sqrt(prod(_two(report.input_size)))),
         layers=[{**layer, "sentence": text, "address": bar.address, "sees": _sees(layer), "seen": bar.seen}
@@ -143,9 +144,23 @@ def template(name: str) -> Template:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    found = Environment(
         loader=_Loader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    found.filters["breakable"] = _breakable
+    found.filters["words"] = _words
+    found.filters["unbroken"] = lambda text: text.replace(" × ", "\u00a0×\u00a0")
+    return found
+
+
+def _words(text: str) -> Markup:
+    """A heading that is broken between its words, and within one only if it is too long for a line."""
+    return Markup(" ").join(Markup("<span>{}</span>").format(_breakable(word)) for word in text.split(" "))
+
+
+def _breakable(name: str) -> Markup:
+    """A name that is broken after its dots, slashes and underscores where it is too long for a line."""
+    return Markup("<wbr>").join(re.split(r"(?<=[._/])(?=.)", name))
 
 
 def layer_sentence(layer: Mapping[str, Any], thing: str = "photograph") -> str:
@@ -224,24 +239,35 @@ def _two(input_size: Sequence[int]) -> tuple[int, int]:
     )
 
 
+def _example(layers: Sequence[Mapping[str, Any]]) -> str:
+    """What to search for: the last part of a layer's name that contains a letter."""
+    parts = (part for layer in reversed(layers) for part in reversed(layer["name"].split(".")))
+    return next((part[:16] for part in parts if re.search(r"[^\W\d_]", part)), "")
+
+
 def _lead(report: Report, layers: Sequence[Mapping[str, Any]], thing: str) -> str:
     convolving = all(layer["conv"] for layer in layers)
     what = counted(len(layers), "convolution" if convolving else "layer")
     plural = len(layers) > 1
-    if report.source and convolving:
-        what += f" and {_large(report.source.params)} weights"
-        plural = True
     many = len(report.images) > 1
     images = counted(len(report.images), thing) if many else f"one {thing}"
     classes = any(image.top for image in report.images)
     end = f"{images} into {'words' if many else 'a word'}" if classes else f"{images} into maps"
+    start = f"{what} {'turn' if plural else 'turns'} {end}."
+    if report.source and convolving:
+        weights = f"{_large(report.source.params)} weights"
+        most = 2 * sum(layer["params"] for layer in layers) > report.source.params
+        start = (
+            f"{what} and {weights} turn {end}." if most
+            else f"This page shows what {what} of a network with {weights} {'make' if plural else 'makes'} of {images}."
+        )  # fmt: skip
     choice = "a layer and a " if len(layers) > 1 else "a "
     hint = (
         f"Choose {choice}kernel, then point at its map to see what each number is made of."
         if any(layer["kernels"] for layer in layers)
         else f"Choose {choice}map, then point at it to see what each unit sees."
     )
-    return f"{what} {'turn' if plural else 'turns'} {end}. {hint}"
+    return f"{start} {hint}"
 
 
 def _large(number: int) -> str:

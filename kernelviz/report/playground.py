@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.notebook import html_frame, record_repr
 from kernelviz.report.packing import json_text
 from kernelviz.report.page import content_policy, joined_script, palettes, part_text, template
 from kernelviz.version import SCHEMA, __version__
@@ -31,6 +34,42 @@ _SLIDERS = {
 }
 
 
+@dataclass(frozen=True)
+class Playground:
+    """A page to play with one convolution, the result of ``make_playground``; ``html`` is the page.
+
+    ``input`` is (H, W), ``kernel`` (h, w) as torch stores it. ``at`` is the row and the column of the framed value of the
+    output. ``recipe`` is stored in the page, ``title`` is its heading.
+    """
+
+    input: Array
+    kernel: Array
+    recipe: Recipe
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    at: tuple[int, int] = (0, 0)
+    title: str = "Convolution"
+
+    __repr__ = record_repr
+
+    def __post_init__(self) -> None:
+        settings = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+        _check(self.input, self.kernel, settings, self.at)
+
+    @cached_property
+    def html(self) -> str:
+        """The page: one HTML document that needs no other file and no network."""
+        return playground_page(
+            self.input, self.kernel, stride=self.stride, padding=self.padding, dilation=self.dilation, at=self.at,
+            recipe=self.recipe, title=self.title,
+        )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of a notebook cell, in which its script runs apart from the notebook."""
+        return html_frame(self.html, self.title, 940)
+
+
 def playground_page(
     values: Array,
     kernel: Array,
@@ -42,7 +81,9 @@ def playground_page(
     recipe: Recipe | None = None,
     title: str = "Convolution",
 ) -> str:
-    """One HTML document in which the numbers and settings of a convolution can be changed; it needs no other file.
+    """The text of an HTML document in which the numbers and settings of a convolution can be changed.
+
+    ``make_playground`` makes such a page of a ``Walkthrough``, ``save_playground`` writes it.
 
     Args:
         values: The input (H, W), up to 12 × 12, numbers of at most six significant digits below a million.
@@ -58,10 +99,8 @@ def playground_page(
         UsageError: the numbers or the settings are larger, or there is no output.
     """
     settings = {"stride": stride, "padding": padding, "dilation": dilation}
-    _check(values, kernel, settings)
+    _check(values, kernel, settings, at)
     output = convolved(values, kernel, **settings)
-    if not 0 <= at[0] < output.shape[0] or not 0 <= at[1] < output.shape[1]:
-        raise UsageError(f"The cell {at[0]},{at[1]} is not in the output of {output.shape[0]} × {output.shape[1]}.")
     script, style = joined_script("playground.js"), part_text("page.css") + part_text("playground.css")
     cells = {look: {"cells": tables["cells"]} for look, tables in palettes().items()}
     texts = {"palettes": cells, "at": list(at),
@@ -91,7 +130,7 @@ def _windows(values: Array, kernel: Array, stride: int, padding: int, dilation: 
     return found[::stride, ::stride, ::dilation, ::dilation]
 
 
-def _check(values: Array, kernel: Array, settings: Mapping[str, int]) -> None:
+def _check(values: Array, kernel: Array, settings: Mapping[str, int], at: tuple[int, int]) -> None:
     for name, array, most in (("input", values, MOST_INPUT), ("kernel", kernel, MOST_KERNEL)):
         if array.ndim != 2 or not array.size > 0 or max(array.shape) > most:
             size = " × ".join(map(str, array.shape))
@@ -106,6 +145,12 @@ def _check(values: Array, kernel: Array, settings: Mapping[str, int]) -> None:
     spans = [(side - 1) * settings["dilation"] + 1 for side in kernel.shape]
     if any(side + 2 * settings["padding"] < span for side, span in zip(values.shape, spans, strict=True)):
         raise UsageError(f"A kernel that spans {spans[0]} × {spans[1]} does not fit the input.")
+    sizes = [
+        (side + 2 * settings["padding"] - span) // settings["stride"] + 1
+        for side, span in zip(values.shape, spans, strict=True)
+    ]
+    if not all(0 <= place < size for place, size in zip(at, sizes, strict=True)):
+        raise UsageError(f"The cell {at[0]},{at[1]} is not in the output of {sizes[0]} × {sizes[1]}.")
 
 
 def _text(value: float) -> str:

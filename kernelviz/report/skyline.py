@@ -105,27 +105,36 @@ def _bar(bar: Bar, number: int, count: int, height: float, width: float) -> Mark
 
 
 def _line(bars: Sequence[Bar]) -> Markup:
-    """What a unit sees from layer to layer, broken where it is not known; a ring where it is less than before."""
-    parts = []
-    for number, (before, bar) in enumerate(pairwise(bars)):
-        if before.seen is not None and bar.seen is not None:
-            parts.append(
-                Markup('<line class="seen" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
-                    _percent(number + 0.5, len(bars)), _seen_at(before.seen),
-                    _percent(number + 1.5, len(bars)), _seen_at(bar.seen),
-                )
-            )  # fmt: skip
-    for number, (before, bar) in enumerate(pairwise(bars)):
-        if before.seen is not None and bar.seen is not None and bar.seen < before.seen:
-            place = _percent(number + 1.5, len(bars)), _seen_at(bar.seen)
-            parts.append(Markup('<circle class="beside" cx="{}" cy="{}" r="3.5"/>').format(*place))
-    return Markup("").join(parts)
+    """What a unit sees from layer to layer, broken where it is not known and past the gates; rings are at the branches."""
+    gates = _gates(bars)
+    trunk = [(number, bar.seen) for number, bar in enumerate(bars) if number not in gates]
+    parts = [
+        Markup('<line class="seen" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
+            _percent(before + 0.5, len(bars)), _seen_at(less), _percent(after + 0.5, len(bars)), _seen_at(more)
+        )
+        for (before, less), (after, more) in pairwise(trunk)
+        if less is not None and more is not None
+    ]
+    rings = [
+        Markup('<circle class="beside" cx="{}" cy="{}" r="3.5"/>').format(_percent(at + 0.5, len(bars)), _seen_at(seen))
+        for at, seen in branches(bars)
+    ]
+    return Markup("").join([*parts, *rings])
 
 
-def dips(bars: Sequence[Bar]) -> bool:
-    """Whether a unit of some layer sees less than one of the layer before it."""
-    known = [bar.seen for bar in bars if bar.seen is not None]
-    return any(after < before for before, after in pairwise(known))
+def _gates(bars: Sequence[Bar]) -> set[int]:
+    """The layers whose maps are one value, before others that are larger: they weigh the maps of the trunk."""
+    larger = max((number for number, bar in enumerate(bars) if bar.resolution > 1), default=0)
+    return {number for number, bar in enumerate(bars[:larger]) if bar.resolution <= 1}
+
+
+def branches(bars: Sequence[Bar]) -> list[tuple[int, float]]:
+    """The layers beside the trunk, with what a unit of them sees: gates, and layers that see less than the one before."""
+    gates = _gates(bars)
+    known = {number: bar.seen for number, bar in enumerate(bars) if bar.seen is not None}
+    trunk = [number for number in range(len(bars)) if number not in gates]
+    less = {after for before, after in pairwise(trunk) if known.get(after, 1.0) < known.get(before, 0.0)}
+    return [(number, seen) for number, seen in known.items() if number in gates | less]
 
 
 def _labels(stages: Sequence[str]) -> Markup:

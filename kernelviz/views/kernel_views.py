@@ -199,6 +199,24 @@ def kernel_tiles(
     )
 
 
+def kernel_pictures(bank: KernelBank, view: str) -> Array:
+    """All kernels of a bank in a view, each as planes of values: (O, planes, h, w), of the view rgb (O, 1, h, w, 3).
+
+    The planes are the slices of kernels of three axes, and in the views ``channels`` and ``matrix`` the input channels.
+
+    Raises:
+        UsageError: a view that the shape does not allow.
+    """
+    view = resolve_view(bank.weight.shape, bank.groups, view)
+    if view in ("channels", "matrix"):
+        return bank.weight if bank.weight.ndim == 4 else bank.weight[:, :, None, :]
+    tiles = kernel_tiles(bank, view=view)
+    if tiles.layout == "grid":
+        return tiles.values[:, None]
+    slices = tiles.values.reshape(-1, len(bank.weight), *tiles.values.shape[1:])
+    return slices.swapaxes(0, 1)
+
+
 _OPPONENT = (
     "L = (R + G + B) / √3, light–dark; Y−B = (R + G − 2B) / √6, yellow–blue; R−G = (R − G) / √2, red–green; "
     "their squares add up to the kernel’s"

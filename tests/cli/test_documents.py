@@ -159,6 +159,7 @@ COMMANDS = {
     "shift": "shift test_resnet photo.png --weights random --arrays --by 0,2 --edge -l conv1.0",
     "expand": "expand test_resnet photo.png --weights random --arrays --slopes one --input-size 64 -l conv1.0",
     "field": "field test_resnet photo.png --weights random --arrays -l conv1.0 -l layer1",
+    "compare": "compare test_resnet random random --arrays",
     "report": "report test_resnet photo.png --weights random --input-size 64 -l layer1",
     "like": "match test_resnet --weights random --like edge --top 2 --arrays",
     "match": "match test_resnet --weights random --arrays",

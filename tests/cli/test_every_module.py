@@ -1,4 +1,4 @@
-"""``kernelviz kernels --layer '*'`` ends in a picture a layer, or in one clear line, for every family of networks."""
+"""``kernels``, ``layers``, ``features`` and ``report`` end in pictures, or in one clear line, for every family of networks."""
 
 from __future__ import annotations
 
@@ -61,3 +61,42 @@ def test_a_picture_a_layer_for_every_module_of_timm(run, module, name):
 def test_a_picture_an_expert(run):
     """For a network whose kernels are mixed for each image."""
     check_every_picture(run, "tf_efficientnet_cc_b0_4e")
+
+
+def check_every_command(run, name):
+    """``layers`` has a reason for each unknown field; maps and a page are whole, or one error states what there is not."""
+    layers = run("layers", name, "--json")
+    assert (layers.code, layers.document["errors"]) == (0, [])
+    assert layers.document["layers"]
+    for command, more in (("features", ["--style", "bare"]), ("report", [])):
+        result = run(command, name, "sample:grace_hopper", "--weights", "random", "--json", *more)
+        outputs, errors = result.document["outputs"], result.document["errors"]
+        if result.code:
+            assert (result.code, len(errors)) == (1, 1)
+            assert name in errors[0]["message"]
+            assert not outputs
+        else:
+            assert outputs
+            assert not errors
+        for output in outputs:
+            path = Path(output["path"])
+            if path.suffix == ".html":
+                assert path.stat().st_size <= 8_000_000
+                assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+            else:
+                with Image.open(path) as image:
+                    image.verify()
+        shutil.rmtree(Path("kernelviz-out"), ignore_errors=True)
+
+
+def test_every_command_with_a_small_network(run):
+    """As for every module of timm below."""
+    check_every_command(run, "test_resnet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "name"), one_of_each())
+def test_every_command_for_every_module_of_timm(run, module, name):
+    """For a small network of each of timm's modules."""
+    del module
+    check_every_command(run, name)

@@ -50,7 +50,10 @@ SIZES = ["32", "64,32", "0", "-1", "1000000", "99999999999", "x", "32,", "1"]
 QUICK = {"weights": ["random"], "seed": [0, 1], "output": DIRECTORIES, "input_size": SIZES, "threads": [1, 2]}
 """Options whose values are chosen so that a run stays fast, or inside the working directory."""
 
+_TWO = ["random", "random", "auto", "bundled", "r160_in1k", "weights.pth", "folder", "nosuch"]
 PLAUSIBLE = {
+    "a": _TWO,
+    "b": _TWO,
     "image": ["photo.png"], "images": ["photo.png"], "pattern": ["*lite0", "test_*", "resnet18"],
     "layer": ["conv1.0", "layer1", "layer*.conv1", "stage:0", "*"], "channels": ["0-3", "0", "2,1"],
     "scale": ["tile", "layer", "-1,1"], "cmap": ["viridis"], "kernel": ["3", "2x3", "sobel-x", "laplacian"],
@@ -202,7 +205,7 @@ def test_a_sample_of_arguments_ends_as_documented(tmp_path, name):
     fuzz(
         name,
         tmp_path,
-        6 if name in ("expand", "features", "field", "kernels", "match", "report", "shift") else 12,
+        6 if name in ("compare", "expand", "features", "field", "kernels", "match", "report", "shift") else 12,
         seeded=True,
     )
 

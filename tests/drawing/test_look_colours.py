@@ -49,6 +49,7 @@ ROOT = Path(kv.__file__).parent
 DARK, PRINT = LOOKS["dark"], LOOKS["print"]
 TEXTS = ("ink", "grey", "quiet", "dark", "dim", "faint", "series")
 LINES = ("bar", "family: standard", "family: grouped", "family: pointwise 1 × 1", "family: depthwise", "positive",
+         "median: standard", "median: grouped", "median: pointwise 1 × 1", "median: depthwise",
          "negative", "named", "border", "dash", "span", "dead", "unnamed edge", "red", "green", "blue")  # fmt: skip
 
 

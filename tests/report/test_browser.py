@@ -124,7 +124,7 @@ def test_a_click_chooses_a_kernel_and_says_it_once(browser, path):
         box = page.locator("#kernels").bounding_box()
         page.mouse.click(box["x"] + 70, box["y"] + box["height"] / 2)
         assert page.evaluate("location.hash").startswith("#blocks.0.dw/0/")
-        assert page.locator("#said").inner_text().startswith("channel 0 of blocks.0.dw, largest value ")
+        assert page.locator("#said").inner_text().startswith("channel 0 of blocks.0.dw, largest absolute value ")
 
 
 def test_keys_lead_through_layers_channels_and_units(browser, path):
@@ -166,18 +166,34 @@ def test_keys_lead_through_layers_channels_and_units(browser, path):
         page.keyboard.press("ArrowRight")
         ready(page, "up")
         assert page.evaluate("document.activeElement.dataset.layer") == "6"
-        page.evaluate(
-            """() => { for (const key of "[[[[]") document.dispatchEvent(new KeyboardEvent("keydown",
-            {key, ctrlKey: true, altKey: true, modifierAltGraph: true})); }"""
-        )
-        ready(page, "blocks.0.act")  # each of five keys at once counts, also with AltGr, which is Ctrl+Alt on Windows
-        page.evaluate("location.hash = 'up'")
-        ready(page, "up")
         page.keyboard.press("?")
         assert page.locator("#keys").is_visible()
         page.keyboard.press("]")
         page.locator("#keys-close").click()
         assert page.locator("#layer-name").inner_text() == "up"
+
+
+def test_every_keyboard_leads_through_the_layers(browser, path):
+    """Brackets count where a layout types them with AltGr, or on a Mac with Option, and p and n where there are none."""
+    with opened(browser, path, "#up") as page:
+        page.evaluate(
+            """() => { for (const key of "[[[[]") document.dispatchEvent(new KeyboardEvent("keydown",
+            {key, ctrlKey: true, altKey: true, modifierAltGraph: true})); }"""
+        )
+        ready(page, "blocks.0.act")  # each of five keys at once counts, also with AltGr, which is Ctrl+Alt on Windows
+        page.keyboard.press("n")
+        ready(page, "blocks.1.conv")
+        page.keyboard.press("p")
+        ready(page, "blocks.0.act")
+        page.keyboard.press("?")
+        assert "also p and n" in page.locator("#keys").inner_text()
+        page.locator("#keys-close").click()
+        page.evaluate("Object.defineProperty(navigator, 'platform', {get: () => 'MacIntel'})")
+        option = "key => document.dispatchEvent(new KeyboardEvent('keydown', {key, code: 'Digit5', altKey: true}))"
+        page.evaluate(option, "[")
+        ready(page, "blocks.0.pw")
+        page.evaluate(option, "“")
+        assert page.locator("#layer-name").inner_text() == "blocks.0.pw"
 
 
 def test_tab_stops_are_few_for_any_number_of_layers(browser, path):
@@ -362,6 +378,23 @@ def test_nothing_leaves_its_column(browser, path, kinds, widths):
                 page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
                 if seen := page.evaluate(OUTSIDE):
                     found[kind, width] = seen
+    assert found == {}
+
+
+@pytest.mark.parametrize("width", [710, pytest.param(1000, marks=pytest.mark.slow)])
+def test_a_printed_page_cuts_no_number(browser, path, width):
+    """On portrait and landscape paper no part leaves its column, no digit of a cell is cut, and nothing overlaps."""
+    found = {}
+    overlap = """() => { const [one, other] = [".sum-part", ".map-part"].map(each =>
+        document.querySelector(each).getBoundingClientRect());
+        return one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom; }"""
+    with opened(browser, path, viewport={"width": width, "height": 1000}) as page:
+        page.emulate_media(media="print")
+        for kind in KINDS:
+            page.evaluate(f"location.hash = '{kind}'")
+            ready(page, kind.split("/")[0])
+            if seen := [*page.evaluate(OUTSIDE), *(["overlap"] if page.evaluate(overlap) else [])]:
+                found[kind] = seen
     assert found == {}
 
 

@@ -15,7 +15,7 @@ import reports
 from kernelviz.report import page as page_module
 from kernelviz.report.packing import blocks_of, index_of, json_text
 from kernelviz.report.page import joined_script, layer_sentence, report_page
-from kernelviz.report.skyline import Bar, skyline, stages_of
+from kernelviz.report.skyline import Bar, branches, skyline, stages_of
 
 
 class _Elements(HTMLParser):
@@ -152,10 +152,47 @@ def test_the_skyline_has_a_bar_for_each_layer():
     assert markup.count('class="seen"') == 2
     assert markup.count('class="beside"') == 1
     assert ">a</text>" in markup
+    gated = [Bar(f"l{at}", "", f"#l{at}", side, 8, seen, mixes=False)
+             for at, (side, seen) in enumerate(((8, 0.2), (1, 1.0), (1, 1.0), (8, 0.3), (1, 1.0)))]  # fmt: skip
+    assert branches(gated) == [(1, 1.0), (2, 1.0)]
+    lines = re.findall(r'class="seen" x1="([\d.]+)%" y1="[\d.]+" x2="([\d.]+)%"', skyline(gated, [""] * 5, 8))
+    assert lines == [("10.000", "70.000"), ("70.000", "90.000")]  # past the gates, to the layer of one value at the end
     assert stages_of(["conv", "blocks.0.0.a", "blocks.1.0.b"]) == ["", "blocks.0", "blocks.1"]
     assert stages_of(["conv1", "layer1.0.conv1", "layer2.0.conv1"]) == ["", "layer1", "layer2"]
     dense = [f"features.denseblock{block}.denselayer{layer}.conv1" for block in (1, 2, 3) for layer in (1, 2)]
     assert stages_of(["features.conv0", *dense])[0::2] == ["", *(f"features.denseblock{block}" for block in (1, 2, 3))]
+
+
+def test_the_lead_counts_no_weights_that_are_elsewhere():
+    """Where the layers shown hold less than half of the weights, the page does not claim that it shows what they do."""
+    report = reports.make_report()
+    report = replace(report, layers=report.layers[:3])
+    assert "This page shows what 3 convolutions of a network with 1,234 weights make of one photograph." in (
+        report_page(report)
+    )
+    smaller = replace(report, source=replace(report.source, params=400))
+    assert "3 convolutions and 400 weights turn one photograph into a word." in report_page(smaller)
+
+
+def test_a_page_of_one_layer_has_no_strip_of_layers():
+    """Of one layer there is nothing to choose or to compare: the strip, the search and the arrows are hidden."""
+    report = reports.make_report()
+    page = _Elements(report_page(replace(report, layers=report.layers[:1])))
+    (strip,) = (each for each, _ in page.all("section") if each.get("class") == "strip-part")
+    (steps,) = (each for each, _ in page.all("div") if each.get("class", "").startswith("steps"))
+    assert "hidden" in strip
+    assert steps["class"] == "steps"  # what is scripted is shown by the script
+
+
+def test_long_names_break_after_their_parts():
+    """Names break after dots, slashes and underscores, and stay text; an example of a search contains letters."""
+    report = reports.make_report()
+    names = ("stages.0_a/<b>", "fuse.3.1.0.0")
+    layers = [replace(layer, name=name, traced=replace(layer.traced, name=name))
+              for layer, name in zip(report.layers, names, strict=False)]  # fmt: skip
+    text = report_page(replace(report, layers=tuple(layers)))
+    assert '<h2 id="layer-name">stages.<wbr>0_<wbr>a/<wbr>&lt;b&gt;</h2>' in text
+    assert 'placeholder="fuse"' in text
 
 
 def test_the_height_of_a_bar_is_the_logarithm_of_its_resolution():

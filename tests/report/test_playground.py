@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from pages import opened, violations
 
+import kernelviz as kv
 from kernelviz import read_recipe
 from kernelviz.cli.main import main
-from kernelviz.errors import UsageError
+from kernelviz.errors import FileInTheWayError, UsageError
+from kernelviz.explain.walkthrough import example_numbers
 from kernelviz.report.playground import convolved, playground_page
 
 INPUT = np.array([[1, 2, 0, 1, 3, 0], [0, 1, 2, 2, 1, 1], [3, 0, 1, 0, 2, 2], [1, 2, 2, 1, 0, 1], [0, 1, 3, 2, 1, 0],
@@ -203,6 +205,44 @@ def test_what_a_page_cannot_show_is_refused(values, kernel, settings, message):
     """Larger inputs, more digits and settings without an output are errors."""
     with pytest.raises(UsageError, match=re.escape(message)):
         playground_page(values, kernel, **settings)
+
+
+def test_a_walkthrough_makes_a_page_that_shows_and_saves_itself(tmp_path):
+    """A notebook shows it in a sandboxed frame; the file is replaced by the page of the same numbers alone."""
+    convolution = kv.Convolution(6, 3, stride=2, padding=1)
+    page = kv.make_playground(kv.work_out(convolution, INPUT, KERNEL), at=(1, 2))
+    assert isinstance(page, kv.Playground)
+    assert "⌊ (6 + 2·1 − 1·(3 − 1) − 1) / 2 ⌋ + 1 = 3" in page.html
+    assert page._repr_html_().startswith('<iframe srcdoc="')
+    assert "<script" not in page._repr_html_()
+    path = kv.save_playground(page, tmp_path / "new" / "play.html")
+    assert path.read_text("utf-8") == page.html
+    assert read_recipe(path)["view"] == "playground 1,2 of channel 0"
+    kv.save_playground(page, path)
+    other = kv.make_playground(kv.work_out(convolution, INPUT, -KERNEL), at=(1, 2))
+    with pytest.raises(FileInTheWayError):
+        kv.save_playground(other, path)
+    kv.save_playground(other, path, force=True)
+    with pytest.raises(UsageError, match="must be \\.html"):
+        kv.save_playground(page, tmp_path / "play.png")
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["play.html"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "message"),
+    [
+        (kv.Convolution(4, 3, in_channels=2), "one channel and no bias"),
+        (kv.Convolution(4, 3, bias=True), "one channel and no bias"),
+        (kv.Convolution(4, 3, stride=(1, 2)), "one stride for rows and columns, but got 1 × 2"),
+        (kv.TransposedConvolution(4, 3), "Only a convolution"),
+        (kv.Pooling(4, 2), "Only a convolution"),
+        (kv.Convolution(13, 3), "at most 12 × 12"),
+    ],
+)
+def test_what_has_no_page_to_play_with_is_refused(operation, message):
+    """Channels, a bias, unequal settings, large inputs and other operations are errors."""
+    with pytest.raises(UsageError, match=re.escape(message)):
+        kv.make_playground(kv.work_out(operation, *example_numbers(operation, 0)))
 
 
 def test_the_command_writes_the_page(tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from patch_maps import many_maps, patches_of
 from traced_units import UNITS, broken_unit, make_unit, pooled_unit
@@ -9,6 +11,8 @@ from traced_units import UNITS, broken_unit, make_unit, pooled_unit
 from kernelviz.arithmetic.costs import compare_costs
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.sharing import ImageWeights, Sharing
+from kernelviz.drawing.changes_page import changes_page
+from kernelviz.drawing.comparison_page import comparison_page, make_pairs
 from kernelviz.drawing.contact import ContactSheet, contact_page
 from kernelviz.drawing.growth import growth_page
 from kernelviz.drawing.looks import LOOKS
@@ -40,10 +44,12 @@ from kernelviz.filters.gradient import apply_gradient, gradient_page
 from kernelviz.filters.likeness import likeness_page, most_alike
 from kernelviz.filters.match_pages import matches_page
 from kernelviz.filters.matching import match_kernels
-from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_bank
+from kernelviz.records import ClassScore, ConvLayer, FeatureMaps, Image, KernelBank, SeenImage, as_bank
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+from kernelviz.views.comparisons import Comparison, compare_banks
 from kernelviz.views.kernel_history import as_history
 from kernelviz.views.map_views import highlights_of
+from kernelviz.views.pairing import pair_kernels
 from kernelviz.views.pixels import as_pixels
 from kernelviz.views.statistics import ChannelTally
 
@@ -145,6 +151,45 @@ def overview():
     return overview_page([highlights_of(each) for each in layers], scores, 2)
 
 
+def two_weights(shape=(24, 3, 3, 3), *, match=False):
+    """Kernels and the same with noise; one died, one was born, one is as good as zero, one is not finite."""
+    a = make_weight(shape)
+    b = a + 0.2 * np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    a[1], b[2], a[3], b[3] = 1e-4, 1e-4, 0, 1e-4
+    b[5].flat[0] = np.nan
+    layer = compare_banks(KernelBank(a), KernelBank(b), "conv1")
+    if match:
+        usable = ~(layer.zero_a | layer.broken), ~(layer.zero_b | layer.broken)
+        layer = replace(layer, pairing=pair_kernels(a, b, usable, banks=5))
+    return Comparison((layer,), notes=("a note",))
+
+
+def compared(shape=(24, 3, 3, 3), **choices):
+    """The page of two weights of a layer."""
+    match = choices.pop("match", False)
+    return comparison_page(make_pairs(two_weights(shape, match=match), look=LOOKS["page"], **choices))
+
+
+def changes():
+    """The chart of a network with every family of convolutions; two layers are bitwise the same, one left out."""
+    layers = []
+    for at in range(24):
+        groups, shape = ((1, (8, 3, 3, 3)), (1, (8, 4, 1, 1)), (8, (8, 1, 5, 5)), (2, (8, 4, 3, 3)))[at % 4]
+        a = make_weight(shape)
+        b = (
+            a
+            if at in (4, 5)
+            else a + 0.04 * (at + 1) * np.random.default_rng(at).standard_normal(shape).astype(np.float32)
+        )
+        record = ConvLayer(
+            f"stages.{at // 8}.conv{at}", "Conv2d", shape[1] * groups, 8, shape[2:], (1, 1), (0, 0), (1, 1), groups,
+            bias=False, transposed=False, weight_shape=shape, params=a.size,
+        )  # fmt: skip
+        layers.append(compare_banks(KernelBank(a, record), KernelBank(b, record), record.name))
+    left_out = {"head": "is (8, 3, 3, 3) in A, but (8, 1, 3, 3) in B"}
+    return changes_page(Comparison(tuple(layers), left_out=left_out, stages=("stages.0", "stages.1", "stages.2")))
+
+
 def history_page(shape):
     """A film strip of kernels that walk at random."""
     history = as_history(np.cumsum(np.random.default_rng(0).normal(size=shape), axis=0))
@@ -173,6 +218,10 @@ KINDS = {
     "history of sums": lambda: history_page((5, 9, 8, 3, 3)),
     "statistics": statistics,
     "growth": growth,
+    "changes": changes,
+    "two weights": compared,
+    "two weights, pointwise": lambda: compared((24, 16, 1, 1)),
+    "two weights, matched": lambda: compared(match=True),
     "step": lambda: explaining(Convolution(5, 3, stride=2, padding=1, bias=True), view="step"),
     "step of channels": lambda: explaining(Convolution(4, 3, in_channels=3), view="step"),
     "large step": lambda: explaining(Convolution(25, 5, stride=2), view="step"),

@@ -67,7 +67,7 @@ OUTSIDE = """() => {
   for (const part of document.querySelectorAll("#sum, .map-part, .seen, #kernels-part, #maps-part, .layer-head")) {
     const box = part.getBoundingClientRect();
     for (const each of part.querySelectorAll("*")) {
-      if (each.closest(".marks") || !each.checkVisibility()) continue;
+      if (each.closest(".marks, wbr") || !each.checkVisibility()) continue;
       const own = each.getBoundingClientRect();
       if (own.right > box.right + 5 || own.left < box.left - 5) found.push(`${each.tagName}.${each.className} beside`);
       if (each.matches(".cells span") && each.scrollWidth > each.clientWidth + 1) found.push(each.textContent);

@@ -74,7 +74,7 @@ function paintNumbers(context, grid, numbers, ink, font, scale) {
   context.textBaseline = own ? "alphabetic" : "middle";
   for (const [at, text] of numbers.entries()) {
     const { x, y } = tileAt(grid, own ? at : at * grid.columns);
-    if (own) context.fillText(text, x, y - 4);
+    if (own) context.fillText(text, x, y - 6);
     else context.fillText(text, x - 12, y + grid.height / 2);
   }
   context.setTransform(1, 0, 0, 1, 0, 0);
@@ -215,6 +215,16 @@ export function html(name, className, ...content) {
   if (className) element.className = className;
   element.append(...content);
   return element;
+}
+
+/**
+ * A name that is broken after its dots, slashes and underscores where it is too long for a line.
+ * @param {string} name
+ * @returns {Array<Node | string>}
+ */
+export function breakable(name) {
+  const parts = name.split(/(?<=[._/])(?=.)/);
+  return parts.flatMap((part, at) => (at ? [document.createElement("wbr"), part] : [part]));
 }
 
 /**

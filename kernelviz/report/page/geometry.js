@@ -69,6 +69,21 @@ export function isWithin(box, field) {
   return box.bottom - box.top < (rows ?? Infinity) && box.right - box.left < (columns ?? Infinity);
 }
 
+/**
+ * The first and the last unit along one axis whose window contains no padding, those of all units if there is none.
+ * @param {number} before the padding before the first pixel
+ * @param {number} stride
+ * @param {number} reach the pixels that a window covers
+ * @param {number} length of the image
+ * @param {number} count of units
+ * @returns {[number, number]}
+ */
+export function unpaddedAlong(before, stride, reach, length, count) {
+  const first = Math.ceil(before / stride);
+  const last = Math.min(count - 1, Math.floor((length + before - reach) / stride));
+  return first <= last ? [first, last] : [0, count - 1];
+}
+
 /** @param {Box} box */
 export function areaOf(box) {
   return (box.bottom - box.top + 1) * (box.right - box.left + 1);
@@ -108,6 +123,9 @@ export function frameSize(rows, columns, frame) {
  *   total: {width: number, height: number}}} Grid
  */
 
+const NUMBER = 18; // height of the number above a tile, clear of the ring around the tile
+const EDGE = 3;
+
 /**
  * @param {number} count
  * @param {number} columns
@@ -120,10 +138,9 @@ export function frameSize(rows, columns, frame) {
  */
 export function gridOf(count, columns, available, aspect, own, largest, cells = 1) {
   const left = own ? 0 : 36;
-  const above = own ? 16 : 0;
-  const gap = available < 360 ? 3 : Math.max(3, Math.min(8, Math.round(available / 120)));
-  const edge = 3;
-  const widest = Math.max(6, Math.min(largest, Math.floor((available - left - 2 * edge + gap) / columns) - gap));
+  const above = own ? NUMBER : 0;
+  const gap = available < 360 ? 4 : Math.max(5, Math.min(8, Math.round(available / 120)));
+  const widest = Math.max(6, Math.min(largest, Math.floor((available - left - 2 * EDGE + gap) / columns) - gap));
   const width = widest % cells < 0.15 * widest && cells <= widest ? widest - (widest % cells) : widest;
   const height = Math.max(6, Math.round(width * aspect));
   const rows = Math.ceil(count / columns);
@@ -133,11 +150,11 @@ export function gridOf(count, columns, available, aspect, own, largest, cells = 
     width,
     height,
     gap,
-    left: left + edge,
-    above: above + edge,
+    left: left + EDGE,
+    above: above + EDGE,
     total: {
-      width: left + 2 * edge + columns * (width + gap) - gap,
-      height: 2 * edge + rows * (height + gap + above) - gap,
+      width: left + 2 * EDGE + columns * (width + gap) - gap,
+      height: 2 * EDGE + rows * (height + gap + above) - gap,
     },
   };
 }
@@ -149,7 +166,7 @@ export function gridOf(count, columns, available, aspect, own, largest, cells = 
  */
 export function tileAt(grid, tile) {
   const row = Math.floor(tile / grid.columns);
-  const pitch = grid.height + grid.gap + (grid.above > 3 ? 16 : 0);
+  const pitch = grid.height + grid.gap + grid.above - EDGE;
   return { x: grid.left + (tile % grid.columns) * (grid.width + grid.gap), y: grid.above + row * pitch };
 }
 
@@ -162,8 +179,8 @@ export function tileAt(grid, tile) {
  */
 export function tileUnder(grid, count, x, y) {
   const column = Math.floor((x - grid.left) / (grid.width + grid.gap));
-  const own = grid.above > 3 ? 16 : 0;
-  const row = Math.floor((y - grid.above + own) / (grid.height + grid.gap + own));
+  const own = grid.above - EDGE;
+  const row = Math.floor((y - EDGE) / (grid.height + grid.gap + own));
   if (column < 0 || column >= grid.columns || row < 0 || row >= grid.rows) return -1;
   const tile = row * grid.columns + column;
   return tile < count ? tile : -1;

@@ -124,21 +124,25 @@ export function spread(levels, limit, signed) {
 }
 
 /**
- * The position of the value with the largest size.
+ * The row and the column of the value with the largest size, between the first and the last of both.
  * @param {Uint8Array} levels
+ * @param {number} columns
  * @param {boolean} signed
- * @returns {number} 0 without finite values
+ * @param {[number, number]} rows
+ * @param {[number, number]} across
+ * @returns {[number, number]} the first place without finite values
  */
-export function strongest(levels, signed) {
+export function strongest(levels, columns, signed, rows, across) {
   const zero = signed ? ZERO_LEVEL : 0;
-  let best = 0;
+  /** @type {[number, number]} */
+  let best = [rows[0], across[0]];
   let size = -1;
-  for (let at = 0; at < levels.length; at++) {
-    const level = levels[at] ?? NOT_FINITE;
-    if (level === NOT_FINITE) continue;
-    if (Math.abs(level - zero) > size) {
+  for (let row = rows[0]; row <= rows[1]; row++) {
+    for (let column = across[0]; column <= across[1]; column++) {
+      const level = levels[row * columns + column] ?? NOT_FINITE;
+      if (level === NOT_FINITE || Math.abs(level - zero) <= size) continue;
       size = Math.abs(level - zero);
-      best = at;
+      best = [row, column];
     }
   }
   return best;

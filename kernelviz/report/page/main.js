@@ -4,7 +4,7 @@
 import { liveUnit } from "./arithmetic.js";
 import { readPalettes } from "./colour.js";
 import { Blocks, readJson, splitBlock } from "./data.js";
-import { boxMarks, html, paintBar, paintTiles, svg } from "./drawing.js";
+import { boxMarks, breakable, html, paintBar, paintTiles, svg } from "./drawing.js";
 import { isFound } from "./finding.js";
 import {
   areaOf,
@@ -18,7 +18,9 @@ import {
   tileAt,
   tileUnder,
   unitUnder,
+  unpaddedAlong,
 } from "./geometry.js";
+import { isApple, shortcutOf } from "./keys.js";
 import { NOT_FINITE, spread, strongest, valueOfLevel } from "./levels.js";
 import { counted, rangesText, shortText, valueText } from "./numbers.js";
 import { PatchList } from "./patches.js";
@@ -39,6 +41,7 @@ import { element, isDark, onPrint, setUpTheme } from "./theme.js";
 const FRAME = 336;
 const COLUMNS = 8;
 const SNAP = 10;
+const SINGLE = 44; // the largest tile of a map of one value
 const VEIL_FROM = 0.004;
 
 class ReportPage {
@@ -160,7 +163,7 @@ class ReportPage {
   }
 
   /**
-   * The channel whose map has the largest spread.
+   * The channel whose map has the largest spread, of maps of one value the largest value.
    */
   widest() {
     const [rows, columns] = this.layer.map;
@@ -168,7 +171,8 @@ class ReportPage {
     let largest = -2;
     for (const position of this.layer.shown.keys()) {
       const levels = this.levelsAt(position, rows * columns);
-      const wide = spread(levels, this.facts.limits[position] ?? 0, this.facts.signed);
+      const limit = this.facts.limits[position] ?? 0;
+      const wide = this.isSingle ? limit : spread(levels, limit, this.facts.signed);
       if (wide > largest) {
         largest = wide;
         best = position;
@@ -187,7 +191,7 @@ class ReportPage {
   }
 
   /**
-   * Where a map is strongest: the first traced unit, else the largest level.
+   * Where a map is strongest: the first traced unit, else the largest level whose window contains no padding.
    * @param {number} channel
    * @returns {Place}
    */
@@ -195,8 +199,21 @@ class ReportPage {
     const traced = this.tracedUnits(channel)[0];
     if (traced) return [traced.at[2], traced.at[3]];
     const [rows, columns] = this.layer.map;
-    const at = strongest(this.levelsAt(this.layer.shown.indexOf(channel), rows * columns), this.facts.signed);
-    return [Math.floor(at / columns), at % columns];
+    const levels = this.levelsAt(this.layer.shown.indexOf(channel), rows * columns);
+    return strongest(levels, columns, this.facts.signed, this.unpadded(0), this.unpadded(1));
+  }
+
+  /**
+   * The first and the last row or column at which a layer that reads the image reads no padding.
+   * @param {0 | 1} axis
+   * @returns {[number, number]}
+   */
+  unpadded(axis) {
+    const { live, map } = this.layer;
+    const size = this.index.images[this.image]?.size;
+    if (!live || !size) return [0, map[axis] - 1];
+    const reach = (live.kernel[axis] - 1) * live.dilation[axis] + 1;
+    return unpaddedAlong(live.around[2 * axis] ?? 0, live.stride[axis], reach, size[axis], map[axis]);
   }
 
   /**
@@ -206,6 +223,16 @@ class ReportPage {
     return this.data.units
       .filter((unit) => unit.at[0] === this.image && unit.at[1] === channel)
       .sort((one, other) => Math.abs(other.value ?? 0) - Math.abs(one.value ?? 0));
+  }
+
+  /** Whether each map is one value, whose own scale would show its sign alone. */
+  get isSingle() {
+    const [rows, columns] = this.layer.map;
+    return rows * columns === 1;
+  }
+
+  get isWhole() {
+    return this.whole || this.isSingle;
   }
 
   get isLive() {
@@ -255,8 +282,9 @@ class ReportPage {
 
   showLayer() {
     const { layer } = this;
-    element("layer-name").textContent = layer.name;
-    element("layer-text").textContent = this.texts.sentences[this.layerNumber] ?? "";
+    element("layer-name").replaceChildren(...breakable(layer.name));
+    const sentence = this.texts.sentences[this.layerNumber] ?? "";
+    element("layer-text").textContent = sentence.replaceAll(" × ", "\u00a0×\u00a0");
     element("layer-notes").textContent = layer.notes.join(" ");
     for (const link of document.querySelectorAll("#skyline a")) {
       const current = /** @type {SVGElement} */ (link).dataset.layer === String(this.layerNumber);
@@ -329,7 +357,7 @@ class ReportPage {
       columns,
       colours: false,
       limit: facts.limits[position] ?? 0,
-      whole: this.whole ? this.wholeLimit : null,
+      whole: this.isWhole ? this.wholeLimit : null,
       signed: facts.signed,
       mark: facts.dead.includes(channel),
       frame: String(channel) in facts.nonfinite,
@@ -402,7 +430,7 @@ class ReportPage {
     const [rows, wide] = layer.map;
     const aspect = Math.max(0.12, Math.min(3, rows / wide));
     const room = element("maps-part").clientWidth;
-    const grid = gridOf(shown.length, columns, room, aspect, !consecutive, 128, wide);
+    const grid = gridOf(shown.length, columns, room, aspect, !consecutive, this.isSingle ? SINGLE : 128, wide);
     this.grids.maps = grid;
     this.sizeCanvas("maps", grid);
     paintTiles(this.canvas("maps"), grid, this.mapTiles(), { ...look, palette: this.mapPalette });
@@ -410,6 +438,7 @@ class ReportPage {
     element("maps-head").textContent = all
       ? counted(layer.out, "feature map")
       : `${shown.length} of ${counted(layer.out, "feature map")}, those of largest spread`;
+    element("scale").hidden = this.isSingle;
     element("maps-note").textContent = mapsNote(this.facts, layer);
     paintBar(this.canvas("maps-bar"), this.mapPalette);
     element("bar-low").textContent = this.facts.signed ? "−" : "0";
@@ -419,7 +448,7 @@ class ReportPage {
 
   barText() {
     const { signed } = this.facts;
-    if (!this.whole)
+    if (!this.isWhole)
       return `${signed ? "−max" : "0"} to ${signed ? "+" : ""}max of each map: colours do not compare between tiles`;
     const limit = this.wholeLimit;
     return `${signed ? shortText(-limit) : "0"} to ${shortText(limit, signed)}, the whole layer`;
@@ -482,7 +511,7 @@ class ReportPage {
   channelText() {
     const position = this.layer.shown.indexOf(this.chosen.channel);
     const limit = shortText(this.facts.limits[position] ?? 0);
-    return `channel ${this.chosen.channel} of ${this.layer.name}, largest value ${limit} in size`;
+    return `channel ${this.chosen.channel} of ${this.layer.name}, largest absolute value ${limit}`;
   }
 
   /**
@@ -814,6 +843,7 @@ class ReportPage {
 
   /** @param {boolean} whole */
   setScale(whole) {
+    if (this.isSingle) return;
     this.whole = whole;
     const value = whole ? "whole" : "own";
     const option = document.querySelector(`input[name="scale"][value="${value}"]`);
@@ -977,15 +1007,14 @@ class ReportPage {
     document.addEventListener("keydown", (event) => {
       const field =
         event.target instanceof Element && event.target.closest("input:not([type=radio]), textarea, select");
-      const alternative = event.getModifierState("AltGraph"); // how some keyboards type a bracket; Windows adds Ctrl and Alt
-      if (field || dialog.open || event.metaKey || (!alternative && (event.ctrlKey || event.altKey))) return;
-      if (event.key === "[") this.step(-1);
-      else if (event.key === "]") this.step(1);
-      else if (event.key === "s") this.setScale(!this.whole);
-      else if (event.key === "?") dialog.showModal();
-      else if (event.key === "/") element("find").focus();
-      else return;
+      const shortcut = field || dialog.open ? null : shortcutOf(event, isApple());
+      if (!shortcut) return;
       event.preventDefault();
+      if (shortcut === "previous") this.step(-1);
+      else if (shortcut === "next") this.step(1);
+      else if (shortcut === "scale") this.setScale(!this.whole);
+      else if (shortcut === "keys") dialog.showModal();
+      else element("find").focus();
     });
   }
 }

@@ -29,10 +29,11 @@ function written(value, plain) {
 }
 
 /**
- * A value of a map or a sum: three decimals, fewer where the number is large.
+ * A value of a map or a sum: three decimals, fewer where the number is large, three significant digits where it is small.
  * @param {number} value
  */
 export function valueText(value) {
+  if (Math.abs(value) < 0.1) return shortText(value);
   return written(value, (size) => size.toFixed(size < 1000 ? 3 : size < 10000 ? 2 : 1));
 }
 

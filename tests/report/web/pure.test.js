@@ -26,7 +26,9 @@ import {
   tileAt,
   tileUnder,
   unitUnder,
+  unpaddedAlong,
 } from "../../../kernelviz/report/page/geometry.js";
+import { shortcutOf } from "../../../kernelviz/report/page/keys.js";
 import {
   levelsOnScale,
   NOT_FINITE,
@@ -75,14 +77,17 @@ test("the widest map has the largest spread, and the strongest value is the fart
   assert.equal(spread(Uint8Array.of(100, 100), 5, true), 0);
   assert.equal(spread(Uint8Array.of(0, 200), 5, true), 5);
   assert.equal(spread(Uint8Array.of(255), 5, true), -1);
-  assert.equal(strongest(Uint8Array.of(110, 20, 255), true), 1);
-  assert.equal(strongest(Uint8Array.of(110, 20, 255), false), 0);
+  const row = Uint8Array.of(110, 20, 255);
+  assert.deepEqual(strongest(row, 3, true, [0, 0], [0, 2]), [0, 1]);
+  assert.deepEqual(strongest(row, 3, false, [0, 0], [0, 2]), [0, 0]);
+  assert.deepEqual(strongest(Uint8Array.of(9, 3, 0, 0, 5, 8), 2, false, [1, 2], [0, 0]), [2, 0]);
 });
 
 test("numbers have a true minus, and a power of ten where they need one", () => {
   assert.equal(valueText(6.8964), "6.896");
   assert.equal(valueText(-18.6471), "−18.647");
   assert.equal(valueText(1.5e-7), "1.50×10⁻⁷");
+  assert.equal(valueText(-0.00882), "−0.00882"); // as exact as the terms that add up to it
   assert.equal(valueText(Number.NaN), "not finite");
   assert.equal(shortText(0.7484, true), "+0.748");
   assert.equal(shortText(0.9999), "1.00");
@@ -153,6 +158,34 @@ test("each tile is found under its own middle, and keys stay among the tiles", (
   assert.equal(tileAfterKey("ArrowDown", 15, 21, 8), 15);
   assert.equal(tileAfterKey("End", 3, 21, 8), 20);
   assert.equal(tileAfterKey("x", 3, 21, 8), null);
+});
+
+test("the places without padding are those whose window is inside of the image", () => {
+  assert.deepEqual(unpaddedAlong(3, 2, 7, 224, 112), [2, 110]);
+  assert.deepEqual(unpaddedAlong(0, 4, 4, 224, 56), [0, 55]);
+  assert.deepEqual(unpaddedAlong(2, 1, 5, 3, 3), [0, 2]); // none: every window contains padding
+});
+
+test("a key is a shortcut on every layout that types its character", () => {
+  /** @param {Partial<KeyboardEvent> & {graph?: boolean}} press */
+  const shortcut = (press, apple = false) => {
+    const plain = { key: "", code: "", altKey: false, ctrlKey: false, metaKey: false };
+    return shortcutOf({ ...plain, ...press, getModifierState: () => press.graph ?? false }, apple);
+  };
+  assert.equal(shortcut({ key: "[", code: "BracketLeft" }), "previous");
+  assert.equal(shortcut({ key: "[", code: "BracketRight" }), "previous"); // Japanese
+  assert.equal(shortcut({ key: "]", code: "Digit9", graph: true }), "next"); // German, AltGr
+  assert.equal(shortcut({ key: "]", code: "Digit9", graph: true, ctrlKey: true, altKey: true }), "next"); // on Windows
+  assert.equal(shortcut({ key: "]", code: "Digit6", altKey: true }, true), "next"); // German, Option on a Mac
+  assert.equal(shortcut({ key: "“", code: "BracketLeft", altKey: true }, true), null); // Option+[ types a quotation mark
+  assert.equal(shortcut({ key: "[", code: "BracketLeft", metaKey: true }, true), null); // back, in a browser on a Mac
+  assert.equal(shortcut({ key: "]", code: "BracketRight", altKey: true }), null);
+  assert.equal(shortcut({ key: "ß", code: "KeyS", altKey: true }, true), null);
+  assert.equal(shortcut({ key: "N", code: "KeyN" }), "next"); // caps lock
+  assert.equal(shortcut({ key: "ы", code: "KeyS" }), "scale"); // Russian
+  assert.equal(shortcut({ key: "ö", code: "Semicolon" }), null);
+  assert.equal(shortcut({ key: "p", code: "KeyP", ctrlKey: true }), null);
+  assert.equal(shortcut({ key: "Enter", code: "Enter" }), null);
 });
 
 test("a click near a traced unit leads to it", () => {

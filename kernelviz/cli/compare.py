@@ -1,0 +1,381 @@
+"""``kernelviz compare``: two weights of one architecture, which layers moved and which kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kernelviz.cli import options, session, terminal
+from kernelviz.cli.model_choices import ModelChoices
+from kernelviz.cli.session import OutputChoices, run_command
+from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError, UsageError
+from kernelviz.wording import counted, number_text, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kernelviz.cli.session import Report
+    from kernelviz.drawing.comparison_page import Pairs
+    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.network.model import Model
+    from kernelviz.records import Array
+    from kernelviz.views.comparisons import ComparedLayer, Comparison
+
+
+WEIGHTS = ("auto", "bundled", "hub", "random")
+_ENDINGS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar")
+
+First = Annotated[
+    str,
+    typer.Argument(
+        metavar="A",
+        help="The first weights: auto, bundled, hub or random, as for --weights; a FILE; or a tag of MODEL.",
+    ),
+]
+Second = Annotated[str, typer.Argument(metavar="B", help="The second weights, likewise.")]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        "-l",
+        metavar="PATTERN",
+        help="Draw the kernels of these layers, as in `kernelviz kernels`. Repeatable. Default: a chart of all "
+        "convolutions, and the kernels of the first one.",
+        show_default=False,
+        autocompletion=options.complete_layer,
+    ),
+]
+Match = Annotated[
+    bool,
+    typer.Option(
+        "--match",
+        help="Draw each kernel of A above the one of B that matches it best, with the chance level of matching. For "
+        "the layer that reads the image.",
+    ),
+]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        "--top",
+        min=1,
+        metavar="N",
+        help="Draw only the first N kernels. The order: died and born ones, then by change, largest first.",
+        show_default=False,
+        rich_help_panel=options.PICTURES,
+    ),
+]
+
+
+def compare(
+    model: options.ModelName,
+    a: First,
+    b: Second,
+    *,
+    layer: Layers = None,
+    match: Match = False,
+    weights_key: options.WeightsKey = None,
+    model_arg: options.ModelArgs = None,
+    seed: options.Seed = 0,
+    timeout: options.Timeout = 10.0,
+    view: options.View = options.ViewName.AUTO,
+    channels: options.Channels = None,
+    top: Top = None,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
+    file_format: options.Format = options.FileFormat.PNG,
+    output: options.Output = Path("kernelviz-out"),
+    arrays: options.Arrays = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> int:
+    """Compare two weights of one model: what moved, layer by layer and kernel by kernel, and what is bitwise the same.
+
+    For example: kernelviz compare tf_efficientnet_lite0 bundled fine-tuned.pt
+
+    Two trainings of your own network: kernelviz compare my_net.py:Net seed-0.pt seed-1.pt --match
+    """
+
+    def work(report: Report) -> None:
+        session.check_directory(output)
+        destination = OutputChoices(
+            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+        )
+
+        def choices(word: str) -> ModelChoices:
+            return chosen_weights(
+                word, model, report, seed=seed, timeout=timeout, weights_key=weights_key, arguments=model_arg
+            )
+
+        with terminal.progress(shown=not quiet) as progress:
+            first, second, reasons = load_both((a, b), model, choices, report, progress, key=weights_key)
+            run = CompareRun(first, second, reasons, str(view), channels, top, destination, report, progress)
+            run.compare(layer, match=match)
+
+    return run_command("compare", work, as_json=as_json, quiet=quiet, debug=debug)
+
+
+def chosen_weights(
+    word: str,
+    model: str,
+    report: Report,
+    *,
+    seed: int,
+    timeout: float,
+    weights_key: str | None,
+    arguments: Sequence[str] | None,
+) -> ModelChoices:
+    """The model with the weights that a word names: one of ``WEIGHTS``, an existing file, or a tag of the model."""
+    is_there = os.path.exists(word)  # noqa: PTH110  (takes every text)
+    if word in WEIGHTS:
+        if is_there:
+            report.warn(f"{word} means the {word} weights; the file of this name is ./{word}")
+        return ModelChoices(model, word, seed if word in ("auto", "random") else 0, timeout, arguments=arguments)
+    if is_there or _looks_like_file(word) or not _has_tags(model):
+        return ModelChoices(model, word, timeout=timeout, weights_key=weights_key, arguments=arguments)
+    return ModelChoices(f"{model.partition('.')[0]}.{word}", "auto", timeout=timeout, arguments=arguments)
+
+
+def _looks_like_file(word: str) -> bool:
+    return os.sep in word or "/" in word or word.lower().endswith(_ENDINGS) or not word
+
+
+def _has_tags(model: str) -> bool:
+    return ":" not in model or model.startswith("torchvision:")
+
+
+def load_both(
+    words: tuple[str, str],
+    model: str,
+    choices: Callable[[str], ModelChoices],
+    report: Report,
+    progress: terminal.Progress,
+    *,
+    key: str | None,
+) -> tuple[Model, Model, dict[str, str]]:
+    """The model with both weights, and why layers of a file do not fit it; A is the one that the report names.
+
+    Raises:
+        UsageError: a word is neither a file nor a tag of the model, or there is a key but no file.
+        BadWeightsError: a file cannot be read, or has fewer than half of the weights.
+    """
+    loaded: list[Model] = []
+    reasons: dict[str, str] = {}
+    chosen = [choices(word) for word in words]
+    if key is not None and all(choice.weights_key is None for choice in chosen):
+        raise UsageError("--weights-key is for a weights file.", hint="Give a file as A or B, or omit --weights-key.")
+    for word, choice in zip(words, chosen, strict=True):
+        if loaded and choice == chosen[0]:
+            loaded.append(loaded[0])
+            continue
+        try:
+            loaded.append(session.load(choice, report, progress))
+        except UnknownModelError as error:
+            if choice.name == model or "has no tag" not in error.what:
+                raise
+            what = f"{shown(word)} is neither a weights file nor a tag of {choice.name.rpartition('.')[0]}."
+            hint = "Give a file, a tag, or one of the words auto, bundled, hub and random."
+            raise UsageError(what, error.why, hint) from None
+        except (BadWeightsError, NoWeightsError) as error:
+            error.hint = _as_arguments(error.hint)
+            if word in WEIGHTS or isinstance(error, NoWeightsError):
+                raise
+            found, more = _similar(word, choice, loaded, error)
+            session.announce(found.source, choice, report)
+            loaded.append(found)
+            reasons |= more
+        if choice.weights == word and word not in WEIGHTS:
+            _note_tag(word, model, report)
+    report.source = loaded[0].source
+    return loaded[0], loaded[1], reasons
+
+
+def _similar(
+    word: str, choice: ModelChoices, loaded: Sequence[Model], error: BadWeightsError
+) -> tuple[Model, dict[str, str]]:
+    """The model with what fits of a file whose layers have other shapes.
+
+    Raises:
+        BadWeightsError: the given one, if it has another reason or too little fits.
+    """
+    from kernelviz.network.comparing import load_similar
+    from kernelviz.network.model import load_model
+
+    if "tensors match" in error.what:
+        arguments = options.parse_model_args(choice.arguments)
+        base = loaded[0] if loaded else load_model(choice.name, weights="random", model_args=arguments)
+        with contextlib.suppress(BadWeightsError):
+            return load_similar(base, word, key=choice.weights_key)
+    raise error
+
+
+def _as_arguments(hint: str) -> str:
+    """What to do, with the words for weights that this command takes as arguments instead of an option."""
+    return hint.replace("another --weights FILE", "another file").replace("`--weights FILE`", "a file").replace(
+        "--weights random", "random"
+    )  # fmt: skip
+
+
+def _note_tag(word: str, model: str, report: Report) -> None:
+    """Warn that a file has the name of a tag."""
+    from kernelviz.network.model import read_registry
+
+    architecture = model.partition(".")[0]
+    if any(entry.tag == word for entry in read_registry().architectures.get(architecture, ())):
+        report.warn(f"{word} means the file of this name, not the tag of {architecture}")
+
+
+@dataclass
+class CompareRun:
+    """Two weights, why some layers do not fit the network, and how the others are drawn."""
+
+    first: Model
+    second: Model
+    reasons: dict[str, str]
+    view: str
+    channels: str | None
+    top: int | None
+    output: OutputChoices
+    report: Report
+    progress: terminal.Progress
+
+    def compare(self, patterns: Sequence[str] | None, *, match: bool) -> None:
+        """Compare, report the numbers, and draw the chart, without patterns, and the kernels."""
+        from kernelviz.network.comparing import compare_weights
+        from kernelviz.network.named import select_layers
+
+        found = compare_weights(self.first, self.second, patterns, match=match, progress=self.progress)
+        left_out = {name: self.reasons.get(name, why) for name, why in found.left_out.items()}
+        found, report = replace(found, left_out=left_out), self.report
+        if found.identical:
+            report.inform("A and B are the same file: everything is bitwise the same")
+        for name, why in found.left_out.items():
+            report.warn(f"Left out: {shown(name)} {why}")
+        names = [layer.name for layer in found.layers]
+        if not patterns:
+            names = [layer.name for layer in select_layers(self.first) if layer.name in names] or names[:1]
+        if self.channels is not None:
+            from kernelviz.views.kernel_views import parse_channels
+
+            parse_channels(self.channels, max(len(layer.changes) for layer in found.layers if layer.name in names))
+        report.more |= {
+            "against": {"model": self.second.source.as_document()},
+            "identical": found.identical,
+            "layers": [
+                layer.entry(range(len(layer.changes)) if layer.name in names else None) for layer in found.layers
+            ],
+            "others": None if patterns else [other.entry() for other in found.others],
+            "left_out": [{"name": name, "reason": why} for name, why in found.left_out.items()],
+        }
+        if not patterns:
+            self.draw_chart(found)
+        for done, name in enumerate(names):
+            self.progress(name, done, len(names))
+            session.attempt(report, name, len(names), partial(self.draw_pairs, found, name))
+
+    def _stem(self, *parts: str) -> str:
+        """The stem of a file's name: the model, both weights, and the parts."""
+        from kernelviz.files.names import file_stems
+
+        first, second = (model.source.stem.split(".") for model in (self.first, self.second))
+        most = min(len(first), len(second)) - 1
+        alike = next((at for at in range(most) if first[at] != second[at]), most)  # the name of the model
+        (stem,) = file_stems([(".".join(first), "to", ".".join(second[alike:]), *parts)])
+        return stem
+
+    def draw_chart(self, found: Comparison) -> None:
+        """Draw which layers moved."""
+        from kernelviz.drawing.changes_page import changes_recipe, moved_text, odd_lines, plot_changes, same_text
+
+        recipe, look = changes_recipe(found), self.output.look
+        path = session.picture_path(self._stem("changes"), recipe, self.output, self.report)
+        self.report.inform(*filter(None, [moved_text(found), same_text(found), *odd_lines(found)]))
+        figure = plot_changes(found, look=look.name, caption=look.caption)
+        layers = found.layers
+        numbers = {
+            "change": [layer.change for layer in layers],
+            "angle": [layer.quantiles for layer in layers],
+            "same": [layer.same for layer in layers],
+        }
+        self._write(path, figure, recipe, numbers, shown=len(layers), total=recipe["total"], view="changes")
+
+    def draw_pairs(self, found: Comparison, name: str) -> None:
+        """Draw the kernels of a layer in both weights."""
+        from kernelviz.drawing.comparison_page import comparison_recipe, make_pairs, plot_comparison
+
+        look, layer = self.output.look, found.layer(name)
+        choices: dict[str, Any] = {"channels": self.channels, "top": self.top, "view": self.view}
+        pairs = make_pairs(found, name, **choices, look=look)
+        recipe = comparison_recipe(pairs)
+        what = ["matched"] if pairs.matched else ["compared"]
+        path = session.picture_path(self._stem(name, *what, pairs.view), recipe, self.output, self.report)
+        known = lines(layer)
+        self.report.inform(*known)
+        self.report.warn(*layer.notes)
+        figure = plot_comparison(found, name, **choices, look=look.name, caption=look.caption)
+        self._write(
+            path, figure, recipe, pairs_arrays(pairs.part(recipe["shown"])), known, layer=name, view=recipe["view"],
+            shape=layer.a.weight.shape, shown=recipe["shown"], total=recipe["total"],
+            limits=(-pairs.limit if pairs.signed else 0.0, pairs.limit),
+            nonfinite=int(layer.broken.sum()), notes=layer.notes,
+        )  # fmt: skip
+
+    def _write(
+        self,
+        path: Path,
+        figure: PageFigure,
+        recipe: dict[str, Any],
+        numbers: dict[str, Any],
+        known: Sequence[str] = (),
+        **row: Any,
+    ) -> None:
+        """Write a picture and, if requested, its numbers, and report both."""
+        import numpy as np
+
+        from kernelviz.files.writing import save_arrays
+
+        written = [session.save_page(figure, path, self.report, force=self.output.force, known=known)]
+        if self.output.arrays:
+            arrays = {key: np.asarray(value) for key, value in numbers.items()}
+            target = path.with_suffix(".npz")
+            written.append(save_arrays(arrays, target, recipe=recipe, force=self.output.force))
+        for each in written:
+            self.report.add_output(session.output_row(each, **row))
+
+
+def pairs_arrays(pairs: Pairs) -> dict[str, Array]:
+    """The numbers of all kernels of a layer, and the tiles of those shown before they are coloured."""
+    import numpy as np
+
+    layer = pairs.layer
+    pairing = layer.pairing
+    numbers = {
+        "change": layer.changes, "ratio": layer.ratios, "cosine": layer.cosines, "angle": layer.angles,
+        "same": layer.equal, "shown": np.asarray(pairs.numbers),
+        **{name: row.pictures for name, row in zip(("a", "b", "difference"), pairs.rows, strict=False)},
+    }  # fmt: skip
+    if pairing is not None:
+        numbers |= {"pairs": np.stack([pairing.a, pairing.b], axis=1), "pair_cosine": pairing.cosines}
+    return numbers
+
+
+def lines(layer: ComparedLayer) -> list[str]:
+    """The numbers of a layer, and its irregularities."""
+    from kernelviz.drawing.changes_page import change_text
+    from kernelviz.drawing.comparison_page import chance_lines, odd_lines
+
+    name, count = shown(layer.name), counted(len(layer.changes), "kernel")
+    if layer.same:
+        return [f"{name}: {count}, bitwise the same", *chance_lines(layer)]
+    text = f"{name}: change {change_text(layer.change)}"
+    if layer.live.any():
+        low, median, high = (number_text(each) for each in layer.quantiles)
+        text += f", median angle {median}° (5 to 95 %: {low}° to {high}°) of {int(layer.live.sum()):,} of {count}"
+    return [text, *odd_lines(layer), *chance_lines(layer)]
