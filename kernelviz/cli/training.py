@@ -274,8 +274,10 @@ def find(arguments: Sequence[str], output: Path, report: Report, *, recursive: b
     from kernelviz.files.finding import find_checkpoints
     from kernelviz.views.kernel_history import MOST
 
-    paths, notes = find_checkpoints(arguments, recursive=recursive, output=output)
+    paths, notes, unreadable = find_checkpoints(arguments, recursive=recursive, output=output)
     report.warn(*notes)
+    for folder, error in unreadable.items():
+        session.report_failure(report, folder, error, named=True)
     if len(paths) == 1 < len(arguments):
         raise KernelvizError("A history needs two checkpoints or more, but all arguments are the same file.")
     if len(paths) < 2:

@@ -72,8 +72,8 @@ _BESIDE_WEIGHTS = re.compile(r"(optimizer|scheduler|scaler|sampler|rng_state|ran
 
 def find_checkpoints(
     arguments: Sequence[str], *, recursive: bool = False, output: str | os.PathLike[str] | None = None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Find the weights files that arguments name, without repetitions, and notes of what was left out.
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, BadWeightsError]]:
+    """Find the weights files that arguments name, without repetitions, notes of what was left out, and unreadable folders.
 
     Typed files keep their order. Those of a folder or a pattern are sorted as ``in_order`` does. Folders, patterns and
     files below ``output`` are taken as in ``find_images``; of a folder, files beside the weights, such as the state of an
@@ -84,11 +84,12 @@ def find_checkpoints(
     """
     found: dict[str, str] = {}
     notes: list[str] = []
+    unreadable: dict[str, BadWeightsError] = {}
     search = _Search(None if output is None else os.fspath(output), notes)
     for argument in arguments:
         files = [argument]
         if os.path.isdir(argument):  # noqa: PTH112
-            files = _checkpoints_below(argument, search, recursive=recursive)
+            files = _checkpoints_below(argument, search, unreadable, recursive=recursive)
         elif not os.path.lexists(argument) and glob.has_magic(argument):
             matches = glob.glob(argument)  # noqa: PTH207
             files = [each for each in matches if not os.path.isdir(each)]  # noqa: PTH112
@@ -97,7 +98,7 @@ def find_checkpoints(
                 raise BadWeightsError(f"No file matches {argument}.", hint="Give files, or a folder with -r.")
         for path in files:
             found.setdefault(os.path.abspath(path), path)  # noqa: PTH100
-    return tuple(found.values()), tuple(notes)
+    return tuple(found.values()), tuple(notes), unreadable
 
 
 def in_order(paths: Sequence[str]) -> list[str]:
@@ -119,14 +120,17 @@ def in_order(paths: Sequence[str]) -> list[str]:
     return sorted(paths, key=key)
 
 
-def _checkpoints_below(folder: str, search: _Search, *, recursive: bool) -> list[str]:
+def _checkpoints_below(
+    folder: str, search: _Search, unreadable: dict[str, BadWeightsError], *, recursive: bool
+) -> list[str]:
     if not recursive:
         raise BadWeightsError(f"{folder} is a folder.", hint="Give -r to take the checkpoints in it, or name files.")
     failed: dict[str, BadImageError] = {}
     every, own = search.without_own(folder, folder, _files_below(folder, failed))
+    unreadable |= {name: BadWeightsError(error.what, error.why, error.hint) for name, error in failed.items()}
     files = [path for path in every if _may_be_weights(Path(path))]
     others = len(every) - len(files)
-    if not files:
+    if not files and not failed:
         why = f"{counted(others, 'other file is', 'other files are')} in it." if others else ""
         hint = f"Files are taken whose names end with {', '.join(sorted(CHECKPOINTS))}."
         raise BadWeightsError(
@@ -135,7 +139,6 @@ def _checkpoints_below(folder: str, search: _Search, *, recursive: bool) -> list
     if others:
         by_name = inflected(others, "its name", "their names")
         search.notes.append(f"{folder}: {counted(others, 'file')} left out, not weights by {by_name}")
-    search.notes.extend(f"{name}: cannot be read" for name in failed)
     return in_order(files)
 
 

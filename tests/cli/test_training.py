@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +90,27 @@ def test_what_a_folder_holds_besides_is_left_out_and_named(tmp_path):
         (tmp_path / f"checkpoint-{step}" / "model.bin").write_bytes(b"x")
         for name in ("config.json", "optimizer.bin"):
             (tmp_path / f"checkpoint-{step}" / name).write_bytes(b"x")
-    paths, notes = find_checkpoints([str(tmp_path)], recursive=True)
+    paths, notes, _ = find_checkpoints([str(tmp_path)], recursive=True)
     assert [path.split("/")[-2] for path in paths] == ["checkpoint-5", "checkpoint-50", "checkpoint-500"]
     assert notes == (f"{tmp_path}: 6 files left out, not weights by their names",)
+
+
+def test_a_folder_that_cannot_be_read_is_named(run, training, monkeypatch):
+    """Exit code 3 if others hold checkpoints, and 1 with the reason if it is the only one."""
+    del training
+    Path("runs/sub").mkdir()
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    for folder, code in (("runs", 3), ("runs/sub", 1)):
+        result = run("training", "net.py:Net", folder, "-r", "--json")
+        assert (result.code, result.document["errors"][0]["input"]) == (code, "runs/sub")
+        assert "cannot be read" in result.err
 
 
 @pytest.mark.parametrize(
