@@ -85,6 +85,8 @@ def read_history(
     if hasattr(given, "shape") or all(hasattr(each, "shape") for each in given):
         return as_history(given, steps=steps, channels=channels, top=top)
     given = [_file_or_state(each) for each in given]
+    if not isinstance(layer, str | None):
+        raise UsageError(f"The layer must be the name of a convolution, but got {shown(repr(layer))}.")
     if model is None:
         raise UsageError(
             "Checkpoints need a model.", hint="Give its name or the network: read_history(net, checkpoints)."
@@ -299,8 +301,9 @@ class _Reader:
                     f"{shown(contents.weights.name)} has no kernels of the layer {shown(layer.name)}."
                 )
             if shape != wanted:
-                what = f"Its weight of the layer {shown(layer.name)} is {shape_text(shape)}, not {shape_text(wanted)}."
-                raise BadWeightsError(what)
+                raise BadWeightsError(
+                    f"The weight of {shown(layer.name)} is {shape_text(shape)}, not {shape_text(wanted)}."
+                )
             bank = stored_bank(stored.read(name), record, self.architecture.source)
         self.notes[layer.name] = bank.notes
         return bank.weight
@@ -436,7 +439,7 @@ def _finished(
     known, names = [reader.known[at] for at in used], [labels[at] for at in used]
     notes = [*reader.notes.get(layer.name, ()), *_notes(reader, used)]
     source = reader.architecture.source
-    ends = [re.sub(r"\.\w+$", "", name).replace("/", "-") for name in (names[0], names[-1])]
+    ends = [re.sub(r"(\.pth)?\.\w+$", "", name).replace("/", "-") for name in (names[0], names[-1])]
     label = f"{_plain_label(source.label)}, weights of {len(used):,} checkpoints, {names[0]} to {names[-1]}"
     digests = [each.weights.sha256 if each.weights else None for each in known]
     digest = None if None in digests else hashlib.sha256("".join(filter(None, digests)).encode()).hexdigest()

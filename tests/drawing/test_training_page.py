@@ -213,7 +213,17 @@ def test_numbers_of_four_digits_are_apart_in_frames():
 
 @pytest.mark.parametrize(
     "choices",
-    [{"axis": "square"}, {"scale": (1, 0)}, {"scale": "layer"}, {"channels": [99]}, {"channels": [1], "top": 2}],
+    [
+        {"axis": "square"},
+        {"scale": (1, 0)},
+        {"scale": "layer"},
+        {"shown": 1},
+        {"shown": "all"},
+        {"channels": [99]},
+        {"channels": 3},
+        {"channels": ["one"]},
+        {"channels": [1], "top": 2},
+    ],
 )
 def test_a_choice_that_does_not_fit_is_rejected(choices):
     """Before anything is drawn."""

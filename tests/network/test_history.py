@@ -169,6 +169,8 @@ def test_modules_are_checkpoints_too(net):
     for wrong in ("runs", Path("runs")):
         with pytest.raises(UsageError, match="must be a list of files, but got runs"):
             read_history(net, wrong)
+    with pytest.raises(UsageError, match="The layer must be the name of a convolution"):
+        read_history(net, copies, ["conv1"])
     with pytest.raises(UsageError, match="or a module, but got int"):
         read_history(net, [1, 2])
 
