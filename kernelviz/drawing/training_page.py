@@ -552,11 +552,16 @@ class _FramePlan:
         found: list[tuple[int, int, _FramePlan]] = []
         label = round(1.5 * letters)
         widest = max(text_width(str(kernel), letters) for kernel in strip.rows) + 0.3 * letters
-        for columns in (1, 2, 4, 8, 16, 32) if len(strip.rows) > 4 else (len(strip.rows),):
+        few = len(strip.rows) <= 4
+        for columns in (len(strip.rows), 2, 1) if few else (1, 2, 4, 8, 16, 32):
+            if few and found:
+                break
             across = int(width / columns) - 8
             for zoom in range(max(1, min(across // wide, 200 // max(tall, wide) or 1)), 0, -1):
-                pitch = (zoom * wide + 8, zoom * tall + label + 8)
-                if pitch[0] * columns > width + 8 or widest > pitch[0]:
+                if widest > zoom * max(tall, wide) + 8:
+                    continue
+                pitch = (max(zoom * wide + 8, math.ceil(widest)), zoom * tall + label + 8)
+                if pitch[0] * columns > width + 8:
                     continue
                 fitting = int(height // pitch[1]) * columns
                 count = min(len(strip.rows), fitting)
@@ -613,7 +618,8 @@ def _frame_body(strip: _Strip, plan: _FramePlan, frame: int, width: float, unit:
     items: list[Item] = []
     for at, tile in enumerate(strip.tiles(strip.columns[frame], strip.rows)):
         row, column = divmod(at, plan.columns)
-        x, y = round(left + column * plan.pitch[0]), round(row * plan.pitch[1] + 1.35 * letters)
+        x = round(left + column * plan.pitch[0] + (plan.pitch[0] - 8 - wide) / 2)
+        y = round(row * plan.pitch[1] + 1.35 * letters)
         items.append(Text(x + wide / 2, y - 0.42 * letters, str(strip.rows[at]), letters, QUIET, align="center"))
         items += kernel_tile(tile, strip.scale, (x, y), plan.zoom, filled=strip.filled)
     foot = math.ceil(plan.count / plan.columns) * plan.pitch[1] + 0.5 * letters
@@ -736,14 +742,15 @@ def _scale_line(strip: _Strip) -> str:
     return f"One scale for all: {grey}full colour ±{number_text(scale.limit)}, {largest}"
 
 
-def _view_lines(strip: _Strip) -> list[str]:
+def _view_lines(strip: _Strip, more: str = "") -> list[str]:
+    """What a tile holds, if it is not the kernel itself; ``more`` follows where it is a sum."""
     inputs, *kernel = strip.history.weights.shape[2:]
     if strip.view == "inputs":
         return [f"A tile holds the {inputs:,} weights of a kernel, one per input channel, row by row"]
     slices = f", its {kernel[0]} slices below each other" if len(kernel) == 3 and kernel[0] > 1 else ""
     if strip.view == "sum" and inputs > 1:
         over = "red, green and blue" if inputs == 3 and strip.history.groups == 1 else f"{inputs:,} input channels"
-        return [f"A tile is a kernel added up over {over}{slices}; curves are of all its weights"]
+        return [f"A tile is a kernel added up over {over}{slices}{more}"]
     return [f"A tile is a kernel{slices}"] if slices else []
 
 
@@ -761,7 +768,7 @@ def _caption(strip: _Strip) -> list[str]:
     return [
         f"Rows: {kernels}; columns: {checkpoints}",
         _scale_line(strip),
-        *_view_lines(strip),
+        *_view_lines(strip, "; curves are of all its weights"),
         "Norm from 0, last value beside it; cosine to the last checkpoint, first value beside it",
         f"Curves: all {counted(len(strip.history.steps), 'checkpoint')}; {_axis_line(strip)}",
         *_irregular_lines(strip),

@@ -197,7 +197,7 @@ def test_its_texts_are_legible_and_apart(case):
     check_texts(kv.plot_history(history, **choices))
 
 
-@pytest.mark.parametrize("shape", [(16, 3, 7, 7), (100, 1, 3, 3), (5, 200, 1, 1)])
+@pytest.mark.parametrize("shape", [(16, 3, 7, 7), (100, 1, 3, 3), (5, 200, 1, 1), (4, 1, 300, 1), (4, 1, 400, 400)])
 def test_texts_of_frames_are_legible_and_apart(shape):
     """Numbers of kernels, the step and the ends of the time bar."""
     animation = kv.animate_kernels(weights(3, shape))
