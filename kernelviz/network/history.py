@@ -449,6 +449,7 @@ def _finished(
     return tally.result(
         steps, names, layer=reader.record(layer), step_source=step_source, source=source,
         sources=tuple(each.weights for each in known), notes=notes,
+        in_memory=all(isinstance(reader.given[at], Mapping) for at in used),
     )  # fmt: skip
 
 

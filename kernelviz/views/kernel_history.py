@@ -202,18 +202,22 @@ class HistoryTally:
         self._previous = bank
 
     def result(
-        self, steps: Sequence[float], labels: Sequence[str], *, notes: Sequence[str] = (), **facts: Any
-    ) -> KernelHistory:
-        """The history, with the steps and labels of the checkpoints that were added, notes, and further fields."""
+        self, steps: Sequence[float], labels: Sequence[str], *, notes: Sequence[str] = (), in_memory: bool = False,
+        **facts: Any,
+    ) -> KernelHistory:  # fmt: skip
+        """The history, with the steps and labels of the checkpoints that were added, notes, and further fields.
+
+        Checkpoints ``in_memory`` may be one tensor that an optimiser changed, of which no copies were kept.
+        """
         self._previous = None
-        notes = (*notes, *self._notes(steps, labels))
+        notes = (*notes, *self._notes(steps, labels, in_memory=in_memory))
         return KernelHistory(
             np.stack(self._weights), self.kernels, np.stack(self._norms), np.stack(self._cosines),
             np.stack(self._first_cosines), np.stack(self._changes), *self._limits, np.array(self._nonfinite),
             tuple(steps), tuple(labels), groups=self._groups, order=self.order, notes=notes, **facts,
         )  # fmt: skip
 
-    def _notes(self, steps: Sequence[float], labels: Sequence[str]) -> list[str]:
+    def _notes(self, steps: Sequence[float], labels: Sequence[str], *, in_memory: bool) -> list[str]:
         """Which checkpoints hold the same kernels, and that the steps do not grow."""
         notes = []
         for group in self.same:
@@ -222,7 +226,10 @@ class HistoryTally:
             else:
                 names = ", ".join(labels[at] for at in group[:3])
                 names += f" and {len(group) - 3:,} more" if len(group) > 3 else ""
-            notes.append(f"{names} hold the same kernels, bit for bit")
+            why = ": were copies kept? an optimiser changes tensors in place"
+            notes.append(
+                f"{names} hold the same kernels, bit for bit{why if in_memory and len(group) == self.count else ''}"
+            )
         if not grow(steps, self._changes):
             notes.append("the steps do not grow: the axis counts the checkpoints as they were given")
         return notes
@@ -440,15 +447,22 @@ def as_history(value: object, **facts: Any) -> KernelHistory:
         return value
     if isinstance(value, Mapping):
         value, facts = list(value.values()), {"steps": list(value)} | facts
-    banks = (
-        [as_array(each) for each in value] if isinstance(value, list | tuple) else list(np.atleast_1d(as_array(value)))
-    )
+    hint = "read_history(model, checkpoints, layer) returns one."
+    try:
+        banks = (
+            [as_array(each) for each in value]
+            if isinstance(value, list | tuple)
+            else list(np.atleast_1d(as_array(value)))
+        )
+    except UsageError as error:
+        what = "A history must be weights (T, O, I, kh, kw) of at least two checkpoints."
+        raise UsageError(what, error.what, hint) from None
     shapes = {np.shape(bank) for bank in banks}
     first = np.shape(banks[0]) if banks else ()
     if len(banks) < 2 or len(shapes) > 1 or len(first) < 3 or 0 in first:
         shape = shape_text((len(banks), *first)) if len(shapes) < 2 else "several shapes"
         what = f"A history must be weights (T, O, I, kh, kw) of at least two checkpoints, but got {shape}."
-        raise UsageError(what, hint="read_history(model, checkpoints, layer) returns one.")
+        raise UsageError(what, hint=hint)
     return history_of(banks, **facts)
 
 
@@ -461,4 +475,5 @@ def history_of(banks: Sequence[Array] | Array, steps: Sequence[float] | None = N
         tally.add(bank)
     numbers = tuple(range(1, len(banks) + 1)) if steps is None else as_steps(steps)
     labels = facts.pop("labels", None) or tuple(f"checkpoint {number}" for number in range(1, len(banks) + 1))
-    return tally.result(numbers, labels, step_source=NUMBERED if steps is None else "as given", **facts)
+    source = NUMBERED if steps is None else "as given"
+    return tally.result(numbers, labels, step_source=source, in_memory=True, **facts)

@@ -171,6 +171,7 @@ def test_modules_are_checkpoints_too(net):
             read_history(net, wrong)
     with pytest.raises(UsageError, match="The layer must be the name of a convolution"):
         read_history(net, copies, ["conv1"])
+    assert "were copies kept?" in read_history(net, [net.state_dict()] * 3, "conv1").notes[0]
     with pytest.raises(UsageError, match="or a module, but got int"):
         read_history(net, [1, 2])
 
