@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Pooling as Pooling
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
     from kernelviz.arithmetic.steps import Step as Step
+    from kernelviz.distributed.engines import InThisProcess as InThisProcess
+    from kernelviz.distributed.gathering import Gathering as Gathering
+    from kernelviz.distributed.gathering import gather_many as gather_many
     from kernelviz.drawing.changes_page import plot_changes as plot_changes
     from kernelviz.drawing.comparison_page import plot_comparison as plot_comparison
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
@@ -198,9 +201,11 @@ _HOMES = {
     "FeatureMaps": "records",
     "FieldTally": "network.effective_field",
     "Filter": "filters.bank",
+    "Gathering": "distributed.gathering",
     "Gradient": "filters.gradient",
     "Highlights": "views.map_views",
     "Image": "records",
+    "InThisProcess": "distributed.engines",
     "KernelBank": "records",
     "KernelHistory": "views.kernel_history",
     "KernelMatch": "filters.matching",
@@ -251,6 +256,7 @@ _HOMES = {
     "find_filter": "filters.bank",
     "find_filters": "filters.bank",
     "find_models": "network.model",
+    "gather_many": "distributed.gathering",
     "highlights_of": "views.map_views",
     "known_filter": "filters.bank",
     "list_layers": "network.convolutions",

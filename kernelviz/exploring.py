@@ -21,6 +21,7 @@ from kernelviz.report.levels import chosen_channels, report_kernels, report_maps
 from kernelviz.report.page import report_page
 from kernelviz.report.patches import SHARE, PatchSource, Ranked, with_patches
 from kernelviz.report.playground import Playground
+from kernelviz.storage.uris import as_path, name_in
 from kernelviz.streaming import FailedImage, Passes, ReadImage, is_tensor, name_of, pixels_again
 from kernelviz.views.gathered import Gathered, ImageList
 from kernelviz.views.patches import Patches, PatchTally, check_field
@@ -169,7 +170,7 @@ def save_playground(playground: Playground, path: Path | str, *, force: bool = F
 def _save(page: Report | Playground, path: Path | str, *, force: bool) -> Path:
     from kernelviz.files.writing import save_bytes
 
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() != ".html":
         raise UsageError(f"The suffix of {path} must be .html.")
     return save_bytes(page.html.encode("utf-8"), path, recipe=page.recipe, force=force)
@@ -447,7 +448,7 @@ class _Walk:
         """
         failed: dict[int, KernelvizError] = {}
         for number, item in sorted(items.items()):
-            name = Path(name_of(item, number)).name
+            name = name_in(name_of(item, number))
             if progress:
                 progress(name, number, len(items))
             try:

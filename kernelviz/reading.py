@@ -1,4 +1,4 @@
-"""Read regular files only: pipes may never end, nor devices, and opening either may wait for ever."""
+"""Read regular files and objects only: pipes may never end, nor devices, and opening either may wait for ever."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 from typing import TYPE_CHECKING
+
+from kernelviz.storage.uris import is_uri
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -17,13 +19,17 @@ class SpecialFileError(OSError):
 
 
 def open_regular(path: Path | str) -> BufferedReader:
-    """Open a regular file for reading; links are followed.
+    """Open a regular file for reading; links are followed. A URI opens an object of another file system.
 
     Raises:
         SpecialFileError: it is not a regular file.
         OSError: it is a directory, cannot be opened, or its content is not available without waiting.
         ValueError: no file can have this name.
     """
+    if is_uri(path):
+        from kernelviz.storage.objects import open_object
+
+        return open_object(path)
     _check(os.stat(path).st_mode)  # noqa: PTH116  (takes every path); opening some devices has effects
     return open(path, "rb", opener=_without_waiting)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.notebook import record_repr
+from kernelviz.storage.uris import resolved, without_credentials
 from kernelviz.threads import AHEAD, Item, Result, grouped, read_ahead
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Passes(Generic[Item, Result, Each]):
     other functions, or None to skip the image. ``plan`` returns the tensors to capture, or why the network does not take
     such images. ``on_map`` is called with each map during the forward pass, ``after`` with the first classes afterwards. A
     ``KernelvizError`` of any of these but ``plan`` fails that image alone, and is reported to ``failed``. If
-    ``exclusive``, reading and forward passes do not overlap: some images are read, then run.
+    ``exclusive``, reading and forward passes do not overlap: some images are read, then run. ``number_of`` returns the
+    number of an image, given its index and the item; a batch ends after each ``span`` of numbers.
     """
 
     read: Callable[[Item], Result]
@@ -58,20 +60,27 @@ class Passes(Generic[Item, Result, Each]):
     to_the_end: bool
     exclusive: bool
     progress: Callable[[str, int, int], object]
+    number_of: Callable[[int, Item], int] = lambda at, _: at
+    span: int | None = None
 
     def run(self, items: Iterable[Item], total: int) -> None:
         """Run all images; ``total`` is their number, 0 if it is not known."""
         done = 0
         ahead = read_ahead(items, self.read, AHEAD + self.batch_size, exclusive=self.exclusive)
-        for group in grouped(self._good(ahead), self.batch_size, lambda each: each.given.size):
+        for group in grouped(self._good(ahead), self.batch_size, self._kind):
             self.progress("images", done, total)
             self._pass(group)
             done = group[-1].number + 1
         self.progress("images", total or done, total)
 
+    def _kind(self, each: Each) -> object:
+        """What images of one batch have in common."""
+        return each.given.size, self.span and each.number // self.span
+
     def _good(self, ahead: Iterable[tuple[Item, Future[Result]]]) -> Iterator[Each]:
         """The images that could be read and are not skipped."""
-        for number, (item, future) in enumerate(ahead):
+        for at, (item, future) in enumerate(ahead):
+            number = self.number_of(at, item)
             try:
                 each = self.ready(number, item, future.result())
             except KernelvizError as error:
@@ -156,9 +165,9 @@ def capture_many(
     from kernelviz.records import Image, check_positive
 
     check_positive("batch size", batch_size)
-    _check_several(images)
+    check_several(images)
     failures: list[FailedImage] = []
-    chosen = _Chosen(network, input_size, {"layers": layers, "kind": kind, "tap": tap})
+    chosen = PlansBySize(network, input_size, {"layers": layers, "kind": kind, "tap": tap})
 
     def read(item: object) -> Input:
         image = item if isinstance(item, Image) or is_tensor(item) else read_image(item)
@@ -179,7 +188,7 @@ def capture_many(
     return tuple(sorted(failures, key=lambda each: each.number))
 
 
-def _check_several(images: object) -> None:
+def check_several(images: object) -> None:
     """Reject a single image: a path would be iterated letter by letter, a tensor row by row.
 
     Raises:
@@ -297,7 +306,7 @@ def _images_of(patches: Patches, images: Iterable[object] | None, wanted: set[in
         found = {}
         for item in items:
             at = digests.get(item.sha256) if isinstance(item, Image) else None
-            at = paths.get(os.fsdecode(item)) if isinstance(item, str | os.PathLike) else at
+            at = paths.get(resolved(item)) if isinstance(item, str | os.PathLike) else at
             found |= {} if at is None else {at: item}
         if len(items) == len(patches.images):
             found |= {at: item for at, item in enumerate(items) if is_tensor(item)}
@@ -307,7 +316,7 @@ def _images_of(patches: Patches, images: Iterable[object] | None, wanted: set[in
     return found
 
 
-class _Chosen:
+class PlansBySize:
     """The tensors to capture from a network, for each image size."""
 
     def __init__(self, network: Any, input_size: int | Sequence[int] | None, choices: dict[str, Any]) -> None:
@@ -356,5 +365,5 @@ def name_of(item: object, number: int) -> str:
     from kernelviz.records import Image
 
     if isinstance(item, str | os.PathLike):
-        return os.fsdecode(item)
+        return without_credentials(os.fsdecode(item))
     return item.name if isinstance(item, Image) else f"image {number}"

@@ -20,14 +20,16 @@ MODULES = {
 TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
 
 FLOORS = [
-    ["errors", "version", "reading", "wording", "threads"],
-    ["notebook"],
+    ["errors", "version", "wording", "threads"],
+    ["storage"],
+    ["reading", "notebook"],
     ["records", "arithmetic"],
     ["traces", "views"],
     ["network", "drawing"],
     ["files", "explain", "filters", "report"],
     ["streaming"],
     ["exploring"],
+    ["distributed"],
     ["cli", ""],
     ["__main__"],
 ]
@@ -170,11 +172,21 @@ def test_matplotlib_is_imported_in_the_drawing_room_only():
     assert not importers("matplotlib.pyplot", "pylab")
 
 
+def test_other_file_systems_are_known_to_one_module():
+    """Only ``storage.objects`` imports fsspec."""
+    assert importers("fsspec") == {"kernelviz.storage.objects"}
+
+
 def test_the_terminal_is_the_commands_alone():
     """Only ``cli`` imports rich and Typer, and nobody click: Typer carries its own, with other exceptions."""
     assert importers("rich", "typer") <= within("kernelviz.cli")
     assert importers("rich", "typer")
     assert not importers("click")
+
+
+def test_ray_is_imported_in_one_module_only():
+    """Only the engine imports ray, and everything else works without it."""
+    assert importers("ray") == {"kernelviz.distributed.ray_engine"}
 
 
 WRITING = {
@@ -235,7 +247,7 @@ def test_nobody_imports_the_face():
 
 def test_the_package_imports_no_library():
     """``import kernelviz`` costs no import of torch, matplotlib, timm or NumPy."""
-    heavy = {"torch", "matplotlib", "timm", "numpy", "PIL", "huggingface_hub", "typer", "rich"}
+    heavy = {"torch", "matplotlib", "timm", "numpy", "PIL", "huggingface_hub", "typer", "rich", "fsspec"}
     assert fresh(f"import sys, kernelviz; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 

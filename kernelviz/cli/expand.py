@@ -39,7 +39,7 @@ Images = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGE",
-        help="Two images or more: files, folders with -r, globs, or sample:grace_hopper. Slopes are measured on the "
+        help="Two images or more: files, folders with -r, globs, URIs, or sample:grace_hopper. Slopes are measured on the "
         "first, the third, …, and the weights judged on the others. 10 to 50 are enough.",
     ),
 ]
@@ -187,7 +187,7 @@ class ExpandRun:
         path = self.paths[number]
         if path not in self.failed:
             self.failed.add(path)
-            session.report_failure(self.report, path, error)
+            self.report.add_failure(path, error)
 
     def draw(self, layer: str) -> None:
         """Expand a layer, write its picture and, if requested, its arrays, and report both."""

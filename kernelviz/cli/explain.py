@@ -17,6 +17,7 @@ from kernelviz.cli.explain_pools import explain_pools
 from kernelviz.cli.explain_view import check, save_drawn
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
+from kernelviz.storage.uris import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -242,7 +243,8 @@ Directory = Annotated[
     typer.Option(
         "--output",
         "-o",
-        metavar="DIR",
+        parser=as_path,
+        metavar="DIR|URI",
         help="Draw into this directory instead of printing the explanation.",
         show_default=False,
         rich_help_panel=OUTPUT,

@@ -10,6 +10,7 @@ import typer
 from kernelviz.cli import session
 from kernelviz.cli.options import OUTPUT
 from kernelviz.errors import UsageError
+from kernelviz.storage.uris import as_path
 from kernelviz.version import SCHEMA, __version__
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ Csv = Annotated[
     Path | None,
     typer.Option(
         "--csv",
+        parser=as_path,
         metavar="FILE|DIR",
         help="Write every number of the explanation to this CSV file, or to one in this directory.",
         show_default=False,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ImagePath = Annotated[
     str,
-    typer.Argument(metavar="IMAGE", help="An image file, - for standard input, or sample:grace_hopper."),
+    typer.Argument(metavar="IMAGE", help="An image file, a URI, - for standard input, or sample:grace_hopper."),
 ]
 At = Annotated[
     str | None,

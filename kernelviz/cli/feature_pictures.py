@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from kernelviz.cli import session, terminal
 from kernelviz.cli.session import output_row, sheet_row
+from kernelviz.distributed.engines import chunk_length
 from kernelviz.errors import BrokenPassError, KernelvizError, RecipeError
+from kernelviz.storage.uris import name_in
 from kernelviz.streaming import Passes, ReadImage
 from kernelviz.wording import inflected
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, Report
     from kernelviz.cli.terminal import Progress
+    from kernelviz.distributed import Engine
     from kernelviz.drawing.mosaic import Singles
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
@@ -108,7 +110,7 @@ class FeatureRun:
     """A run of the command: what is captured, how it is drawn, and where it goes.
 
     ``stems`` names the images in file names, ``count`` is their number, ``unusual`` holds the options that differ from
-    their defaults: they are stored in recipes.
+    their defaults: they are stored in recipes. ``engine`` runs the images in several processes.
     """
 
     plan: FeaturePlan
@@ -119,6 +121,7 @@ class FeatureRun:
     stems: Stems
     count: int
     unusual: Mapping[str, Any]
+    engine: Engine | None = None
 
     @property
     def in_threads(self) -> bool:
@@ -187,7 +190,7 @@ def report_without_map(reasons: Mapping[str, str], report: Report) -> None:
 def report_left_out(run: FeatureRun, path: str) -> None:
     """Report how many layers have no map for the last image and, with ``verbose``, why."""
     report, lines = run.report, [f"{name}: {why}" for name, why in run.plan.capture.left_out.items()]
-    report.warnings += [f"{path}: {line}" for line in lines]
+    report.note(*(f"{path}: {line}" for line in lines))
     if lines:
         verb = inflected(len(lines), "layer has", "layers have")
         report.inform(
@@ -207,7 +210,7 @@ class Stems:
 
     @staticmethod
     def _plain(path: str) -> str:
-        return Path(path.removeprefix("sample:")).stem if path != "-" else "stdin"
+        return Path(name_in(path).removeprefix("sample:")).stem if path != "-" else "stdin"
 
     def __getitem__(self, path: str) -> str:
         from kernelviz.files.names import comparable, safe_part, short_hash
@@ -293,7 +296,7 @@ def has_options(path: Path, expected: dict[str, Any]) -> bool:
     """Whether a file exists undamaged, made with these options according to its recipe."""
     from kernelviz.files.recipes import is_whole, read_recipe
 
-    if not os.path.lexists(path) or not is_whole(path):
+    if not is_whole(path):
         return False
     try:
         recipe = read_recipe(path)
@@ -432,12 +435,17 @@ def draw_overview(
 
 @dataclass(frozen=True)
 class ImageJob:
-    """One image of the run, perhaps with its bytes and the paths of its pictures; ``done`` if these exist."""
+    """One image of the run, perhaps with its bytes and the paths of its pictures; ``done`` if these exist.
+
+    ``number`` is its place among all images, by default that among the jobs; ``error`` is raised when it is read.
+    """
 
     path: str
     file: EncodedImage | None = None
     targets: Targets | None = None
     done: bool = False
+    number: int | None = None
+    error: KernelvizError | None = None
 
 
 @dataclass(frozen=True)
@@ -453,7 +461,7 @@ class PreparedImage(ReadImage[ImageJob]):
         return self.item.path
 
 
-def draw_all(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
+def draw_all(run: FeatureRun, jobs: Iterable[ImageJob], progress: Progress) -> None:
     """Run every image through the network, and draw the maps of its layers; those of the last wait in ``run.writer``."""
     begun: dict[str, PreparedImage] = {}
 
@@ -485,8 +493,8 @@ def draw_all(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
         if (each := begun.get(job.path)) is not None:
             after(each, ())
 
-    job = partial(look_up, run) if run.choices.skip_existing else ImageJob
-    run_images(run, map(job, paths), partial(prepare_image, run), on_map, after, progress=progress, broke=broke)
+    jobs = map(partial(look_up, run), jobs) if run.choices.skip_existing else jobs
+    run_images(run, jobs, partial(prepare_image, run), on_map, after, progress=progress, broke=broke)
 
 
 def finish_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassScore]) -> None:
@@ -496,7 +504,7 @@ def finish_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassSc
         draw_overview(run, image, each.columns, classes, each.targets[OVERVIEW][0][1])
 
 
-def look_up(run: FeatureRun, path: str) -> ImageJob:
+def look_up(run: FeatureRun, job: ImageJob) -> ImageJob:
     """An image with its bytes only: they identify its pictures, so it need not be decoded if these exist.
 
     Errors are left to be raised when the image is read.
@@ -504,11 +512,11 @@ def look_up(run: FeatureRun, path: str) -> ImageJob:
     from kernelviz.files.images import load_image
 
     with contextlib.suppress(KernelvizError):
-        file = load_image(path)
-        targets = targets_of(run, file, run.stems[path])
+        file = job.file or load_image(job.path)
+        targets = targets_of(run, file, run.stems[job.path])
         done = is_done(run, targets)
-        return ImageJob(path, None if done else file, targets, done)
-    return ImageJob(path)
+        return replace(job, file=None if done else file, targets=targets, done=done)
+    return job
 
 
 def run_images(
@@ -535,7 +543,13 @@ def run_images(
         read=partial(read, run), ready=ready, plan=lambda _: run.plan.capture, on_map=on_map, after=after,
         failed=failed, batch_size=run.choices.batch_size, to_the_end=run.choices.with_classes,
         exclusive=run.writer.exclusive, progress=progress if run.count > 1 else lambda *_: None,
+        number_of=lambda at, job: at if job.number is None else job.number, span=_span(run.choices.batch_size),
     ).run(jobs, run.count)  # fmt: skip
+
+
+def _span(batch_size: int) -> int | None:
+    """After how many images a batch ends: where the chunks of workers do, so that these run the same batches."""
+    return chunk_length(batch_size) if batch_size > 1 else None
 
 
 def _raise(error: KernelvizError) -> None:
@@ -547,6 +561,8 @@ def read(run: FeatureRun, job: ImageJob) -> Input | None:
     from kernelviz.files.images import load_image
     from kernelviz.network.inputs import as_input
 
+    if job.error is not None:
+        raise job.error
     if job.done:
         return None
     image = (job.file or load_image(job.path)).decode(**run.choices.image.reading)
@@ -566,8 +582,8 @@ def prepare_image(run: FeatureRun, number: int, job: ImageJob, given: Input | No
 
 def report_skipped(run: FeatureRun, job: ImageJob) -> None:
     """Report that the pictures of an image exist."""
-    run.report.kept += 1
-    run.report.more["images"].add(job.path, skipped=True)
+    run.report.add_kept()
+    run.report.add_image(job.path, skipped=True)
     run.report.inform(f"{job.path}: skipped, its files exist")
 
 
@@ -576,8 +592,8 @@ def report_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassSc
     image, seen = each.given.image, each.given.seen
     notes = (*(image.notes if image else ()), *(seen.notes if seen else ()))
     name = image.name if image else each.path
-    run.report.warnings += [f"{name}: {note}" for note in notes]
+    run.report.note(*(f"{name}: {note}" for note in notes))
     top = [asdict(score) for score in classes] if run.report.as_json else []
-    run.report.more["images"].add(each.path, **({"top": top} if top else {}))
+    run.report.add_image(each.path, **({"top": top} if top else {}))
     shares = ", ".join(f"{score.label or f'class {score.index}'} {score.probability:.1%}" for score in classes)
     run.report.inform(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in notes))

@@ -7,20 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.cli import session, terminal
-from kernelviz.cli.feature_pictures import ImageJob, PreparedImage, report_image, run_images
+from kernelviz.cli.feature_workers import Jobs, gather
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from kernelviz.cli.feature_pictures import FeatureRun
     from kernelviz.cli.terminal import Progress
     from kernelviz.drawing.contact import ContactSheet
-    from kernelviz.network.inputs import Input
-    from kernelviz.records import ClassScore, FeatureMaps, Recipe
+    from kernelviz.records import FeatureMaps, Recipe
     from kernelviz.views.components import Basis, CovarianceTally
-    from kernelviz.views.patches import PatchTally
     from kernelviz.views.statistics import ChannelStatistics, ChannelTally
 
     Receiver = Callable[[int, FeatureMaps], object]
@@ -100,16 +98,9 @@ def _fit(
     for name in layers:
         _check_paths(run, name, "basis", [".npz"])
     tallies = {name: CovarianceTally() for name in layers}
-    share_images(tallies.values(), paths)
-    good: list[str] = []
     run.report.inform("fitting principal components to all images, then drawing them")
-
-    def keep_path(each: PreparedImage, _classes: Sequence[ClassScore]) -> None:
-        good.append(each.path)
-
     fit = replace(run, choices=replace(run.choices, classes=False))
-    receivers = {name: [partial(add_maps, tally)] for name, tally in tallies.items()}
-    gather(fit, map(ImageJob, paths), receivers, keep_path, progress)
+    good = gather(fit, Jobs(paths), {(name, "basis"): tally for name, tally in tallies.items()}, progress, report=False)
     bases: dict[str, Basis] = {}
 
     def keep(name: str, tally: CovarianceTally) -> None:
@@ -173,26 +164,11 @@ def draw_summaries(run: FeatureRun, paths: Sequence[str], progress: Progress) ->
     for name, view in wanted:
         session.attempt(run.report, name, len(wanted), partial(_begin, run, name, view, tallies))
 
-    share_images(tallies.values(), paths)
-    receivers: dict[str, list[Receiver]] = {}
-    for (name, _), tally in tallies.items():
-        receivers.setdefault(name, []).append(partial(add_maps, tally))
     if tallies:
-        gather(run, map(ImageJob, paths), receivers, partial(report_image, run), progress)
+        gather(run, Jobs(paths), tallies, progress)
     for (name, _), tally in tallies.items():
         if tally.images:
             session.attempt(run.report, name, len(wanted), partial(_end, run, tally))
-
-
-def share_images(
-    tallies: Iterable[ChannelTally | ContactSheet | CovarianceTally | PatchTally], paths: Sequence[str]
-) -> None:
-    """Let new tallies keep what is known of the images at these paths once for all of them."""
-    from kernelviz.views.gathered import Gathered, ImageList
-
-    listed = ImageList(paths)
-    for tally in tallies:
-        tally.images = Gathered(listed)
 
 
 def _begin(run: FeatureRun, name: str, view: str, tallies: dict[tuple[str, str], ChannelTally | ContactSheet]) -> None:
@@ -214,48 +190,6 @@ def _end(run: FeatureRun, tally: ChannelTally | ContactSheet) -> None:
         _draw_contact(run, tally)
     else:
         _draw_statistics(run, tally)
-
-
-def add_maps(tally: ChannelTally | ContactSheet | CovarianceTally | PatchTally, image: int, maps: FeatureMaps) -> None:
-    """Add the maps of an image at its place to a tally."""
-    tally.add(maps, place=image)
-
-
-def gather(
-    run: FeatureRun,
-    jobs: Iterable[ImageJob],
-    receivers: Mapping[str, Sequence[Receiver]],
-    finished: Callable[[PreparedImage, Sequence[ClassScore]], object],
-    progress: Progress,
-) -> None:
-    """Run all images through the network, and hand the maps of each layer to those that gather them; none is kept.
-
-    A receiver is called with the position of the image and its maps, ``finished`` with an image of which nothing failed.
-    It is a warning if an image fails after some layers have counted it.
-    """
-    counted: dict[str, list[str]] = {}
-
-    def add(each: PreparedImage, maps: FeatureMaps) -> None:
-        for receiver in receivers.get(maps.layer or "", ()):
-            receiver(each.number, maps)
-            counted.setdefault(each.path, []).append(maps.layer or "")
-
-    def after(each: PreparedImage, classes: Sequence[ClassScore]) -> None:
-        counted.pop(each.path, None)
-        finished(each, classes)
-
-    run_images(run, jobs, prepare_input, add, after, progress=progress)
-    run.report.warn(
-        *(
-            f"{path}: it failed later, but counts in {', '.join(dict.fromkeys(names))}"
-            for path, names in counted.items()
-        )
-    )
-
-
-def prepare_input(number: int, job: ImageJob, given: Input | None) -> PreparedImage | None:
-    """Prepare an image that has no picture of its own."""
-    return PreparedImage(number, job, given, {}) if given else None
 
 
 def _check_channels(run: FeatureRun) -> None:

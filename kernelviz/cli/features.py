@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +12,14 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.advice import check_order
-from kernelviz.cli.feature_pictures import FeatureChoices, draw_all, prepare
+from kernelviz.cli.feature_pictures import FeatureChoices, ImageJob, draw_all, prepare
 from kernelviz.cli.feature_summaries import draw_summaries, with_bases
+from kernelviz.cli.feature_workers import draw_in_workers
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
+from kernelviz.cli.worker_choices import WorkerChoices
 from kernelviz.errors import BrokenPassError, UsageError
+from kernelviz.storage.uris import as_path
 from kernelviz.threads import BackgroundWriter
 
 if TYPE_CHECKING:
@@ -22,8 +27,6 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.session import Report
 
-
-MANY = "Many images"
 
 BatchSize = Annotated[
     int,
@@ -33,7 +36,7 @@ BatchSize = Annotated[
         max=65_536,
         metavar="N",
         help="Images per forward pass. More than one changes the last bits of some maps.",
-        rich_help_panel=MANY,
+        rich_help_panel=options.MANY,
     ),
 ]
 SkipExisting = Annotated[
@@ -41,7 +44,7 @@ SkipExisting = Annotated[
     typer.Option(
         "--skip-existing",
         help="Skip an image if all of its files exist, made with the same options.",
-        rich_help_panel=MANY,
+        rich_help_panel=options.MANY,
     ),
 ]
 Single = Annotated[
@@ -49,7 +52,7 @@ Single = Annotated[
     typer.Option(
         "--single",
         help="Write one bare PNG per channel, into a folder per layer with an index.json.",
-        rich_help_panel=MANY,
+        rich_help_panel=options.MANY,
     ),
 ]
 Statistics = Annotated[
@@ -57,7 +60,7 @@ Statistics = Annotated[
     typer.Option(
         "--statistics",
         help="Per layer, draw statistics of its channels over all images, instead of each image.",
-        rich_help_panel=MANY,
+        rich_help_panel=options.MANY,
     ),
 ]
 Contact = Annotated[
@@ -65,18 +68,19 @@ Contact = Annotated[
     typer.Option(
         "--contact",
         help="Per layer, draw the same channels of all images on one scale, instead of each image.",
-        rich_help_panel=MANY,
+        rich_help_panel=options.MANY,
     ),
 ]
 BasisFiles = Annotated[
     list[Path] | None,
     typer.Option(
         "--basis",
+        parser=as_path,
         metavar="FILE",
         help="With --reduce pca: the components of an earlier run (…-basis.npz), so that colours are comparable. "
         "Repeatable.",
         show_default=False,
-        rich_help_panel=MANY,
+        rich_help_panel=options.MANY,
     ),
 ]
 
@@ -100,7 +104,8 @@ class Reduction(StrEnum):
 Images = Annotated[
     list[str],
     typer.Argument(
-        metavar="IMAGE", help="Files, folders with -r, globs, - for standard input, or sample:grace_hopper."
+        metavar="IMAGE",
+        help="Files, folders with -r, globs, URIs such as s3://b/photos, - for standard input, or sample:grace_hopper.",
     ),
 ]
 Layers = Annotated[
@@ -204,6 +209,8 @@ def features(
     interpolation: options.Interpolation = None,
     device: options.Device = options.DeviceName.AUTO,
     threads: options.Threads = None,
+    workers: options.Workers = None,
+    ray: options.RayAddress = None,
     reduce: Reduce = None,
     overlay: Overlay = False,
     overview: Overview = None,
@@ -238,6 +245,8 @@ def features(
     For example: kernelviz features tf_efficientnet_lite0 photo.jpg -l 'blocks.2' --top 16 --sort std
 
     A folder of images: kernelviz features resnet18d photos -r -l layer1 --style bare --skip-existing
+
+    In four processes: kernelviz features resnet18d photos -r --statistics --workers 4
     """
 
     def work(report: Report) -> None:
@@ -255,21 +264,30 @@ def features(
             tuple(basis or ()), picture, ImageChoices(value_range, bands, mean, std, interpolation),
         )  # fmt: skip
         check(choices, destination)
+        parallel = WorkerChoices(workers, ray, threads, str(device))
+        parallel.check()
         named = session.named_images(images, output, report, recursive=recursive)
-        with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
+        with (
+            parallel.quiet(report), terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer,
+        ):  # fmt: skip
             chosen = ModelChoices(
-                model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
+                model, weights, seed, timeout, str(device), parallel.threads, weights_key=weights_key, partial=fitting,
                 arguments=model_arg, runs=True, input_size=input_size,
             )  # fmt: skip
             network = choices.image.prepare(session.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
             run = prepare(network, choices, destination, report, paths=named, writer=writer)
+            run = replace(run, engine=parallel.engine(report, named, output))
             try:
-                if choices.summarised:
-                    draw_summaries(run, named, progress)
-                else:
-                    run, paths = with_bases(run, named, progress)
-                    draw_all(run, paths, progress)
+                with run.engine if isinstance(run.engine, AbstractContextManager) else nullcontext():
+                    if choices.summarised:
+                        draw_summaries(run, named, progress)
+                    else:
+                        run, paths = with_bases(run, named, progress)
+                        if run.engine is None:
+                            draw_all(run, map(ImageJob, paths), progress)
+                        else:
+                            draw_in_workers(run, paths, progress)
             except BrokenPassError:
                 writer.flush()  # pictures of the layers before the break
                 raise

@@ -14,6 +14,7 @@ from kernelviz.cli import options, session, terminal
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.storage.uris import is_uri
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 Images = Annotated[
     list[str],
     typer.Argument(
-        metavar="IMAGE", help="Files, folders with -r, globs, - for standard input, or sample:grace_hopper."
+        metavar="IMAGE", help="Files, folders with -r, globs, URIs, - for standard input, or sample:grace_hopper."
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
@@ -149,7 +150,7 @@ def load_other(
     first: ModelChoices, against: str, model: Model, *, reading: ImageChoices, report: Report, progress: Progress
 ) -> Model:
     """The model of ``--against``: other weights of the first one, or another model."""
-    is_file = os.path.isfile(against) and not against.endswith(".py")  # noqa: PTH113  (takes every text)
+    is_file = is_uri(against) or (os.path.isfile(against) and not against.endswith(".py"))  # noqa: PTH113  (every text)
     if against in WEIGHTS or is_file:
         choices = replace(first, weights=against, weights_key=first.weights_key if is_file else None)
     else:

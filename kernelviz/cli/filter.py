@@ -83,7 +83,9 @@ def parse_learned(texts: list[str]) -> list[tuple[str, str, int]]:
 ImageName = Annotated[
     str | None,
     typer.Argument(
-        metavar="IMAGE", help="An image file, `-` for standard input, or sample:grace_hopper.", show_default=False
+        metavar="IMAGE",
+        help="An image file, a URI, `-` for standard input, or sample:grace_hopper.",
+        show_default=False,
     ),
 ]
 Kernels = Annotated[

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kernelviz.drawing import ignore_settings
 from kernelviz.errors import UsageError, WriteError
+from kernelviz.storage.uris import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,7 +108,7 @@ def _ignore_impossible_sizes() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command with these arguments and return its exit code."""
-    arguments = list(arguments)
+    arguments = [without_credentials(each) for each in arguments]
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of caches that it replaces by others
     try:
         requested = arguments[0] if arguments else _completed_command()

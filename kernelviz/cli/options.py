@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.errors import UsageError
+from kernelviz.storage.uris import as_path
 from kernelviz.threads import MOST_THREADS
 from kernelviz.version import __version__
 from kernelviz.wording import shown
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 IMAGES = "Images"
+MANY = "Many images"
 PICTURES = "Pictures"
 WEIGHTS = "Weights"
 OUTPUT = "Output"
@@ -177,8 +179,8 @@ WeightsChoice = Annotated[
         "--weights",
         metavar="auto|bundled|hub|random|FILE",
         help="Where the weights come from. auto: the local hub cache, else the bundled file, else the hub. "
-        "hub: the hub, even if the file is cached. FILE: safetensors or a torch checkpoint, in which the weights are found "
-        "by their names.",
+        "hub: the hub, even if the file is cached. FILE: safetensors or a torch checkpoint, also by a URI, in which the "
+        "weights are found by their names.",
         rich_help_panel=WEIGHTS,
     ),
 ]
@@ -235,7 +237,14 @@ NoCache = Annotated[
 ]
 Output = Annotated[
     Path,
-    typer.Option("--output", "-o", metavar="DIR", help="Output directory; created if missing.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--output",
+        "-o",
+        parser=as_path,
+        metavar="DIR|URI",
+        help="Output directory; created if missing. URI: a folder elsewhere, such as s3://bucket/maps.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Force = Annotated[
     bool,
@@ -459,6 +468,29 @@ Threads = Annotated[
         metavar="N",
         help="CPU threads that torch uses in the forward pass.",
         show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=10_000,
+        metavar="N",
+        help="Do the images in N processes, of one thread each (--threads) or, with a GPU, on one GPU each. "
+        "Needs Ray, the extra `ray`.",
+        show_default=False,
+        rich_help_panel=MANY,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Do the images on a Ray cluster: auto, or HOST:PORT of its head. --workers limits their number.",
+        show_default=False,
+        rich_help_panel=MANY,
     ),
 ]
 Device = Annotated[

@@ -11,11 +11,13 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.advice import check_order
-from kernelviz.cli.feature_pictures import FeatureChoices, ImageJob, prepare, read, report_image
-from kernelviz.cli.feature_summaries import add_maps, check_paths, gather, share_images
+from kernelviz.cli.feature_pictures import FeatureChoices, prepare, read
+from kernelviz.cli.feature_summaries import check_paths
+from kernelviz.cli.feature_workers import Jobs, gather
 from kernelviz.cli.features import BatchSize, Images, Recursive
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
+from kernelviz.cli.worker_choices import WorkerChoices
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.threads import BackgroundWriter
 from kernelviz.wording import counted, inflected
@@ -119,6 +121,8 @@ def patches(
     interpolation: options.Interpolation = None,
     device: options.Device = options.DeviceName.AUTO,
     threads: options.Threads = None,
+    workers: options.Workers = None,
+    ray: options.RayAddress = None,
     channels: Channels = None,
     top: Top = None,
     look: options.LookChoice = options.LookName.PAGE,
@@ -137,6 +141,8 @@ def patches(
     """Show what excites the channels of a layer: the patches of many images that give the largest values.
 
     For example: kernelviz patches tf_efficientnet_lite0 photos -r -l blocks.2.1.conv_dw
+
+    In four processes: kernelviz patches tf_efficientnet_lite0 photos -r -l blocks.2.1.conv_dw --workers 4
     """
 
     def work(report: Report) -> None:
@@ -156,16 +162,21 @@ def patches(
             image=ImageChoices(value_range, bands, mean, std, interpolation),
         )  # fmt: skip
         choices.image.as_recipe()
+        parallel = WorkerChoices(workers, ray, threads, str(device))
+        parallel.check()
         named = session.named_images(images, output, report, recursive=recursive)
-        with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
+        with (
+            parallel.quiet(report), terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer,
+        ):  # fmt: skip
             chosen = ModelChoices(
-                model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
+                model, weights, seed, timeout, str(device), parallel.threads, weights_key=weights_key, partial=fitting,
                 arguments=model_arg, runs=True, input_size=input_size,
             )  # fmt: skip
             network = choices.image.prepare(session.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
             run = prepare(network, choices, destination, report, paths=named, writer=writer)
             run = replace(run, unusual={key: value for key, value in run.unusual.items() if key != "classes"})
+            run = replace(run, engine=parallel.engine(report, named, output))
             draw_patches(run, wanted, named, progress)
         if run.plan.broken is not None:
             raise run.plan.broken
@@ -218,8 +229,6 @@ def _check(wanted: PatchChoices, output: OutputChoices, picture: PictureChoices)
 
 def draw_patches(run: FeatureRun, wanted: PatchChoices, paths: Sequence[str], progress: Progress) -> None:
     """Run every image through the network, then draw the patches of each layer; if a layer fails, others go on."""
-    from kernelviz.files.images import load_image
-
     layers = _usable(run, wanted)
     tallies: dict[str, PatchTally] = {}
 
@@ -232,14 +241,12 @@ def draw_patches(run: FeatureRun, wanted: PatchChoices, paths: Sequence[str], pr
 
     for name in layers:
         session.attempt(run.report, name, len(layers), partial(begin, name))
-    share_images(tallies.values(), paths)
-    kept = {path: ImageJob(path, load_image(path) if path == "-" else None) for path in paths}  # stdin is read once
-    receivers = {name: [partial(add_maps, tally)] for name, tally in tallies.items()}
+    jobs = Jobs(paths)
     if tallies:
-        gather(run, kept.values(), receivers, partial(report_image, run), progress)
+        gather(run, jobs, {(name, "patches"): tally for name, tally in tallies.items()}, progress)
     for name, tally in tallies.items():
         if len(tally.images):
-            work = partial(_draw, run, wanted, tally, list(kept.values()), progress)
+            work = partial(_draw, run, wanted, tally, jobs, progress)
             session.attempt(run.report, name, len(layers), work)
 
 
@@ -268,7 +275,7 @@ def _usable(run: FeatureRun, wanted: PatchChoices) -> list[str]:
     lines = []
     for name, reason in refused.items():
         if name in named:
-            session.report_failure(run.report, name, reason)
+            run.report.add_failure(name, reason)
         else:
             lines.append(f"{name}: {reason.what} {reason.why}".strip())
     run.report.warnings += lines
@@ -307,9 +314,7 @@ def _identity(run: FeatureRun, layer: str, images: Recipe | None) -> dict[str, A
     return {"command": "patches", "model": model, "layer": layer, "view": "patches", "image": images}
 
 
-def _draw(
-    run: FeatureRun, wanted: PatchChoices, tally: PatchTally, jobs: Sequence[ImageJob], progress: Progress
-) -> None:
+def _draw(run: FeatureRun, wanted: PatchChoices, tally: PatchTally, jobs: Jobs, progress: Progress) -> None:
     """Cut the patches of a layer out of their images, draw them, and report them."""
     from kernelviz.streaming import cut_patches
     from kernelviz.views.patches import patches_entry, patches_table
@@ -318,8 +323,10 @@ def _draw(
     picture, report = run.choices.picture, run.report
     channels = found.chosen(picture.channels, picture.top)
 
+    numbers = tally.numbers
+
     def read_again(image: int) -> Input:
-        given = read(run, jobs[tally.numbers[image]])
+        given = read(run, jobs[numbers[image]])
         if given is None:
             raise KernelvizError(f"The image {found.images[image]} cannot be read again.")
         return given

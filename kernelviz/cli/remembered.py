@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from kernelviz.errors import KernelvizError
 from kernelviz.files.remembered import can_remember, entries_directory, recall, remember
 from kernelviz.reading import read_regular
+from kernelviz.storage.uris import is_uri
 from kernelviz.version import __version__
 
 if TYPE_CHECKING:
@@ -214,6 +215,8 @@ def _key(kind: str, choices: ModelChoices, **more: str) -> dict[str, Any] | None
     if ":" in choices.name or choices.weights in {"random", "hub"} or choices.device != "cpu" or choices.seed:
         return None  # code of the user, a configuration, random numbers, the hub's current weights
     weights = choices.weights
+    if weights is not None and is_uri(weights):
+        return None  # its content may change at any time
     if weights is not None and weights not in {"auto", "bundled"}:
         weights = str(Path(weights).absolute())
     names = sorted(name for name in os.environ if name.startswith("HF_") or name in _CACHES)

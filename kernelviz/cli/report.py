@@ -34,7 +34,7 @@ Images = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGE",
-        help="Files, folders with -r, globs, - for standard input, or sample:grace_hopper; several share one page.",
+        help="Files, folders with -r, globs, URIs, - for standard input, or sample:grace_hopper; several share one page.",
     ),
 ]
 Layers = Annotated[
@@ -204,12 +204,12 @@ class _Run:
 
         def failed(number: int, error: KernelvizError) -> None:
             del paths[number]
-            session.report_failure(self.report, self.paths[number], error)
+            self.report.add_failure(self.paths[number], error)
 
         def failed_too(number: int, error: KernelvizError) -> None:
             path = (self.searched or [])[number]
             if path not in self.paths or path in paths.values():  # else it was named
-                session.report_failure(self.report, path, error)
+                self.report.add_failure(path, error)
 
         page = explore(
             self.network, self.paths, read, layers, max_size=max_size, on_error=failed, progress=progress,
@@ -257,7 +257,7 @@ class _Run:
             report.inform(f"{image.name}: {shares}" if shares else image.name)
             report.inform(*(f"  {note}" for note in image.notes))
             report.warnings += [f"{image.name}: {note}" for note in image.notes]
-        report.more["bytes"] = path.stat().st_size
+        report.more["bytes"] = len(page.html.encode("utf-8"))
         report.more["kept"] = [
             {"layer": layer.name, "shown": len(layer.shown), "total": layer.outputs} for layer in page.layers
         ]

@@ -29,6 +29,7 @@ from kernelviz.errors import (
     WriteError,
 )  # fmt: skip
 from kernelviz.files.remembered import doubt_used
+from kernelviz.storage.uris import WEB, has_query, is_uri, scheme_of
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import PART, shown
 
@@ -93,9 +94,35 @@ class Report:
         message = " ".join(part for part in (error.what, error.why) if part)
         self.errors.append({"code": error.code, "message": message, "hint": error.hint or None, "input": culprit})
 
+    def note(self, *lines: str) -> None:
+        """Keep lines as warnings that are printed in another form, or not at all."""
+        self.warnings += lines
+
+    def inform_once(self, head: str, lines: Sequence[str]) -> None:
+        """Print those of some lines that were not printed before, each once in a run, below a ``head``."""
+        new = [line for line in lines if line not in self.left_out]
+        self.left_out.update(new)
+        self.inform(*([head, *(f"  {line}" for line in new)] if new else []))
+
+    def add_failure(self, culprit: str, error: KernelvizError, *, named: bool = False) -> None:
+        """Name what failed, unless the message has ``named`` it, and keep it."""
+        terminal.print_message(error.what if named else f"{culprit}: {error.what}")
+        self.add_error(error, culprit)
+
+    def add_image(self, path: str, **more: Any) -> None:
+        """Keep the row of an image that was done."""
+        self.more["images"].add(path, **more)
+
+    def add_kept(self) -> None:
+        """Count an input whose files of an earlier run were kept."""
+        self.kept += 1
+
     def add_output(self, row: dict[str, Any]) -> None:
         """Keep the row of a file that was written, and print its path unless a document will be printed."""
-        row = _as_drawn(row, self.drawn.pop(row["path"], None))
+        self.add_row(as_drawn(row, self.drawn.pop(row["path"], None)))
+
+    def add_row(self, row: dict[str, Any]) -> None:
+        """Keep the row of a file as the document states it, and print its path unless a document will be printed."""
         if self.as_json or not self.outputs:  # a million rows take more memory than a network
             self.outputs.append(row)
         if not self.as_json:
@@ -124,7 +151,7 @@ class ImageRows(Sequence[dict[str, Any]]):
         return {"path": self._paths[at], "top": [], **self._more.get(at, {})}
 
 
-def _as_drawn(row: dict[str, Any], picture: PageFigure | Animation | None) -> dict[str, Any]:
+def as_drawn(row: dict[str, Any], picture: PageFigure | Animation | None) -> dict[str, Any]:
     """The row of a file, with what is shown in it if its look draws less than the ordinary page."""
     if picture is None:
         return row
@@ -256,7 +283,7 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
     except KernelvizError as error:
         if of == 1 or isinstance(error, DiskFullError):
             raise
-        report_failure(report, culprit, error, named=f" layer {shown(culprit)} " in f" {error.what} ")
+        report.add_failure(culprit, error, named=f" layer {shown(culprit)} " in f" {error.what} ")
 
 
 def named_images(images: Sequence[str], output: Path, report: Report, *, recursive: bool) -> tuple[str, ...]:
@@ -266,14 +293,8 @@ def named_images(images: Sequence[str], output: Path, report: Report, *, recursi
     found = find_images(images, recursive=recursive, output=output)
     report.warn(*found.notes)
     for folder, error in found.unreadable.items():
-        report_failure(report, folder, error)
+        report.add_failure(folder, error)
     return found.images
-
-
-def report_failure(report: Report, culprit: str, error: KernelvizError, *, named: bool = False) -> None:
-    """Name what failed, unless the message has ``named`` it, and keep it in the report."""
-    terminal.print_message(error.what if named else f"{culprit}: {error.what}")
-    report.add_error(error, culprit)
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -500,9 +521,26 @@ def check_directory(directory: Path) -> None:
         what = f"--output takes a directory, but {directory} is the name of a file."
         more = CHOICE_FOR.get(directory.suffix.lower(), "")
         raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
-    from kernelviz.files.writing import sweep
+    if is_uri(directory):
+        _check_uri(directory)
+    else:
+        from kernelviz.files.writing import sweep
 
-    sweep(directory)
+        sweep(directory)
+
+
+def _check_uri(directory: Path) -> None:
+    """Reject a URI in which nothing can be written.
+
+    Raises:
+        UsageError: it is of the web, or its file system is unknown or not installed.
+    """
+    from kernelviz.storage.objects import check_back_end
+
+    if scheme_of(directory) in WEB or has_query(directory):
+        what = f"--output takes a directory, but nothing can be put into {directory}."
+        raise UsageError(what, hint="For example s3://bucket/maps, without a query.")
+    check_back_end(directory)
 
 
 @contextmanager
@@ -671,6 +709,4 @@ def inform_left_out(picture: PageFigure | Animation, report: Report, known: Sequ
         for line in (picture.recipe or {}).get("left_out", ())
         if line.casefold() not in printed
     ]
-    lines = [line for line in lines if line and line not in report.left_out]
-    report.left_out.update(lines)
-    report.inform(*(["left out of the picture:", *(f"  {line}" for line in lines)] if lines else []))
+    report.inform_once("left out of the picture:", [line for line in lines if line])

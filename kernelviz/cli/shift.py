@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kernelviz.views.shifts import ShiftedImage
 
 
-ImagePath = Annotated[str, typer.Argument(metavar="IMAGE", help="A photograph, or sample:grace_hopper.")]
+ImagePath = Annotated[str, typer.Argument(metavar="IMAGE", help="A photograph, a URI, or sample:grace_hopper.")]
 By = Annotated[
     str | None,
     typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -32,10 +33,16 @@ class Progress(Protocol):
 
 
 _results: TextIO | None = None
+_beside = False
 
 
 def results() -> TextIO | None:
-    """Where results are printed."""
+    """Where results are printed.
+
+    While stdout is kept from others on a terminal, they go through stderr, which a progress bar prints above itself.
+    """
+    if _beside and _results is not None and _results.isatty() and sys.stderr is not None and sys.stderr.isatty():
+        return sys.stderr
     return _results or sys.stdout
 
 
@@ -52,6 +59,27 @@ def results_apart() -> Iterator[None]:
             yield
     finally:
         _results = None
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes what is printed, and drops it."""
+
+    def write(self, text: str, /) -> int:
+        """Drop a text."""
+        return len(text)
+
+
+@contextmanager
+def foreign_output(*, shown: bool) -> Iterator[None]:
+    """Keep stdout for results alone: what other programs print there is dropped or, if ``shown``, goes to stderr."""
+    global _results, _beside  # noqa: PLW0603
+    before, _results = _results, results()
+    _beside = True
+    try:
+        with redirect_stdout(sys.stderr if shown and sys.stderr is not None else _Nowhere()):
+            yield
+    finally:
+        _results, _beside = before, False
 
 
 def print_result(line: str | Path) -> None:

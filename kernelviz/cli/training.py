@@ -41,8 +41,8 @@ Checkpoints = Annotated[
     list[str],
     typer.Argument(
         metavar="CHECKPOINT",
-        help="Weights files in their order; or folders with -r and globs, sorted by the last number in the names, those "
-        "without one last.",
+        help="Weights files in their order, or URIs; or folders with -r and globs, sorted by the last number in the names, "
+        "those without one last.",
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
@@ -252,6 +252,8 @@ def parse_steps(text: str | None, count: int) -> list[float] | None:
     Raises:
         UsageError: they are no finite numbers, or not as many.
     """
+    from kernelviz.views.kernel_history import as_steps
+
     if text is None:
         return None
     try:
@@ -262,7 +264,7 @@ def parse_steps(text: str | None, count: int) -> list[float] | None:
         raise UsageError(f"--steps must be numbers like 0,10,20, but got {shown(repr(text))}.")
     if len(numbers) != count:
         raise UsageError(f"--steps has {counted(len(numbers), 'number')} for {counted(count, 'checkpoint')}.")
-    return [int(number) if number == int(number) else number for number in numbers]
+    return list(as_steps(numbers))
 
 
 def find(arguments: Sequence[str], output: Path, report: Report, *, recursive: bool) -> tuple[str, ...]:
@@ -277,8 +279,8 @@ def find(arguments: Sequence[str], output: Path, report: Report, *, recursive: b
     paths, notes, unreadable = find_checkpoints(arguments, recursive=recursive, output=output)
     report.warn(*notes)
     for folder, error in unreadable.items():
-        session.report_failure(report, folder, error, named=True)
-    if len(paths) == 1 < len(arguments):
+        report.add_failure(folder, error, named=True)
+    if len(paths) == 1 < len(arguments) and not unreadable:
         raise KernelvizError("A history needs two checkpoints or more, but all arguments are the same file.")
     if len(paths) < 2:
         what = f"A history needs two checkpoints or more, but there is {counted(len(paths), 'checkpoint')}."
@@ -337,7 +339,7 @@ class TrainingRun:
         labels = labels_of(paths)
 
         def fail(at: int, error: KernelvizError) -> None:
-            session.report_failure(self.report, labels[at], error, named=labels[at] in error.what)
+            self.report.add_failure(labels[at], error, named=labels[at] in error.what)
 
         self.progress("reading checkpoints", 0, len(paths))
         return read_histories(

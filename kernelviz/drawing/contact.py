@@ -104,6 +104,11 @@ class ContactSheet:
     __repr__ = gathered_repr
 
     @property
+    def undecided(self) -> bool:
+        """Whether the next image chooses the channels."""
+        return self.channels is None and self.wanted is None
+
+    @property
     def total(self) -> int:
         """How many images there are."""
         return len(self.images)

@@ -8,15 +8,21 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kernelviz.errors import BadImageError, BadWeightsError, RecipeError, UsageError
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
+from kernelviz.storage.objects import check_back_end, kind_of, listed, matching
+from kernelviz.storage.uris import WEB, is_uri, resolved, scheme_of
 from kernelviz.wording import counted, inflected, last_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+
+_WITH_RECIPE = (".png", ".apng", ".gif", ".webp")  # suffixes of images that may be ours
+_REQUESTS = 16  # at a time
 
 
 @dataclass(frozen=True)
@@ -42,23 +48,27 @@ def find_images(
     and all files below ``output`` if that is inside. Named files that cannot be read, and folders without ``recursive``,
     are left to ``read_image``, and unreadable folders are returned with their errors, so that neither ends a run over many.
 
+    A URI such as ``s3://bucket/photos`` is opened by fsspec; it may be an object, a folder or a pattern, of the web (http,
+    https) an object only. Pictures of kernelviz are looked for in PNG, GIF and WebP.
+
     Args:
         arguments: the arguments as typed.
         recursive: search folders and all folders below them.
         output: the directory into which pictures are written.
 
     Raises:
-        UsageError: there are no arguments.
+        UsageError: there are no arguments, or the file system of a URI is unknown or not installed.
         BadImageError: a folder has no image, no folder can be read, or no file matches a pattern.
     """
     if not arguments:
         raise UsageError("No image is given.", hint="Give a file, a folder with -r, `-` or sample:grace_hopper.")
     found: dict[str, str] = {}
     notes: list[str] = []
-    search = _Search(None if output is None else os.fspath(output), notes)
-    for argument in arguments:
-        for path in _meant(os.fspath(argument), search, recursive=recursive):
-            found.setdefault(path if path == "-" or path in SAMPLES else os.path.abspath(path), path)  # noqa: PTH100
+    search = _Search(None if output is None else resolved(output), notes)
+    for argument in map(resolved, arguments):
+        for path in _meant(argument, search, recursive=recursive):
+            is_path = path != "-" and path not in SAMPLES and not is_uri(path)
+            found.setdefault(os.path.abspath(path) if is_path else path, path)  # noqa: PTH100
     if not found:
         raise next(iter(search.unreadable.values()))
     return FoundImages(tuple(found.values()), tuple(notes), search.unreadable)
@@ -75,29 +85,33 @@ def find_checkpoints(
 ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, BadWeightsError]]:
     """Find the weights files that arguments name, without repetitions, notes of what was left out, and unreadable folders.
 
-    Typed files keep their order. Those of a folder or a pattern are sorted as ``in_order`` does. Folders, patterns and
-    files below ``output`` are taken as in ``find_images``; of a folder, files beside the weights, such as the state of an
-    optimiser, are left out by their names.
+    Typed files keep their order; those of a folder or a pattern are sorted as ``in_order`` does. Folders, patterns, URIs
+    and files below ``output`` are taken as in ``find_images``; of a folder, files beside the weights, such as the state of
+    an optimiser, are left out by their names.
 
     Raises:
+        UsageError: the file system of a URI is unknown or not installed.
         BadWeightsError: a folder is given without ``recursive`` or has no weights file, or no file matches a pattern.
     """
     found: dict[str, str] = {}
     notes: list[str] = []
     unreadable: dict[str, BadWeightsError] = {}
-    search = _Search(None if output is None else os.fspath(output), notes)
-    for argument in arguments:
+    search = _Search(None if output is None else resolved(output), notes)
+    for argument in map(resolved, arguments):
         files = [argument]
-        if os.path.isdir(argument):  # noqa: PTH112
-            files = _checkpoints_below(argument, search, unreadable, recursive=recursive)
-        elif not os.path.lexists(argument) and glob.has_magic(argument):
-            matches = glob.glob(argument)  # noqa: PTH207
-            files = [each for each in matches if not os.path.isdir(each)]  # noqa: PTH112
-            files, _ = search.without_own(argument, _fixed_part(argument), in_order(files))
-            if not files:
-                raise BadWeightsError(f"No file matches {argument}.", hint="Give files, or a folder with -r.")
+        try:
+            kind = _kind_of(argument)
+            if kind == "directory":
+                files = _checkpoints_below(argument, search, unreadable, recursive=recursive)
+            elif kind is None and _is_pattern(argument):
+                matches, _ = _matches(argument)
+                files, _ = search.without_own(argument, _fixed_part(argument), in_order(matches))
+                if not files:
+                    raise BadWeightsError(f"No file matches {argument}.", hint="Give files, or a folder with -r.")
+        except OSError as error:
+            raise BadWeightsError(f"{argument} cannot be read.", f"{error.strerror or error}.") from None
         for path in files:
-            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100
+            found.setdefault(path if is_uri(path) else os.path.abspath(path), path)  # noqa: PTH100
     return tuple(found.values()), tuple(notes), unreadable
 
 
@@ -126,7 +140,8 @@ def _checkpoints_below(
     if not recursive:
         raise BadWeightsError(f"{folder} is a folder.", hint="Give -r to take the checkpoints in it, or name files.")
     failed: dict[str, BadImageError] = {}
-    every, own = search.without_own(folder, folder, _files_below(folder, failed))
+    below = list(_visible(folder) if is_uri(folder) else _files_below(folder, failed))
+    every, own = search.without_own(folder, folder, below)
     unreadable |= {name: BadWeightsError(error.what, error.why, error.hint) for name, error in failed.items()}
     files = [path for path in every if _may_be_weights(Path(path))]
     others = len(every) - len(files)
@@ -156,13 +171,15 @@ class _Search:
 
     def without_own(self, argument: str, base: str, files: Iterable[str]) -> tuple[list[str], int]:
         """Leave out files below ``output``, if that is inside ``base``, and pictures of kernelviz; also count these."""
-        output = None if self.output is None else os.path.realpath(self.output)
-        inside = output is not None and _is_below(output, os.path.realpath(base))
+        real = str if is_uri(base) else os.path.realpath
+        output = None if self.output is None or is_uri(base) != is_uri(self.output) else real(self.output)
+        inside = output is not None and _is_below(output, real(base))
         others, below, drawn = [], 0, 0
+        own = _drawn_objects(files) if is_uri(base) else None
         for path in files:
-            if inside and output is not None and _is_below(os.path.realpath(path), output):
+            if inside and output is not None and _is_below(real(path), output):
                 below += 1
-            elif _is_drawn(path):
+            elif _is_drawn(path) if own is None else path in own:
                 drawn += 1
             else:
                 others.append(path)
@@ -188,34 +205,102 @@ def _is_drawn(path: str) -> bool:
         return False
 
 
+def _drawn_objects(uris: Iterable[str]) -> set[str]:
+    """The objects that are images with a recipe of kernelviz, which are read by threads: each takes a request."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    possible = [uri for uri in uris if Path(uri).suffix.lower() in _WITH_RECIPE]
+    with ThreadPoolExecutor(_REQUESTS, thread_name_prefix="kernelviz-find") as pool:
+        return {uri for uri, drawn in zip(possible, pool.map(_is_drawn, possible), strict=True) if drawn}
+
+
 def _meant(argument: str, search: _Search, *, recursive: bool) -> list[str]:
     if argument == "-":
         return [argument]
-    if os.path.isdir(argument):  # noqa: PTH112  (unlike pathlib's it accepts every name, even with a zero byte)
+    if is_uri(argument):
+        return _meant_by_uri(argument, search, recursive=recursive)
+    kind = _kind_of(argument)
+    if kind == "directory":
         return _in_folder(argument, search) if recursive else [argument]
-    if os.path.lexists(argument) or argument in SAMPLES or not glob.has_magic(argument):
+    if kind or argument in SAMPLES or not _is_pattern(argument):
         return [argument]
     return _matching(argument, search)
 
 
+def _meant_by_uri(uri: str, search: _Search, *, recursive: bool) -> list[str]:
+    check_back_end(uri)
+    if not (recursive or _is_pattern(uri)):
+        return [uri]
+    try:
+        kind = _kind_of(uri)
+        if kind == "directory" and recursive:
+            return _images_of(uri, sorted(_visible(uri), key=_by_folder), search)
+        return _matching(uri, search) if kind is None and _is_pattern(uri) else [uri]
+    except OSError as error:
+        why = f"{error.strerror or error}."
+        search.unreadable[uri] = BadImageError(f"{uri} cannot be read.", why, "Leave it out.")
+        return []
+
+
+def _kind_of(path: str) -> Literal["file", "directory"] | None:
+    """Whether a path is a directory, or exists at all; in the web, everything is a file.
+
+    Raises:
+        OSError: the file system of a URI does not answer.
+    """
+    if is_uri(path):
+        return "file" if scheme_of(path) in WEB else kind_of(path)
+    if os.path.isdir(path):  # noqa: PTH112  (unlike pathlib's it accepts every name, even with a zero byte)
+        return "directory"
+    return "file" if os.path.lexists(path) else None
+
+
+def _is_pattern(path: str) -> bool:
+    return glob.has_magic(path) and scheme_of(path) not in WEB
+
+
+def _matches(pattern: str) -> tuple[list[str], int]:
+    """The files that match a pattern, sorted, and the number of matching folders."""
+    if is_uri(pattern):
+        objects, folders = matching(pattern)
+        hidden = pattern.rpartition("/")[2].startswith(".")
+        return sorted(uri for uri in objects if hidden or not uri.rpartition("/")[2].startswith(".")), folders
+    every = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
+    files = [path for path in every if not os.path.isdir(path)]  # noqa: PTH112
+    return files, len(every) - len(files)
+
+
+def _visible(folder: str) -> Iterator[str]:
+    """All objects below a folder of which no part is hidden."""
+    base = folder.rstrip("/")
+    return (f"{base}/{name}" for name in listed(folder) if not any(part[:1] == "." for part in name.split("/")))
+
+
+def _by_folder(path: str) -> list[tuple[bool, str]]:
+    """The order of folders and files that walking through a folder has: its files, then its folders, by name."""
+    *folders, name = path.split("/")
+    return [*((True, each) for each in folders), (False, name)]
+
+
 def _matching(pattern: str, search: _Search) -> list[str]:
-    matches = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
-    files = [path for path in matches if not os.path.isdir(path)]  # noqa: PTH112
+    files, folders = _matches(pattern)
     images, own = search.without_own(pattern, _fixed_part(pattern), files)
     if not images:
         what, why = f"No file matches {pattern}.", ""
         if own:
             what, why = f"No image matches {pattern}.", f"{_own_files(own)}."
-        elif matches:
-            why = f"{counted(len(matches), 'folder does', 'folders do')}."
+        elif folders:
+            why = f"{counted(folders, 'folder does', 'folders do')}."
         raise BadImageError(what, why, "Give a file, or a folder with -r.")
-    if len(files) < len(matches):
-        search.notes.append(f"{pattern}: {counted(len(matches) - len(files), 'folder')} left out")
+    if folders:
+        search.notes.append(f"{pattern}: {counted(folders, 'folder')} left out")
     return images
 
 
 def _fixed_part(pattern: str) -> str:
     """The directory in which a pattern begins to vary."""
+    if is_uri(pattern):
+        return re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
     directory = pattern
     while glob.has_magic(directory):
         directory = os.path.dirname(directory)  # noqa: PTH120
@@ -224,10 +309,16 @@ def _fixed_part(pattern: str) -> str:
 
 def _in_folder(folder: str, search: _Search) -> list[str]:
     failed: dict[str, BadImageError] = {}
-    files, own = search.without_own(folder, folder, _files_below(folder, failed))
+    files = list(_files_below(folder, failed))
+    search.unreadable.update(failed)
+    return _images_of(folder, files, search, failed=bool(failed))
+
+
+def _images_of(folder: str, every: list[str], search: _Search, *, failed: bool = False) -> list[str]:
+    """The images among all files below a folder."""
+    files, own = search.without_own(folder, folder, every)
     images = [path for path in files if Path(path).suffix.lower() in SUFFIXES]
     others = len(files) - len(images)
-    search.unreadable.update(failed)
     if not images and failed:
         return []
     if not images:

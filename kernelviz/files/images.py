@@ -75,6 +75,7 @@ from kernelviz.files.tiffs import (
 )
 from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Image, as_array, shape_text
+from kernelviz.storage.uris import name_in, resolved
 from kernelviz.threads import no_warnings
 
 if TYPE_CHECKING:
@@ -635,7 +636,8 @@ def read_image(
     of a network; a file with as many bands as it has inputs, opacity included, is read as a whole.
 
     Args:
-        source: A path, ``"-"`` (standard input), ``"sample:grace_hopper"`` (matplotlib's photograph), the bytes of a file,
+        source: A path or a URI such as ``s3://bucket/a.png`` (opened by fsspec), ``"-"`` (standard input),
+            ``"sample:grace_hopper"`` (matplotlib's photograph), the bytes of a file,
             a binary file object, a Pillow image, or an array (H, W) or (H, W, C) of uint8, uint16, bool, or float in
             [0, 1]; with ``range``, of any real numbers. As in an ``.npy`` file, no band of it is
             opacity: give a Pillow image for that.
@@ -693,12 +695,12 @@ class EncodedImage:
 
 
 def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> EncodedImage:
-    """Read the bytes of a file, of standard input or of a sample, by the name as for ``read_image``.
+    """Read the bytes of a file, an object, of standard input or of a sample, by the name as for ``read_image``.
 
     Raises:
         BadImageError: the file does not exist, cannot be read, or is too large.
     """
-    path = os.fsdecode(source)
+    path = resolved(source)
     if path == "-":
         return _of_bytes(_standard_input.read(), name or _STDIN, stem="stdin")
     if path in SAMPLES and not os.path.lexists(path):
@@ -706,7 +708,7 @@ def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> En
 
         data = _read_file(str(cbook.get_sample_data(SAMPLES[path], asfileobj=False)))
         return _of_bytes(data, name or path, stem=Path(SAMPLES[path]).stem)
-    return _of_bytes(_read_file(path), name or Path(path).name, path=path)
+    return _of_bytes(_read_file(path), name or name_in(path), path=path)
 
 
 def _of_bytes(data: bytes, name: str, *, stem: str | None = None, path: str | None = None) -> EncodedImage:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.reading import read_regular
 from kernelviz.records import Typed
+from kernelviz.storage.uris import as_path
 from kernelviz.wording import shown, typed_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 _TYPED = re.compile(r"(?=.*(?:\d|nan|inf))(?:[\d\s.,;|+\-−e]|nan|inf(?:inity)?)*", re.IGNORECASE | re.DOTALL)
 _LARGEST = 1 << 24  # bytes of a file: some million numbers
@@ -37,7 +42,7 @@ def read_numbers(text: str, name: str) -> Typed | None:
     if is_typed(text):
         return typed_numbers(text, name)
     if text.lower().endswith(".csv") or os.path.isfile(text):  # noqa: PTH113  (unlike pathlib's it takes every name)
-        return csv_numbers(Path(text), name)
+        return csv_numbers(as_path(text), name)
     return typed_numbers(text, name) if set(text) & set(";|") else None
 
 

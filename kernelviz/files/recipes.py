@@ -16,8 +16,9 @@ import zipfile
 import zlib
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from kernelviz.errors import RecipeError
+from kernelviz.errors import KernelvizError, RecipeError
 from kernelviz.reading import open_regular
+from kernelviz.storage.uris import is_uri, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ _HTML_INDEX = b'<script type="application/json" id="kernelviz">'
 _LONGEST = 1 << 22  # bytes of a recipe; a typical one has some hundreds
 _LARGEST_PDF = 1 << 28  # bytes: its parser keeps much of the file in memory
 LARGEST_INDEX = 1 << 26
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _TAIL = 1024  # bytes in which the end of a file is searched for
 _XML_CHUNK = 1 << 16
 _DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"
@@ -61,12 +63,14 @@ def read_recipe(path: Path | str) -> dict[str, Any]:
     """Read the recipe of a file written by kernelviz: PNG, SVG, PDF, GIF, WebP, npz, CSV, HTML or a JSON index.
 
     Raises:
+        UsageError: the file system of a URI is unknown or not installed.
         RecipeError: the file does not exist, is not a regular file, is damaged, or contains no recipe.
     """
+    path = resolved(path)
     try:
         text = _find_text(path)
         recipe = None if text is None else _parse(text)
-    except RecipeError:
+    except KernelvizError:
         raise
     except OSError as error:
         raise RecipeError(f"{path} cannot be read.", f"{error.strerror or error}.") from error
@@ -80,7 +84,8 @@ def read_recipe(path: Path | str) -> dict[str, Any]:
 def is_whole(path: Path | str) -> bool:
     """Whether a file that kernelviz writes is undamaged to its end.
 
-    PNG and npz are checked by their checksums, GIF, WebP, SVG, PDF, CSV, HTML and JSON by how they end.
+    PNG and npz are checked by their checksums, GIF, WebP, SVG, PDF, CSV, HTML and JSON by how they end. So are all objects
+    of other file systems, of which only both ends are read.
     """
     try:
         with open_regular(path) as file:
@@ -90,10 +95,10 @@ def is_whole(path: Path | str) -> bool:
             tail = file.read().rstrip()
             file.seek(0)
             if head.startswith(b"\x89PNG"):
-                return _is_whole_png(file)
+                return tail.endswith(_PNG_END) if is_uri(path) else _is_whole_png(file)
             if head.startswith(b"PK"):
                 with zipfile.ZipFile(file) as archive:
-                    return archive.testzip() is None
+                    return is_uri(path) or archive.testzip() is None
             if head.startswith(b"RIFF"):
                 return int.from_bytes(head[4:8], "little") + 8 == size
             ends = {b"GIF8": b";", b"%PDF": b"%%EOF", b"{": b"}", CSV_HEAD[:12]: b'}"', HTML_HEAD[:12]: b"</html>"}
@@ -219,8 +224,9 @@ def _from_npz(file: IO[bytes]) -> str | None:
 
 
 def _from_pdf(file: IO[bytes]) -> str | None:
-    if os.fstat(file.fileno()).st_size > _LARGEST_PDF:
+    if file.seek(0, os.SEEK_END) > _LARGEST_PDF:
         _refuse()
+    file.seek(0)
     from pypdf import PdfReader
 
     log = logging.getLogger("pypdf")

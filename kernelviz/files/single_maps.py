@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -25,6 +26,8 @@ from kernelviz.files.writing import (
     write_whole,
 )
 from kernelviz.reading import read_regular
+from kernelviz.storage.objects import delete, listed, put
+from kernelviz.storage.uris import as_path, is_uri
 
 if TYPE_CHECKING:
     from kernelviz.drawing.mosaic import Singles
@@ -41,13 +44,16 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
     The index has each file's channel, its size in bytes and the values at the ends of its colours, and the common shape and
     recipe. A new folder is created atomically. An existing one is unchanged until all files are made; then its index is
     removed, the files are moved in, and a new index is written. Files of an earlier run for other channels are deleted; all
-    other files are kept.
+    other files are kept. At a URI the index is removed first, then the files are put one by one; new ones are deleted again
+    if one fails.
 
     Raises:
         FileInTheWayError: something else has this path; nothing was changed.
         WriteError: a file could not be written.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
+    if is_uri(folder):
+        return _put_singles(singles, folder, force=force, threads=threads)
     try:
         return _save_singles(singles, folder, force=force, threads=threads)
     except FileInTheWayError:  # perhaps another run draws the same maps
@@ -79,6 +85,37 @@ def _save_singles(singles: Singles, folder: Path, *, force: bool, threads: int |
     return folder / INDEX
 
 
+def _put_singles(singles: Singles, folder: Path, *, force: bool, threads: int | None) -> Path:
+    """Put the files into the folder of a URI: without an index until all of them are there."""
+    index = folder / INDEX
+    check_target(index, singles.recipe, force=force)
+    try:
+        there = listed(folder)
+    except FileNotFoundError:
+        there = {}
+    except OSError as error:
+        raise write_error(folder, error) from error
+    writer = _Putter(singles, folder, frozenset(there), force=force)
+    for name in there.keys() & {*writer.names}:
+        check_target(folder / name, singles.recipe, force=force)
+    old = [name for name in there if name[:-4].isdecimal() and name.endswith(".png") and name not in writer.names]
+    stale = [folder / name for name in old if may_replace(folder / name, singles.recipe)]
+    try:
+        delete(index)
+        _fill(writer, threads)
+        for path in stale:
+            delete(path)
+        write_whole(index, writer.index(), replace=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            for name in writer.new:
+                delete(folder / name)
+        if isinstance(error, OSError):
+            raise write_error(folder, error) from error
+        raise
+    return index
+
+
 def _make_temporary(temporary: Path, folder: Path) -> None:
     """Create the temporary folder; an error names ``folder``."""
     try:
@@ -97,9 +134,15 @@ def _write_index(temporary: Path, folder: Path, index: bytes) -> None:
 
 
 def is_complete(index: Path) -> bool:
-    """Whether every file in an index exists, has the size that the index states, and is undamaged."""
+    """Whether every file in an index exists, has the size that the index states, and is undamaged.
+
+    Objects of other file systems are not read: only their sizes are compared.
+    """
     try:
         files = json.loads(read_regular(index, LARGEST_INDEX))["files"]
+        if is_uri(index):
+            sizes = listed(index.parent)
+            return all(sizes.get(entry["file"]) == entry["bytes"] for entry in files)
         with os.scandir(index.parent) as entries:
             there = {
                 entry.name: entry.stat(follow_symlinks=False).st_size
@@ -119,7 +162,7 @@ def _fill(writer: _Writer, threads: int | None) -> None:
         try:
             for _ in pool.map(writer.write, _parts(len(writer.names))):
                 pass
-            for _ in pool.map(flush_to_disk, list(writer.folder.iterdir())):
+            for _ in pool.map(flush_to_disk, writer.unflushed()):
                 pass
         except OSError as error:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -211,6 +254,10 @@ class _Writer:
             check_target(Path(path), self.singles.recipe, force=self.force, data=data)
         write_new(f"{self.folder}{os.sep}{name}", data)
 
+    def unflushed(self) -> list[Path]:
+        """The files that may not be on the disk yet."""
+        return list(self.folder.iterdir())
+
     def _recipe(self, at: int) -> str:
         """The recipe of one file, assembled from a common text, because encoding takes as long as the picture."""
         low, high = self.limits[at]
@@ -233,3 +280,21 @@ class _Writer:
         )
         lines = ",\n  ".join(json.dumps(entry, allow_nan=False) for entry in entries)
         return f'{json.dumps(content, allow_nan=False)[:-1]}, "files": [\n  {lines}\n]}}\n'.encode()
+
+
+class _Putter(_Writer):
+    """Puts the files of one folder of a URI. ``there`` are the names of its objects, ``new`` those that were added."""
+
+    def __init__(self, singles: Singles, folder: Path, there: frozenset[str], *, force: bool) -> None:
+        super().__init__(singles, folder, folder, is_new=False, force=force)
+        self.there = there
+        self.new: list[str] = []
+
+    def _write(self, name: str, data: bytes) -> None:
+        put(self.folder / name, data, replace=name in self.there)
+        if name not in self.there:
+            self.new.append(name)
+
+    def unflushed(self) -> list[Path]:
+        """None."""
+        return []

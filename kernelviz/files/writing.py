@@ -1,4 +1,8 @@
-"""Write files atomically, and never over something else."""
+"""Write files atomically, and never over something else.
+
+An object of another file system is put in one request from bytes in memory. What it may replace is checked before, not
+locked: of two runs that write the same object at the same time, one may win where the back end cannot create exclusively.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ from kernelviz.errors import DiskFullError, FileInTheWayError, RecipeError, Usag
 from kernelviz.files.encoding import encode_picture, formats_of, frame_pngs, frame_recipe, is_animation, npz_bytes
 from kernelviz.files.recipes import CSV_HEAD, HTML_HEAD, is_whole, read_recipe, recipe_text
 from kernelviz.reading import open_regular, read_regular
+from kernelviz.storage.objects import kind_of, put
+from kernelviz.storage.uris import as_path, is_uri
 from kernelviz.version import __version__
 from kernelviz.views.components import COLOURS, Basis
 
@@ -66,7 +72,7 @@ def save_picture(
 
     Args:
         picture: a ``Mosaic``, a matplotlib Figure, or an ``Animation``.
-        path: the target path; its suffix determines the format.
+        path: the target path, or a URI such as ``s3://bucket/stem.png``; its suffix determines the format.
         force: replace any existing file.
         format: ``png``, ``svg``, ``pdf``, ``gif`` or ``webp``; overrides the suffix.
         progress: called for the frames of an animation with a label, the number drawn, and the total.
@@ -76,7 +82,7 @@ def save_picture(
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed; nothing was changed.
     """
-    path = Path(path)
+    path = as_path(path)
     data = encode_picture(picture, _format_of(path, formats_of(picture)) if format is None else format, progress)
     _save(path, data, getattr(picture, "recipe", None), force=force)
     return path
@@ -101,7 +107,7 @@ def save_frames(
         FileInTheWayError: a path is occupied by something else.
         WriteError: writing failed; frames that were written are kept.
     """
-    path = Path(path)
+    path = as_path(path)
     _format_of(path, ("png",))
     if not is_animation(animation):
         raise UsageError(f"Only an Animation has frames, but got {type(animation).__name__}.")
@@ -130,7 +136,7 @@ def save_arrays(arrays: Mapping[str, Array], path: Path | str, *, recipe: Recipe
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed; nothing was changed.
     """
-    path = Path(path)
+    path = as_path(path)
     _save(path, npz_bytes(arrays, recipe), recipe, force=force)
     return path
 
@@ -155,6 +161,9 @@ def check_target(path: Path, recipe: Recipe | None, *, force: bool, data: bytes 
     Raises:
         FileInTheWayError: the path is occupied by something other than the same picture.
     """
+    if is_uri(path):
+        _check_object(path, recipe, force=force)
+        return
     if not os.path.lexists(path):
         return
     try:
@@ -162,11 +171,38 @@ def check_target(path: Path, recipe: Recipe | None, *, force: bool, data: bytes 
     except FileNotFoundError:  # another run has moved it
         return
     if stat.S_ISDIR(mode):
-        raise FileInTheWayError(f"{path} is in the way.", "It is a directory.", "Choose another --output.")
+        raise _is_directory(path)
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         raise FileInTheWayError(f"{path} is in the way.", "It is not a regular file.", "Choose another --output.")
     if not force and not may_replace(path, recipe) and not _is_remnant(path, data):
         raise _in_the_way(path)
+
+
+def _check_object(path: Path, recipe: Recipe | None, *, force: bool) -> None:
+    """``check_target`` for a URI."""
+    try:
+        kind = kind_of(path)
+        if kind == "directory":
+            raise _is_directory(path)
+        if kind and not force:
+            there = None if recipe is None else _recipe_at(path)
+            if there is None or recipe is None or not _is_same(there, recipe):
+                raise _in_the_way(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def _is_directory(path: Path) -> FileInTheWayError:
+    return FileInTheWayError(f"{path} is in the way.", "It is a directory.", "Choose another --output.")
+
+
+def standing(path: Path | str) -> bool:
+    """Whether anything has this path.
+
+    Raises:
+        OSError: it is a URI, and its file system does not answer.
+    """
+    return kind_of(path) is not None if is_uri(path) else os.path.lexists(path)
 
 
 def _is_remnant(path: Path, data: bytes | None) -> bool:
@@ -194,11 +230,16 @@ def may_replace(path: Path, recipe: Recipe | None) -> bool:
     That is a regular file, not a link, whose recipe has the same values of ``SAME_PICTURE``; missing values are None. A
     recipe without any of them matches nothing.
     """
-    if not os.path.lexists(path):
+    if not standing(path):
         return True
     there = None if recipe is None else _recipe_at(path)
     if there is None or recipe is None:
-        return not os.path.lexists(path)  # another run may have moved it
+        return not standing(path)  # another run may have moved it
+    return _is_same(there, recipe)
+
+
+def _is_same(there: Recipe, recipe: Recipe) -> bool:
+    """Whether two recipes are of the same picture."""
     return any(there.get(key) is not None for key in SAME_PICTURE) and _identity(there) == _identity(recipe)
 
 
@@ -219,7 +260,7 @@ def is_of_another(path: Path, recipe: Recipe) -> bool:
     there = _recipe_at(path)
     if there is None or there.get("model") is None:
         return False
-    return not may_replace(path, recipe) and _identity(
+    return not _is_same(there, recipe) and _identity(
         {**there, "model": recipe.get("model"), "image": recipe.get("image")}
     ) == _identity(recipe)
 
@@ -234,7 +275,7 @@ def _recipe_at(path: Path) -> Recipe | None:
 
 
 def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
-    """Write a file atomically: no partial or temporary file remains.
+    """Write a file atomically: no partial or temporary file remains. An object is put in one request.
 
     The bytes are written to a temporary file in the same directory, which is then renamed. Missing directories are created.
     A link is replaced itself, not its target.
@@ -248,6 +289,9 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
         FileInTheWayError: the path exists, and ``replace`` is False.
         WriteError: writing failed; nothing was changed.
     """
+    if is_uri(path):
+        _put_object(path, data, replace=replace)
+        return
     temporary = path.parent / f".kernelviz-{secrets.token_hex(8)}"
     try:
         _make_directory(path.parent)
@@ -265,6 +309,15 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
         raise write_error(path, "The path contains an invalid character.") from error
 
 
+def _put_object(path: Path, data: bytes, *, replace: bool) -> None:
+    try:
+        put(path, data, replace=replace)
+    except FileExistsError as error:
+        raise _in_the_way(path) from error
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def make_directory(directory: Path) -> None:
     """Create a directory and its parents if they do not exist.
 
@@ -278,7 +331,9 @@ def make_directory(directory: Path) -> None:
 
 
 def sweep(directory: Path) -> None:
-    """Delete temporary files and folders that a killed run left in a directory more than an hour ago."""
+    """Delete temporary files and folders that a killed run left in a directory more than an hour ago; a URI has none."""
+    if is_uri(directory):
+        return
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
@@ -293,10 +348,10 @@ def sweep(directory: Path) -> None:
 
 
 def _save(path: Path, data: bytes, recipe: Recipe | None, *, force: bool) -> None:
-    standing = os.path.lexists(path)
+    replaced = not is_uri(path) and os.path.lexists(path)
     check_target(path, recipe, force=force, data=data)
     try:
-        write_whole(path, data, replace=force or standing)
+        write_whole(path, data, replace=force or replaced)
     except FileInTheWayError:  # created in the meantime, perhaps by another run that draws the same picture
         if not may_replace(path, recipe):
             raise
@@ -387,6 +442,9 @@ def _in_the_way(path: Path) -> FileInTheWayError:
 def write_error(path: Path, why: str | Exception) -> WriteError:
     """The error of a file that could not be written; a ``DiskFullError`` if that is the reason."""
     text = why if isinstance(why, str) else f"{getattr(why, 'strerror', None) or why}."
+    if is_uri(path):
+        hint = "Check the address, the permissions and the network, or choose another --output."
+        return WriteError(f"{path} could not be written.", text, hint)
     full = isinstance(why, OSError) and why.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
     return (DiskFullError if full else WriteError)(
         f"{path} could not be written.", text, "Nothing was changed. Choose another --output, or free disk space."
@@ -425,6 +483,7 @@ def read_basis(path: Path | str) -> Basis:
     Raises:
         UsageError: the file does not exist, is damaged, contains no basis, or numbers that are not finite.
     """
+    path = as_path(path)
     try:
         recipe = read_recipe(path)
         with open_regular(path) as stream, np.load(stream, allow_pickle=False) as file:

@@ -17,6 +17,7 @@ from kernelviz.network.stored_kernels import stored_bank
 from kernelviz.network.weights.checkpoints import Contents, read_contents
 from kernelviz.network.weights.stored import STEP_KEYS, StoredWeights, find_stored_weights
 from kernelviz.records import Weights, shape_text
+from kernelviz.storage.uris import as_path
 from kernelviz.views.kernel_history import MOST, NUMBERED, HistoryTally, as_history, as_steps
 from kernelviz.wording import counted, last_number, shown
 
@@ -391,7 +392,7 @@ def _ends(reader: _Reader, layers: Sequence[ConvLayer], order: range) -> dict[st
 
 def labels_of(checkpoints: Sequence[Given]) -> list[str]:
     """The names of checkpoints, with their folders if several have one name."""
-    paths = [None if isinstance(each, Mapping) else Path(each) for each in checkpoints]
+    paths = [None if isinstance(each, Mapping) else as_path(each) for each in checkpoints]
     names = [f"checkpoint {at + 1}" if path is None else shown(path.name) for at, path in enumerate(paths)]
     if len(set(names)) == len(names):
         return names
@@ -417,7 +418,7 @@ def _steps(reader: _Reader, used: Sequence[int], given: Sequence[float] | None) 
         if all(each is not None for each in found) and len(set(found)) > 1:
             return tuple(each for each in found if each is not None), f"{key} in the files"
     paths = [reader.given[at] for at in used]
-    files = [Path(each) for each in paths if not isinstance(each, Mapping)]
+    files = [as_path(each) for each in paths if not isinstance(each, Mapping)]
     if len(files) == len(paths):
         for names in ([each.stem for each in files], [each.parent.name for each in files]):
             if (numbers := numbers_in(names)) is not None:

@@ -109,6 +109,11 @@ def use_device(name: str, threads: int | None = None) -> str:
     return name
 
 
+def gpu_count() -> int:
+    """The number of CUDA devices."""
+    return int(torch.cuda.device_count())
+
+
 def uses_all_processors(module: nn.Module) -> bool:
     """Whether a forward pass uses all processors.
 
@@ -407,10 +412,10 @@ def load_model(
             ``torchvision:resnet18``, ``torchvision:resnet18.IMAGENET1K_V1``, ``my_net.py:Net`` or ``package.module:build``.
             The tag determines the variant that is built (its classes, its input) and the weights that are requested.
         weights: ``"auto"`` (the local cache of the hub, else the bundled weights, else the hub), ``"hub"`` (the current
-            weights on the hub), ``"bundled"`` (EfficientNet-Lite0 from pip), ``"random"``, a file, or None for the
-            architecture alone, on ``meta``, without memory for weights. The number of classes and input channels of a
-            file determine those of the network. Your own code is built with ``"auto"`` too, which keeps the weights that
-            it makes, and is never on ``meta``.
+            weights on the hub), ``"bundled"`` (EfficientNet-Lite0 from pip), ``"random"``, a file (a path or a URI), or
+            None for the architecture alone, on ``meta``, without memory for weights. The number of classes and input
+            channels of a file determine those of the network. Your own code is built with ``"auto"`` too, which keeps the
+            weights that it makes, and is never on ``meta``.
         seed: The seed of random weights; the caller's random state does not change.
         timeout: Stop a request to the hub after this many seconds without progress.
         progress: Called with (label, done, total) during downloads; the numbers are bytes, 0 when unknown.

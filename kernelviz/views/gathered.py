@@ -1,4 +1,4 @@
-"""The images that were added to a tally, by their place among all images; NumPy only."""
+"""The images that were added to a tally, by their place among all images; NumPy only, and that where it is needed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.wording import counted, preprocessing_notes
@@ -124,6 +122,8 @@ class _HashIndex:
     """The places of images by the first 64 bits of a hash of their hash: 16 bytes per image, and some recent ones."""
 
     def __init__(self) -> None:
+        import numpy as np
+
         self._recent: dict[int, list[int]] = {}
         self._keys, self._places = np.zeros(0, np.uint64), np.zeros(0, np.int64)
 
@@ -133,6 +133,8 @@ class _HashIndex:
 
     def add(self, digest: str, place: int) -> None:
         """Add an image."""
+        import numpy as np
+
         self._recent.setdefault(self._key(digest), []).append(place)
         if len(self._recent) > max(256, len(self._keys) // 8):
             pairs = [(key, each) for key, places in self._recent.items() for each in places]
@@ -143,6 +145,8 @@ class _HashIndex:
 
     def find(self, digest: str) -> list[int]:
         """The places of images with this hash, and perhaps of others."""
+        import numpy as np
+
         key = self._key(digest)
         first, end = (int(np.searchsorted(self._keys, np.uint64(key), side)) for side in ("left", "right"))
         return [*self._places[first:end].tolist(), *self._recent.get(key, ())]

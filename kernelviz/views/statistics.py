@@ -115,7 +115,7 @@ class ChannelTally:
 
     def fresh(self) -> ChannelTally:
         """An empty tally of the same layer, to be merged into this one."""
-        return ChannelTally(self.layer)
+        return type(self)(self.layer)
 
     def merge(self, other: ChannelTally) -> None:
         """Add everything that another tally of the same layer has.

@@ -1,4 +1,4 @@
-"""``kernels``, ``layers``, ``features`` and ``report`` end in pictures or one clear line for every family of networks."""
+"""``kernels``, ``layers``, ``features`` and ``report`` end in pictures, or in one clear line, for every family."""
 
 from __future__ import annotations
 

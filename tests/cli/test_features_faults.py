@@ -322,7 +322,7 @@ def test_ctrl_c_inside_the_pass_ends_it(look, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_what_ends_a_run_loses_no_earlier_image(run, monkeypatch, error):
+def test_what_ends_a_run_loses_no_earlier_image(run, monkeypatch, capsys, error):
     """Pictures of the images before the one that was interrupted, or that failed unexpectedly, are written and reported."""
     from kernelviz.cli import session
     from kernelviz.cli.session import Report
@@ -339,10 +339,14 @@ def test_what_ends_a_run_loses_no_earlier_image(run, monkeypatch, error):
     for name in ("a", "b", "c", "d"):
         Image.fromarray(np.full((40, 50, 3), ord(name), np.uint8)).save(f"{name}.png")
     words = ["test_resnet", "a.png", "b.png", "c.png", "d.png", "--weights", "random", "-l", "layer1", "-l", "layer2"]
+    printed = ""
     with contextlib.suppress(KeyboardInterrupt):
-        assert run("features", *words).code == 1
+        result = run("features", *words)
+        assert result.code == 1
+        printed = result.out
+    printed += capsys.readouterr().out
     assert sorted(path.name[0] for path in Path("kernelviz-out").iterdir()) == ["a", "a", "b", "b"]
-    assert [Path(row["path"]).name[0] for row in Report.latest.outputs] == ["a", "a", "b", "b"]
+    assert [Path(path).name[0] for path in printed.split()] == ["a", "a", "b", "b"]
     assert [each["path"] for each in Report.latest.more["images"]] == ["a.png", "b.png"]
 
 

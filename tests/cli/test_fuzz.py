@@ -47,7 +47,15 @@ TEXTS = [
 NUMBERS = [1, 1, 2, 2, 3, 3, 4, -1, 0, 7, 16, 100, 10**6, 10**12, 2**63, 10**30]
 DIRECTORIES = ["out", "out/deeper", "photo.png", "x.png", "a" * 300, "pipe", "é模"]
 SIZES = ["32", "64,32", "0", "-1", "1000000", "99999999999", "x", "32,", "1"]
-QUICK = {"weights": ["random"], "seed": [0, 1], "output": DIRECTORIES, "input_size": SIZES, "threads": [1, 2]}
+QUICK = {
+    "weights": ["random"],
+    "seed": [0, 1],
+    "output": DIRECTORIES,
+    "input_size": SIZES,
+    "threads": [1, 2],
+    "workers": [10_000],
+    "ray": ["nobody"],
+}
 """Options whose values are chosen so that a run stays fast, or inside the working directory."""
 
 _TWO = ["random", "random", "auto", "bundled", "r160_in1k", "weights.pth", "folder", "nosuch"]

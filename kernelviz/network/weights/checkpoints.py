@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,15 +26,17 @@ from torch import Tensor
 
 from kernelviz.errors import BadWeightsError, UsageError
 from kernelviz.network.weights.harmless import HARMLESS
-from kernelviz.network.weights.hub_cache import LARGEST_FILE
+from kernelviz.network.weights.hub_cache import LARGEST_FILE, temporary_copy
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
 from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Weights, shape_text
+from kernelviz.storage.uris import as_path, is_uri
 from kernelviz.threads import no_warnings
 from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
     from io import BufferedReader
+    from pathlib import Path
 
     from torch import nn
 
@@ -109,7 +110,7 @@ def read_checkpoint(path: object) -> Checkpoint:
 
 
 def read_contents(path: object, *, mapped: bool = False) -> Contents:
-    """Read a safetensors or ``torch.save`` file, by content; no code in it runs.
+    """Read a safetensors or ``torch.save`` file, by content; no code in it runs. That of a URI is copied first.
 
     With ``mapped``, the numbers of a tensor are read from the file when they are used, if its format allows that: copy
     them before the file may change.
@@ -117,14 +118,16 @@ def read_contents(path: object, *, mapped: bool = False) -> Contents:
     Raises:
         BadWeightsError: the file is missing, not a regular file, empty, too large, truncated, of another format, or would
             run code.
-        UsageError: ``path`` is not a path.
+        UsageError: ``path`` is not a path, or a URI whose file system is unknown or not installed.
     """
     if not isinstance(path, str | os.PathLike):
         what = f"The weights must be a word, a path or None, but got {shown(repr(path))}."
         raise UsageError(what, hint="The words are auto, hub, bundled and random.")
     if not os.fspath(path):
         raise BadWeightsError("The name of the weights file is empty.", hint=_KINDS_READ)
-    file = Path(path)
+    file = as_path(path)
+    if is_uri(file):
+        return _read_copy(file, mapped=mapped and os.name == "posix")  # elsewhere a mapped copy cannot be deleted
     with _opened(file) as stream:
         size = _checked_size(file, stream)
         head = stream.read(64)
@@ -133,6 +136,23 @@ def read_contents(path: object, *, mapped: bool = False) -> Contents:
     header = _safetensors_header(head)
     texts = {} if header is None else _metadata(_header_text(file, header))
     return Contents(_read_content(file, head, size, mapped=mapped), file, Weights("file", file.name, digest), texts)
+
+
+def _read_copy(uri: Path, *, mapped: bool) -> Contents:
+    """The contents of a file of another file system, read from a temporary copy; errors name the URI.
+
+    Raises:
+        BadWeightsError, UsageError: as ``read_contents``.
+    """
+    with contextlib.ExitStack() as stack:
+        with _opened(uri) as stream:
+            copy = stack.enter_context(temporary_copy(stream))
+        try:
+            contents = read_contents(copy, mapped=mapped)
+        except BadWeightsError as error:
+            parts = (part.replace(shown(copy), shown(uri)) for part in (error.what, error.why, error.hint))
+            raise BadWeightsError(*parts) from None
+    return replace(contents, file=uri, weights=replace(contents.weights, name=uri.name))
 
 
 @contextmanager
@@ -154,7 +174,8 @@ def _opened(file: Path) -> Iterator[BufferedReader]:
 
 def _checked_size(file: Path, stream: BufferedReader) -> int:
     """The size of a file that is neither empty nor too large."""
-    size = os.fstat(stream.fileno()).st_size
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
     if size == 0:
         raise bad_file(file, "is empty", _FETCH_AGAIN)
     if size > LARGEST_FILE:

@@ -1,0 +1,189 @@
+"""Engines run work on chunks of images in any number of processes; what they return is merged in order, exactly once."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Protocol
+
+from kernelviz.errors import KernelvizError
+
+CHUNK = 32
+"""The number of consecutive images of a chunk, which ``CovarianceTally`` sums before it joins them with others."""
+_MOST_ROUNDS = 2  # in which the images of a chunk run alone
+_MOST_LOST = 24  # chunks without an answer in a row: what ends the processes is no image
+
+
+class WorkerLostError(KernelvizError):
+    """The process that worked on a chunk ended: returned by an engine in place of an answer."""
+
+    code = "worker-lost"
+
+
+@dataclass(frozen=True)
+class ChunkItem:
+    """An image of a chunk: its place among all images, and the image; ``error`` if it is known that it fails."""
+
+    place: int
+    value: Any
+    error: KernelvizError | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive images, the argument of a worker; chunks can be pickled.
+
+    ``number`` counts the chunks. While one that is ``alone`` is worked on, no other may wait behind it in its process:
+    it may end it. ``payload`` is for the worker.
+    """
+
+    number: int
+    items: tuple[ChunkItem, ...]
+    payload: Any = None
+    alone: bool = False
+
+
+Worker = Callable[[Chunk], Any]
+
+
+class Engine(Protocol):
+    """What runs workers.
+
+    ``make_worker`` can be pickled; it is called once in each process, and what it returns is called with one chunk after
+    the other. ``chunks`` is to be consumed as workers become free. Each chunk is yielded with its answer, in any order; in
+    place of an answer a ``WorkerLostError`` if the process ended.
+    """
+
+    def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
+        """Yield each chunk with the answer of a worker."""
+
+
+class InThisProcess:
+    """The engine of one process: chunk after chunk, here."""
+
+    def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
+        """Yield each chunk with the answer of a worker."""
+        worker = make_worker()
+        for chunk in chunks:
+            yield chunk, worker(chunk)
+
+
+def chunk_length(batch_size: int) -> int:
+    """The number of images of a chunk: a multiple of 32 that holds a batch. Batches end where chunks do."""
+    return CHUNK * -(-batch_size // CHUNK)
+
+
+def make_chunks(values: Iterable[Any], length: int, payload: Callable[[], Any]) -> Iterator[Chunk]:
+    """Chunks of so many images; ``payload`` is called for each when it is made."""
+    source = enumerate(values)
+    number = 0
+    while items := tuple(ChunkItem(place, value) for place, value in islice(source, length)):
+        yield Chunk(number, items, payload())
+        number += 1
+
+
+@dataclass
+class _Suspect:
+    """A chunk that ended processes: its images run alone, to find those that do."""
+
+    chunk: Chunk
+    left: int
+    guilty: set[int]
+
+
+class _InOrder:
+    """Chunks on their way through an engine, and the answers that wait for those before them."""
+
+    def __init__(self, chunks: Iterable[Chunk], merge: Callable[[Chunk, Any], Chunk | None]) -> None:
+        self.source = iter(chunks)
+        self.merge = merge
+        self.urgent: deque[Chunk] = deque()
+        self.answers: dict[int, tuple[Chunk, Any]] = {}
+        self.suspects: dict[int, _Suspect] = {}
+        self.rounds: Counter[int] = Counter()
+        self.next = 0
+        self.lost = 0
+
+    def supply(self) -> Iterator[Chunk]:
+        """The chunks to work on, first those that are to be done again."""
+        while True:
+            chunk = self.urgent.popleft() if self.urgent else next(self.source, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def take(self, chunk: Chunk, answer: Any) -> None:
+        """Take an answer, and merge all that follow each other.
+
+        Raises:
+            KernelvizError: the answer is an error that ends the run, or processes end whatever they work on.
+        """
+        lost = isinstance(answer, WorkerLostError)
+        self.lost = self.lost + 1 if lost else 0
+        if self.lost > _MOST_LOST:
+            raise KernelvizError("The workers end again and again.", answer.what, "Give fewer --workers.")
+        if isinstance(answer, BaseException) and not lost:
+            raise answer
+        if chunk.number in self.suspects:
+            self._judge(self.suspects[chunk.number], chunk, answer if lost else None)
+        elif lost:
+            self.rounds[chunk.number] += 1
+            if self.rounds[chunk.number] > _MOST_ROUNDS:
+                first, last = chunk.items[0].place, chunk.items[-1].place
+                what = f"The images {first:,} to {last:,} end their process together, though each alone does not."
+                raise KernelvizError(what, answer.what, "Give fewer --workers, or a smaller --batch-size.")
+            self.suspects[chunk.number] = _Suspect(chunk, len(chunk.items), set())
+            self.urgent += [replace(chunk, items=(item,), alone=True) for item in chunk.items]
+        else:
+            self.answers.setdefault(chunk.number, (chunk, answer))
+        while self.next in self.answers:
+            again = self.merge(*self.answers.pop(self.next))
+            if again is not None:
+                self.urgent.append(again)
+                return
+            self.next += 1
+
+    def _judge(self, suspect: _Suspect, part: Chunk, error: WorkerLostError | None) -> None:
+        """Note whether an image ended its process; after the last of its chunk, do the chunk again without these."""
+        suspect.left -= 1
+        if error is not None:
+            suspect.guilty.add(part.items[0].place)
+        if suspect.left:
+            return
+        del self.suspects[part.number]
+        items = tuple(
+            replace(item, error=_ends_workers()) if item.place in suspect.guilty else item
+            for item in suspect.chunk.items
+        )
+        self.urgent.append(replace(suspect.chunk, items=items))
+
+
+def _ends_workers() -> KernelvizError:
+    what = "The process that works on it ends."
+    return WorkerLostError(what, "It ended in a chunk, in a second attempt, and alone.", "Run it in one process.")
+
+
+def run_chunks(
+    engine: Engine,
+    make_worker: Callable[[], Worker],
+    chunks: Iterable[Chunk],
+    merge: Callable[[Chunk, Any], Chunk | None],
+) -> None:
+    """Let an engine work on all chunks, and merge their answers in the order of the chunks, each exactly once.
+
+    ``merge`` returns None, or the chunk as it is to be done again. If the process of a chunk ended, its images run alone;
+    those whose process ends then are reported as failed, and the chunk is done again without them.
+
+    Raises:
+        KernelvizError: a worker returned an error that ends the run, or processes end whatever they work on.
+    """
+    state = _InOrder(chunks, merge)
+    with engine if isinstance(engine, AbstractContextManager) else nullcontext():
+        while True:
+            for chunk, answer in engine.map_chunks(make_worker, state.supply()):
+                state.take(chunk, answer)
+            if not state.urgent:
+                return

@@ -1,0 +1,693 @@
+"""Ray Core as an engine: actors on this machine or on a cluster. The only module that imports ray, when it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import math
+import os
+import pickle
+import platform
+import secrets
+import signal
+import site
+import socket
+import sys
+import sysconfig
+import threading
+import time
+from collections import deque
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from kernelviz.distributed.engines import WorkerLostError
+from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.files.scratch import scratch_folder
+from kernelviz.threads import no_warnings, processors
+from kernelviz.version import __version__
+from kernelviz.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from types import FrameType, ModuleType
+
+    from kernelviz.distributed.engines import Chunk, Worker
+
+
+STORE = 128 * 2**20
+"""Bytes of shared memory for answers on their way, besides the network; Ray's default is 30 % of the memory."""
+WORKER_BYTES = 700 * 10**6
+"""What a worker takes: Python, torch, timm, and the maps of a usual network."""
+IN_FLIGHT = 2  # chunks of a worker: one that it works on, and one that waits for it
+AHEAD = 4  # chunks per worker by which one may be ahead of the oldest that is not done
+PATIENCE = 120.0  # seconds until something has been waited for too long
+LINGER = 2.0  # seconds in which workers end by themselves
+REACHED = 5.0  # seconds in which a cluster answers
+OFTEN = 15.0  # seconds after which a wait for workers is reported
+SILENT = 30.0  # seconds without an answer that are reported
+PROBED = 0.5  # seconds that one call of Ray may wait: signals are kept until it returns
+
+_LOCAL = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds to loopback: it means that there is this machine alone
+}
+_CLUSTER = {name: _LOCAL[name] for name in list(_LOCAL)[:3]}
+
+_log = logging.getLogger("kernelviz")
+_imported: list[bool] = []  # whether ray was imported for this machine alone, once it was
+
+
+class Ray:
+    """An engine whose workers are Ray actors, each with a copy of the network.
+
+    Without an ``address``, Ray is started on this machine, reachable from this machine alone, and ends with the work; with
+    one, an existing cluster is used and left running. Ray must be installed: ``pip install "kernelviz[ray]"``. In a program
+    that has called ``ray.init()`` itself, that connection is used.
+
+    As a context manager it keeps the workers from one call to the next.
+
+    Args:
+        address: ``auto`` or HOST:PORT of an existing cluster.
+        workers: The number of workers; by default as many as there are processors, or GPUs if they need some.
+        threads: Torch threads of each worker. With one, the result is that of one process with one thread.
+        gpus_per_worker: GPUs of each worker: 1 puts one on each GPU, and the network onto it.
+        shared: Paths that every machine must see, as a folder of images.
+        notice: Called with lines about workers that ended or are waited for; by default they are logged.
+
+    Raises:
+        UsageError: Ray is not installed, or there are fewer processors or GPUs than the workers need.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        workers: int | None = None,
+        *,
+        threads: int = 1,
+        gpus_per_worker: float = 0,
+        shared: Sequence[str] = (),
+        notice: Callable[[str], object] | None = None,
+    ) -> None:
+        if find_spec("ray") is None:
+            raise UsageError("Ray is not installed.", hint='Type `pip install "kernelviz[ray]"`.')
+        for name, value in (("workers", workers), ("threads", threads)):
+            if value is not None and value < 1:
+                raise UsageError(f"The number of {name} must be at least 1, but got {value}.")
+        self.address, self.threads, self.gpus_per_worker = address, threads, gpus_per_worker
+        self.workers = workers if workers is not None or address else self._most_here()
+        self.shared, self.notice = tuple(shared), notice or _log.warning
+        if address is None:
+            self._check_here()
+        self._stack = ExitStack()
+        self._depth = 0
+        self._actors: list[_Handle] = []
+
+    @property
+    def device(self) -> str | None:
+        """Where workers put the network; None leaves it where it is."""
+        return "cuda" if self.gpus_per_worker else None
+
+    def _most_here(self) -> int:
+        if not self.gpus_per_worker:
+            return max(1, processors() // self.threads)
+        from kernelviz.network.model import gpu_count
+
+        return int(gpu_count() // self.gpus_per_worker)
+
+    def _check_here(self) -> None:
+        """Check that this machine has what the workers need, which would otherwise be waited for.
+
+        Raises:
+            UsageError: it has not.
+        """
+        most, workers = self._most_here(), self.workers or 0
+        if workers <= most and most:
+            return
+        if self.gpus_per_worker:
+            from kernelviz.network.model import gpu_count
+
+            there = f"One GPU each: this machine has {counted(gpu_count(), 'GPU')}."
+        else:
+            there = f"{counted(self.threads, 'thread')} each: this machine has {counted(processors(), 'processor')}."
+        hint = f"Type --workers {most}." if most else "Give --device cpu."
+        raise UsageError(f"There is no room for {counted(workers, 'worker')}.", there, hint)
+
+    def __enter__(self) -> Self:
+        """Keep the workers, which start with the first chunks, until the end of the context."""
+        self._depth += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the workers, and Ray if it was started here."""
+        self._depth -= 1
+        if not self._depth:
+            with _uninterrupted():
+                self._end()
+
+    def _end(self) -> None:
+        """End the workers, and Ray if it was started here; none of its processes is left."""
+        actors, self._actors = self._actors, []
+        if actors:
+            import ray
+
+            for actor in actors:
+                with contextlib.suppress(Exception):  # it has ended already
+                    ray.kill(actor.handle)
+        self._stack.close()
+        if self.address is None and os.name == "posix":
+            _await_end([actor.pid for actor in actors if actor.pid])
+
+    def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
+        """Yield each chunk with the answer of a worker, as they come.
+
+        A chunk whose process ends is done again once; if that ends as well, a ``WorkerLostError`` is its answer.
+
+        Raises:
+            UsageError: the cluster has not the resources, versions or files that the workers need.
+            KernelvizError: the workers do not start.
+        """
+        with self:
+            work = self._put(make_worker)
+            self._make_actors()
+            flow = _Flow(self, chunks, work)
+            try:
+                yield from flow.answers()
+            finally:
+                flow.cancel()
+
+    def _put(self, make_worker: Callable[[], Worker]) -> tuple[str, list[Any]]:
+        """The hash of what workers do, and a reference to it in the memory that they share; starts Ray if need be."""
+        with _uninterrupted():
+            own = "ray" in sys.modules and _is_initialized()  # by the user, or by an earlier call
+            if not own:
+                self._import()
+            import ray
+
+            packed = _packed(make_worker, self._stack)
+            if not own:
+                self._initialize(ray, 2 * packed.nbytes)
+            return hashlib.sha256(packed).hexdigest(), [ray.put(packed)]
+
+    def _import(self) -> None:
+        """Import ray with the environment of this use, which lasts until the end of the context.
+
+        Raises:
+            UsageError: it was imported for another use, or there is no cluster.
+        """
+        local = self.address is None
+        if _imported != [local] and (_imported or "ray" in sys.modules):
+            what = "Ray was imported before for another use, which it does not forget."
+            raise UsageError(what, hint="Start a new process, or call ray.init() and then use Ray().")
+        if self.address not in (None, "auto"):
+            _check_reachable(str(self.address))
+        variables = dict(_LOCAL if local else _CLUSTER)
+        if local:
+            self._folder = self._stack.enter_context(scratch_folder("kv-"))
+            variables["RAY_AUTH_TOKEN_PATH"] = str(self._folder.secret("token", _token()))
+        self._stack.enter_context(_environment(variables))
+        import ray
+
+        _imported[:] = [local]
+        self._stack.callback(ray.shutdown)
+
+    def _initialize(self, ray: Any, more: int) -> None:
+        """Start Ray, with ``more`` bytes of shared memory, or reach the cluster.
+
+        Raises:
+            UsageError: there is no cluster.
+            KernelvizError: Ray does not start.
+        """
+        local, workers = self.address is None, self.workers or 1
+        choices: dict[str, Any] = {"address": self.address, "log_to_driver": False, "configure_logging": False}
+        if local:
+            self._check_memory(workers)
+            gpus = {"num_gpus": math.ceil(workers * self.gpus_per_worker)} if self.gpus_per_worker else {}
+            choices |= {
+                "address": "local", "num_cpus": workers * self.threads, "include_dashboard": False,
+                "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path), **gpus,
+            }  # fmt: skip
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            with no_warnings():
+                ray.init(**choices)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            why = " ".join(str(error).split())[:300]
+            if local:
+                raise KernelvizError("Ray could not be started.", why) from error
+            hint = "Type `ray start --head` there, or give --workers alone."
+            raise UsageError(f"There is no Ray cluster at {self.address}.", why, hint) from error
+        finally:
+            _set_handler(signal.SIGTERM, handler)
+
+    def _check_memory(self, workers: int) -> None:
+        """Notice if the workers probably take more memory than there is: Ray ends the largest then."""
+        free = _free_memory()
+        if free is not None and workers * WORKER_BYTES > free:
+            need = f"{counted(workers, 'worker')} of about {WORKER_BYTES / 1e9:.1f} GB"
+            self.notice(f"{need} may need more memory than the {free / 1e9:.1f} GB that are free")
+
+    def _make_actors(self) -> None:
+        """Make the workers, once there are the resources for them.
+
+        Raises:
+            UsageError: there are not, or a worker has other versions or does not see a file.
+            KernelvizError: they do not start.
+        """
+        if self._actors:
+            return
+        import ray
+
+        wanted = {"CPU": self.threads, "GPU": self.gpus_per_worker}
+        free = ray.available_resources()
+        most = min(int(free.get(name, 0) // need) for name, need in wanted.items() if need)
+        workers = self.workers or most
+        if most < max(1, workers):
+            whole = ray.cluster_resources()
+            there = ", ".join(
+                f"{free.get(name, 0):g} of {whole.get(name, 0):g} {name}s are free"
+                for name, need in wanted.items()
+                if need
+            )
+            what = f"The cluster has no room for {counted(max(1, workers), 'worker')}."
+            raise UsageError(what, f"{there}.", f"Type --workers {most}." if most else "Wait until others have ended.")
+        self.workers = workers
+        kind = ray.remote(
+            num_cpus=self.threads, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=0
+        )(_Actor)  # fmt: skip
+        actors = [_Handle(kind.remote(self.threads, str(Path.cwd()))) for _ in range(workers)]
+        self._check_actors(ray, actors)
+        self._actors = actors
+
+    def _check_actors(self, ray: Any, actors: Sequence[_Handle]) -> None:
+        """Wait until all workers have started, and compare their machines with this one."""
+        waiting = {actor.handle.facts.remote(self.shared): actor for actor in actors}
+        count, began, noticed = len(waiting), time.monotonic(), 0.0
+        while waiting:
+            ready = _finished(ray, list(waiting))
+            for each in ready:
+                actor = waiting.pop(each)
+                try:
+                    facts = _value(ray, each)
+                    actor.pid = facts["pid"]
+                except ray.exceptions.RayError as error:
+                    why = " ".join(str(error).strip().splitlines()[-1:])[:300]
+                    hint = "Each machine needs kernelviz and the packages of this one."
+                    raise KernelvizError("A worker did not start.", why, hint) from error
+                _check_facts(facts, self.shared)
+            waited = time.monotonic() - began
+            if not ready and waited > PATIENCE:
+                what = f"{count - len(waiting)} of {counted(count, 'worker')} started in {waited:.0f} s."
+                raise KernelvizError(what, hint="Give fewer --workers.")
+            if not ready and waited > noticed + OFTEN:
+                noticed = waited
+                self.notice(f"waiting for workers: {count - len(waiting)} of {count} have started")
+
+
+@dataclass(eq=False)
+class _Handle:
+    """An actor, and how many chunks it has.
+
+    After its process ended it is started again ``since`` some time; ``probe`` is a call that it answers once it is there.
+    """
+
+    handle: Any
+    load: int = 0
+    pid: int | None = None
+    since: float | None = None
+    probe: Any = None
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A chunk that an actor has, how often it was sent before, and what it counts in the load of the actor."""
+
+    chunk: Chunk
+    actor: _Handle
+    tries: int
+    load: int
+
+
+class _Flow:
+    """The chunks that are on their way to and from the actors."""
+
+    def __init__(self, engine: Ray, chunks: Iterable[Chunk], work: tuple[str, list[Any]]) -> None:
+        import ray
+
+        self.ray, self.engine, self.work = ray, engine, work
+        self.chunks = iter(chunks)
+        self.actors = engine._actors  # noqa: SLF001  (its own other half)
+        self.sent: dict[Any, _Sent] = {}
+        self.held: deque[tuple[Chunk, int]] = deque()  # to be worked on alone
+        self.next: Chunk | None = None
+
+    def answers(self) -> Iterator[tuple[Chunk, Any]]:
+        """Yield chunks with their answers until there are no more.
+
+        Raises:
+            KernelvizError: no worker can be started again.
+        """
+        answered = time.monotonic()
+        while True:
+            self._look_after()
+            self._send()
+            if not (self.sent or self.held or self.next):
+                return
+            probes = [actor.probe for actor in self.actors if actor.probe is not None]
+            if not (self.sent or probes):
+                time.sleep(PROBED / 10)
+            ready = _finished(self.ray, [*self.sent, *probes])
+            for reference in set(ready) & self.sent.keys():
+                answered = time.monotonic()
+                sent = self.sent.pop(reference)
+                sent.actor.load -= sent.load
+                found = self._answer(reference, sent)
+                if found is not None:
+                    yield sent.chunk, found[0]
+            if (quiet := time.monotonic() - answered) > SILENT:
+                answered = time.monotonic()
+                self.engine.notice(f"no answer for {quiet:.0f} s; {counted(len(self.sent), 'chunk')} on their way")
+
+    def _look_after(self) -> None:
+        """Ask actors that are started again whether they are there; a call before that would fail, and seem to end them.
+
+        Raises:
+            KernelvizError: none can be started again.
+        """
+        for actor in list(self.actors):
+            if actor.probe is not None and _finished(self.ray, [actor.probe], 0):
+                probe, actor.probe = actor.probe, None
+                try:
+                    actor.pid = _value(self.ray, probe)["pid"]
+                except self.ray.exceptions.RayError as error:
+                    over = isinstance(error, self.ray.exceptions.ActorDiedError)
+                    if over or time.monotonic() - (actor.since or 0) > PATIENCE:
+                        self.actors.remove(actor)
+                    else:
+                        time.sleep(PROBED / 10)  # it fails at once while there is no process
+                else:
+                    actor.since = None
+            if actor.since is not None and actor.probe is None and actor in self.actors:
+                with _uninterrupted():
+                    actor.probe = actor.handle.facts.remote(())
+        if not self.actors:
+            raise KernelvizError("No worker could be started again.", hint="Give fewer --workers.")
+
+    def _answer(self, reference: Any, sent: _Sent) -> tuple[Any] | None:
+        """The answer in a tuple; None if the chunk is done again.
+
+        Raises:
+            Exception: the worker's own, which is an error of the program.
+        """
+        errors = self.ray.exceptions
+        try:
+            return (_value(self.ray, reference),)
+        except errors.RayTaskError as error:
+            raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from error
+        except errors.RayError as error:
+            lost = WorkerLostError(f"The process of a worker ended: {type(error).__name__}.")
+            sent.actor.since = sent.actor.since or time.monotonic()
+        if sent.tries or sent.chunk.alone:
+            return (lost,)
+        count = counted(len(sent.chunk.items), "image is", "images are")
+        self.engine.notice(f"a worker ended, its {count} done again")
+        self.held.append((sent.chunk, sent.tries + 1))
+        return None
+
+    def _send(self) -> None:
+        """Give chunks to actors that have room; one that is to be alone to an actor that has nothing else."""
+        while (chunk := self._peek()) is not None:
+            if chunk.alone:
+                self.held.append((chunk, 0))
+                self.next = None
+                continue
+            actor = min(self._feedable(), key=lambda each: each.load, default=None)
+            if actor is None or actor.load >= IN_FLIGHT or chunk.number >= self._oldest() + AHEAD * len(self.actors):
+                break
+            self.next = None
+            self._give(chunk, actor, 0, 1)
+        for actor in self.actors:
+            if self.held and not actor.load and actor.since is None:
+                chunk, tries = self.held.popleft()
+                self._give(chunk, actor, tries, IN_FLIGHT)  # nothing may wait behind it
+
+    def _feedable(self) -> list[_Handle]:
+        """The actors that may get more: all but the least busy one, if a chunk waits for one that is free."""
+        there = sorted((actor for actor in self.actors if actor.since is None), key=lambda each: each.load)
+        return there[1:] if self.held else there
+
+    def _peek(self) -> Chunk | None:
+        if self.next is None:
+            self.next = next(self.chunks, None)
+        return self.next
+
+    def _oldest(self) -> int:
+        """The number of the oldest chunk that is not done."""
+        known = [each.chunk.number for each in self.sent.values()] + [chunk.number for chunk, _ in self.held]
+        return min([*known, *([self.next.number] if self.next else [])])
+
+    def _give(self, chunk: Chunk, actor: _Handle, tries: int, load: int) -> None:
+        with _uninterrupted():
+            reference = actor.handle.work.remote(*self.work, chunk)
+        actor.load += load
+        self.sent[reference] = _Sent(chunk, actor, tries, load)
+
+    def cancel(self) -> None:
+        """Forget what is on its way."""
+        for reference in self.sent:
+            with contextlib.suppress(Exception), _uninterrupted():
+                self.ray.cancel(reference)
+        self.sent.clear()
+
+
+class _Actor:
+    """What runs in the process of a worker."""
+
+    def __init__(self, threads: int, directory: str) -> None:
+        from kernelviz.network.model import use_device
+
+        use_device("cpu", threads)  # Ray sets the environment alone
+        with contextlib.suppress(OSError):
+            os.chdir(directory)  # names of images may be relative to it
+        self.digest = ""
+        self.worker: Worker | None = None
+
+    @staticmethod
+    def facts(shared: Sequence[str]) -> dict[str, Any]:
+        """The versions and the machine of this process, and which of some paths it does not see."""
+        missing = [path for path in shared if not os.path.lexists(path)]
+        return {**_versions(), "machine": platform.node(), "pid": os.getpid(), "missing": missing}
+
+    def work(self, digest: str, reference: Sequence[Any], chunk: Chunk) -> Any:
+        """Work on a chunk; what to do, the network included, is read from shared memory when its hash is another one.
+
+        Raises:
+            ValueError: it is not what was sent.
+        """
+        if self.worker is None or self.digest != digest:
+            import ray
+            from ray import cloudpickle
+
+            packed = ray.get(reference[0])
+            if hashlib.sha256(packed).hexdigest() != digest:
+                raise ValueError("The network arrived damaged.")
+            self.worker, self.digest = cloudpickle.loads(packed)(), digest
+        return self.worker(chunk)
+
+
+def _packed(make_worker: Callable[[], Worker], stack: ExitStack) -> Any:
+    """What workers do, as an array of bytes, which they read from shared memory without a copy.
+
+    Modules that are not installed, as a file with a network, are packed by their content until the end of the ``stack``;
+    if that cannot be, by their names.
+
+    Raises:
+        UsageError: it holds something that cannot be packed.
+    """
+    import numpy as np
+    from ray import cloudpickle
+
+    own = ExitStack()
+    for module in _own_modules():
+        if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+            cloudpickle.register_pickle_by_value(module)
+            own.callback(cloudpickle.unregister_pickle_by_value, module)
+    try:
+        try:
+            packed = cloudpickle.dumps(make_worker)
+        except _UNPACKABLE:
+            own.close()
+            packed = cloudpickle.dumps(make_worker)
+    except _UNPACKABLE as error:
+        why = " ".join(str(error).split())[:300]
+        raise UsageError("The network cannot be sent to other processes.", why, "Use one process.") from error
+    finally:
+        stack.push(own.pop_all())
+    return np.frombuffer(packed, np.uint8)
+
+
+_UNPACKABLE = (TypeError, AttributeError, NotImplementedError, pickle.PicklingError, RuntimeError)
+
+
+def _own_modules() -> list[ModuleType]:
+    """The modules that are not installed; those of ``__main__`` are always packed by their content."""
+    places = {str(_PACKAGE), *sysconfig.get_paths().values(), site.getusersitepackages()}
+    installed = tuple(f"{each}{os.sep}" for place in places for each in {place, os.path.realpath(place)})
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name not in ("__main__", "__mp_main__")
+        and getattr(module, "__name__", None) == name
+        and (file := getattr(module, "__file__", None))
+        and not file.startswith(installed)
+        and not os.path.realpath(file).startswith(installed)
+    ]
+
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def _versions() -> dict[str, str]:
+    """The versions that all workers must have, since numbers and pickles depend on them."""
+    found = {"kernelviz": __version__, "Python": ".".join(platform.python_version_tuple()[:2])}
+    for name in ("torch", "timm"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _check_facts(facts: Mapping[str, Any], shared: Sequence[str]) -> None:
+    """Check that a worker has the versions of this process, and sees the paths that this process sees.
+
+    Raises:
+        UsageError: it has not, or does not.
+    """
+    machine = facts["machine"]
+    for name, here in _versions().items():
+        if facts.get(name) != here:
+            what = f"A worker on {machine} has {name} {facts.get(name)}, but this process {here}."
+            raise UsageError(what, hint="Install the same versions everywhere.")
+    for path in shared:
+        if path in facts["missing"] and os.path.lexists(path):
+            what = f"{path} is not seen from {machine}."
+            raise UsageError(what, hint="Use a folder that all machines share.")
+
+
+@cache
+def _token() -> str:
+    """The secret that this process shares with its Ray: one, since Ray reads it once in a process."""
+    return secrets.token_hex(32)
+
+
+def _is_initialized() -> bool:
+    import ray
+
+    return bool(ray.is_initialized())
+
+
+def _check_reachable(address: str) -> None:
+    """Check that something answers at HOST:PORT; Ray would wait for long.
+
+    Raises:
+        UsageError: nothing does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"--ray takes auto or HOST:PORT, but got {address}.", hint="For example --ray 10.0.0.1:6379")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACHED).close()
+    except (OSError, OverflowError) as error:
+        hint = "Type `ray start --head` there, or give --workers alone."
+        raise UsageError(f"There is no Ray cluster at {address}.", f"{error}.", hint) from None
+
+
+def _free_memory() -> int | None:
+    """Bytes of memory that are free; None if unknown."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    return None
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, and restore them afterwards: Ray and its processes read them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _await_end(pids: Sequence[int]) -> None:
+    """Wait until the processes of workers on this machine have ended, which follow their Ray; end them if they do not."""
+    end = time.monotonic() + LINGER
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            while time.monotonic() < end:
+                os.kill(pid, 0)
+                time.sleep(0.02)
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _finished(ray: Any, references: Sequence[Any], seconds: float = PROBED) -> list[Any]:
+    """Those of some calls that have finished, within some seconds, as soon as there is one."""
+    with _uninterrupted():
+        return list(ray.wait(list(references), num_returns=1, timeout=seconds)[0]) if references else []
+
+
+def _value(ray: Any, reference: Any) -> Any:
+    """What a call that has finished returned."""
+    with _uninterrupted():
+        return ray.get(reference)
+
+
+_SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep signals until the end; only the main thread gets them.
+
+    So Ray is either not started or ended whole, and its compiled functions, which know no exception but
+    ``KeyboardInterrupt``, return before a handler raises one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept: list[int] = []
+
+    def keep(number: int, _: FrameType | None) -> None:
+        kept.append(number)
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in before.items():
+        if handler not in (signal.SIG_IGN, None):
+            signal.signal(number, keep)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            _set_handler(number, handler)
+        for kept_one in kept[:1]:
+            signal.raise_signal(kept_one)
+
+
+def _set_handler(number: int, handler: Any) -> None:
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(number, handler)

@@ -1,0 +1,290 @@
+"""``gather_many`` and the commands give one result, whatever the engine, its order, and the processes that end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engines import Futures, Shuffled
+from PIL import Image
+
+import kernelviz as kv
+from kernelviz.cli import worker_choices
+from kernelviz.cli.main import main
+from kernelviz.distributed import Chunk, WorkerLostError, gather_many, ray_engine
+from kernelviz.distributed.engines import ChunkItem, make_chunks, run_chunks
+from kernelviz.errors import KernelvizError, UsageError
+
+TALLIES = {
+    "statistics": kv.ChannelTally,
+    "components": kv.CovarianceTally,
+    "contact": partial(kv.ContactSheet, count=3),
+    "patches": partial(kv.PatchTally, 4),
+}
+LAYERS = ("layer1", "layer2")
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Sixty-eight small images, and two of them again."""
+    found = []
+    for number in range(70):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        found.append(kv.read_image(pixels, name=f"{number}.png"))
+    found[40], found[69] = found[3], found[67]
+    return found
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A tiny network with random weights."""
+    return kv.load_model("test_resnet", weights="random")
+
+
+@pytest.fixture(scope="module")
+def whole(network, images):
+    """What one process gathers."""
+    return gather_many(network, images, LAYERS, tallies=TALLIES, input_size=32)
+
+
+def facts(gathering):
+    """Everything that is gathered, as bytes and plain values."""
+    found = []
+    for layer in LAYERS:
+        statistics = gathering["statistics"][layer].result()
+        arrays = [statistics.mean, statistics.deviation, statistics.zeros, statistics.largest, statistics.image]
+        patches = gathering["patches"][layer].result()
+        arrays += [patches.values, patches.places, patches.mean, patches.deviation]
+        sheet = gathering["contact"][layer]
+        arrays += [row.values for row in sheet.rows] + [row.thumbnail for row in sheet.rows]
+        found.append([each.tobytes() for each in arrays])
+        found.append((gathering["components"][layer].basis().digest, sheet.channels, patches.duplicates))
+        found.append((statistics.images, statistics.identity, sheet.images.as_recipe(), patches.identity))
+    return found
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_the_result_is_the_same_in_any_order(network, images, whole, seed):
+    """Statistics, components, contact sheets and patches are those of one process to the last bit."""
+    engine = Shuffled(seed)
+    found = gather_many(network, images, LAYERS, tallies=TALLIES, input_size=32, engine=engine)
+    assert facts(found) == facts(whole)
+    assert whole["patches"]["layer1"].result().duplicates == ("3.png", "67.png")
+    assert len(engine.seen) > 3  # chunks with copies of earlier images are done again
+    assert found.failed == whole.failed == ()
+
+
+def test_they_are_those_of_the_tallies_of_capture_many(network, images, whole):
+    """What is gathered equals what tallies of one's own have after ``capture_many``."""
+    tally = kv.ChannelTally()
+    kv.capture_many(network, images, "layer1", on_map=tally.add, input_size=32)
+    assert tally.result().mean.tobytes() == whole["statistics"]["layer1"].result().mean.tobytes()
+
+
+def test_an_image_that_ends_its_processes_is_named_alone(network, images):
+    """A chunk that is lost once is done again; of one that is always lost, the guilty image alone fails."""
+    engine = Shuffled(deadly={37}, frail={5})
+    seen, done = [], []
+    tallies = {"statistics": kv.ChannelTally}
+    found = gather_many(
+        network, images, "layer1", tallies=tallies, input_size=32, engine=engine, on_error=seen.append,
+        progress=lambda _, count, total: done.append((count, total)),
+    )  # fmt: skip
+    others = [*images]
+    others[37] = b"no image"
+    expected = gather_many(network, others, "layer1", tallies=tallies, input_size=32)
+    one, other = (each["statistics"]["layer1"].result() for each in (found, expected))
+    assert (one.images, one.mean.tobytes()) == (other.images, other.mean.tobytes())
+    assert [(each.number, each.name) for each in found.failed] == [(37, "37.png")]
+    assert isinstance(found.failed[0].error, WorkerLostError)
+    assert seen == list(found.failed)
+    assert [37] in engine.seen
+    assert done[0] == (0, 70)
+    assert done[-1] == (70, 70)
+
+
+def test_bad_images_fail_in_their_order_and_a_wrong_layer_ends_the_run(network, images):
+    """Each bad image is named; what is wrong for all of them is one error."""
+    bad = [*images[:40], "nosuch.png", *images[40:60], b"text"]
+    for engine in (None, Shuffled()):
+        found = gather_many(network, bad, "layer1", tallies=TALLIES, input_size=32, engine=engine)
+        assert [each.number for each in found.failed] == [40, 61]
+        assert len(found["statistics"]["layer1"].images) == 60
+        with pytest.raises(kv.KernelvizError, match="nosuch"):
+            gather_many(network, images, "nosuch", tallies={"s": kv.ChannelTally}, engine=engine)
+    with pytest.raises(UsageError, match="several"):
+        gather_many(network, "photo.jpg", tallies=TALLIES)
+
+
+def test_answers_are_merged_once_and_in_order():
+    """Chunks that are done again, or twice, count once; processes that end whatever they do end the run."""
+    merged = []
+
+    def merge(chunk, answer):
+        merged.append((chunk.number, answer))
+        return Chunk(chunk.number, chunk.items, "again") if chunk.number == 2 and chunk.payload is None else None
+
+    class Twice:
+        def map_chunks(self, make_worker, chunks):
+            for chunk in list(chunks)[::-1]:
+                yield chunk, make_worker()(chunk)
+                yield chunk, "late"
+
+    run_chunks(Twice(), lambda: lambda chunk: len(chunk.items), make_chunks(range(10), 3, lambda: None), merge)
+    assert merged == [(0, 3), (1, 3), (2, 3), (2, 3), (3, 1)]
+    with pytest.raises(KernelvizError, match="end again and again"):
+        run_chunks(Shuffled(deadly=range(1000)), _counter, make_chunks(range(1000), 32, lambda: None), merge)
+    with pytest.raises(KernelvizError, match="32 to 63 end their process together"):
+        run_chunks(Together(), _counter, make_chunks(range(99), 32, lambda: None), lambda *_: None)
+
+
+class Together:
+    """An engine in which one chunk ends its process, but none of its images alone."""
+
+    def map_chunks(self, make_worker, chunks):
+        """Yield each chunk with its answer."""
+        del make_worker
+        for chunk in chunks:
+            yield chunk, WorkerLostError("It ended.") if chunk.number == 1 and len(chunk.items) > 1 else 0
+
+
+def _counter():
+    return len
+
+
+@pytest.mark.slow
+def test_an_engine_of_one_s_own_takes_a_few_lines(network, images, whole):
+    """The standard library's processes as an engine have the result of one process with as many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        one = gather_many(network, images, LAYERS, tallies=TALLIES, input_size=32)
+    finally:
+        torch.set_num_threads(before)
+    assert facts(gather_many(network, images, LAYERS, tallies=TALLIES, input_size=32, engine=Futures())) == facts(one)
+    assert whole.failed == ()
+
+
+# The command
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """A function that runs the command on 24 images, one of them damaged and one a copy, and returns all it makes."""
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    for number in range(24):
+        pixels = np.random.default_rng(number).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((40, 40)).save(f"images/{number:02d}.png")
+    Path("images/12.png").write_bytes(Path("images/12.png").read_bytes()[:90])
+    Path("images/20.png").write_bytes(Path("images/02.png").read_bytes())
+    engines = []
+
+    def make(choices, *_shared, **_gpu):
+        engines.append(Shuffled(workers=choices.workers, deadly=run.deadly))
+        return engines[-1]
+
+    def run(name, *options, out):
+        capsys.readouterr()
+        words = [name, "test_resnet", "images", "-r", "--weights", "random", "--input-size", "32", "--json"]
+        code = main([*words, *options, "-o", out])
+        printed, err = capsys.readouterr()
+        files = {path.relative_to(out): path.read_bytes() for path in sorted(Path(out).rglob("*.*")) if path.is_file()}
+        return code, json.loads(printed.replace(f"{out}/", "")), files, err
+
+    run.deadly = ()
+    monkeypatch.setattr(worker_choices.WorkerChoices, "_make", make)
+    run.engines = engines
+    return run
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("features", "-l", "layer1", "--statistics", "--contact", "--arrays"),
+        pytest.param(("features", "-l", "layer1", "--reduce", "pca", "--style", "bare"), marks=pytest.mark.slow),
+        ("features", "-l", "layer1", "--single", "--skip-existing", "--no-classes"),
+        ("patches", "-l", "layer1.0.conv1", "--top", "2"),
+        pytest.param(("features", "-l", "layer1", "--style", "bare", "--batch-size", "3"), marks=pytest.mark.slow),
+        pytest.param(("features", "-l", "layer1", "--overview", "--look", "slide"), marks=pytest.mark.slow),
+        pytest.param(("patches", "-l", "layer1.0.conv1", "--single", "--arrays"), marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_workers_make_the_files_and_the_document_of_one_process(command, options):
+    """The same bytes, messages, outputs, warnings and errors in the same order, and the damaged image named."""
+    one = command(*options, "--threads", "1", out="one")
+    two = command(*options, "--workers", "3", out="two")
+    assert (one[0], one[1]["errors"][0]["input"]) == (3, "images/12.png")
+    assert one[:3] == two[:3]
+    assert command.engines
+    said, message = (text.replace("two/", "one/").splitlines() for text in (one[3], two[3]))
+    new = [line for line in message if line not in said]
+    assert new == ["3 workers of 1 thread each; the numbers are those of --threads 1"]
+
+
+def test_an_image_that_ends_workers_is_named_by_the_command(command):
+    """Exit 3, the image is named with what it does, and the others have their statistics."""
+    command.deadly = (7,)
+    code, document, _, err = command("features", "-l", "layer1", "--statistics", "--workers", "2", out="out")
+    assert code == 3
+    assert [error["input"] for error in document["errors"]] == ["images/07.png", "images/12.png"]
+    assert "images/07.png: The process that works on it ends." in err
+    assert len(document["statistics"][0]["images"]) == 22
+
+
+def test_without_ray_it_is_stated_what_to_install(command, monkeypatch):
+    """Exit 2 with the line to type, before anything is loaded; in the library too."""
+    monkeypatch.setattr(worker_choices, "find_spec", lambda _: None)
+    monkeypatch.setattr(ray_engine, "find_spec", lambda _: None)
+    for option in (("--workers", "2"), ("--ray", "auto")):
+        code, document, files, _ = command("features", *option, out="out")
+        assert (code, files) == (2, {})
+        assert document["errors"][0]["hint"] == 'Type `pip install "kernelviz[ray]"`.'
+    with pytest.raises(UsageError, match="not installed"):
+        ray_engine.Ray(workers=2)
+
+
+def test_ray_is_imported_when_it_is_used_only():
+    """Neither the package, nor ``gather_many``, nor the command without workers imports it."""
+    code = (
+        "import sys, kernelviz, kernelviz.distributed, kernelviz.cli.features as f; kernelviz.gather_many; f.features"
+    )
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'ray' not in sys.modules"], check=True)
+
+
+def test_what_is_not_there_is_rejected_early(monkeypatch):
+    """More workers than processors or GPUs, a cluster that does not answer, and other versions are wrong usage."""
+    monkeypatch.setattr(ray_engine, "processors", lambda: 2)
+    monkeypatch.setattr(ray_engine, "find_spec", lambda _: True)
+    with pytest.raises(UsageError, match="no room for 64 workers") as found:
+        ray_engine.Ray(workers=64)
+    assert (found.value.why, found.value.hint) == ("1 thread each: this machine has 2 processors.", "Type --workers 2.")
+    assert ray_engine.Ray().workers == 2
+    with pytest.raises(UsageError, match="no room for 3 workers") as found:
+        ray_engine.Ray(workers=3, gpus_per_worker=1)
+    assert "GPU" in found.value.why
+    with pytest.raises(UsageError, match="at least 1"):
+        ray_engine.Ray(workers=0)
+    for address, message in (("127.0.0.1:9", "no Ray cluster at 127.0.0.1:9"), ("nobody", "takes auto or HOST:PORT")):
+        with pytest.raises(UsageError, match=message):
+            ray_engine._check_reachable(address)
+    here = {**ray_engine._versions(), "machine": "node-7", "missing": []}
+    ray_engine._check_facts(here, [__file__])
+    with pytest.raises(UsageError, match=r"A worker on node-7 has torch 1\.0, but this process"):
+        ray_engine._check_facts({**here, "torch": "1.0"}, [])
+    with pytest.raises(UsageError, match="is not seen from node-7"):
+        ray_engine._check_facts({**here, "missing": [__file__]}, [__file__])
+
+
+def test_items_know_their_places():
+    """Chunks are consecutive, and each image has its place among all."""
+    chunks = list(make_chunks("abcde", 2, dict))
+    assert [chunk.number for chunk in chunks] == [0, 1, 2]
+    assert chunks[2].items == (ChunkItem(4, "e"),)

@@ -1,0 +1,323 @@
+"""Ray as an engine: the same bits as one process, whatever ends on the way, and nothing that stays behind.
+
+Ray listens on loopback alone here, as always. One test is in every run; the others take minutes: ``pytest -m slow``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from processes import started_processes
+
+import kernelviz as kv
+from kernelviz.distributed import Ray, gather_many, ray_engine
+from kernelviz.errors import UsageError
+
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are read from /proc"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),  # Ray's
+]
+
+HERE = os.getpid()
+FLAG = "KERNELVIZ_TEST_FLAG"
+
+
+class Frail(kv.ChannelTally):
+    """Ends the process of a worker at one place, once."""
+
+    def add(self, maps, image=None, place=None):
+        """Add the maps of an image, or end."""
+        flag = Path(os.environ[FLAG])
+        if place == 40 and os.getpid() != HERE and not flag.exists():
+            flag.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().add(maps, image, place)
+
+
+class Deadly(kv.ChannelTally):
+    """Ends the process of a worker at one place, each time."""
+
+    def add(self, maps, image=None, place=None):
+        """Add the maps of an image, or end."""
+        if place == 37 and os.getpid() != HERE:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().add(maps, image, place)
+
+
+class Net(torch.nn.Sequential):
+    """A network that is in no package: it travels by its content."""
+
+    def __init__(self):
+        super().__init__(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+
+
+@pytest.fixture
+def gathered(tmp_path, temporary, monkeypatch):
+    """A function that gathers with Ray and here with one thread, checks that the bits are the same, and returns Ray's."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv(FLAG, str(tmp_path / "flag"))
+    torch.manual_seed(0)
+    network, images = Net().eval(), [torch.rand(3, 32, 32) for _ in range(96)]
+
+    def gather(tally, without=()):
+        notices = []
+        both = {"statistics": tally, "components": kv.CovarianceTally}
+        engine = Ray(workers=min(2, ray_engine.processors()), notice=notices.append)
+        found = gather_many(network, images, ["0", "2"], tallies=both, engine=engine)
+        some = [torch.full((3, 3), 0.0) if at in without else image for at, image in enumerate(images)]
+        here = gather_many(network, some, ["0", "2"], tallies={**both, "statistics": kv.ChannelTally})
+        for layer in ("0", "2"):
+            one, other = (each["statistics"][layer].result() for each in (found, here))
+            assert one.images == other.images
+            assert one.mean.tobytes() == other.mean.tobytes()
+            assert one.deviation.tobytes() == other.deviation.tobytes()
+            assert one.image.tobytes() == other.image.tobytes()
+            assert found["components"][layer].basis().digest == here["components"][layer].basis().digest
+        check_nothing_is_left(temporary)
+        return found, notices
+
+    yield gather
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def temporary(monkeypatch):
+    """A folder for temporary files, with a short path; Ray's processes are known by the files that they have open there."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+def left_behind(folder):
+    """What is in the folder, and the processes that have a file of it open."""
+    found = [str(path) for path in folder.iterdir() if not path.name.startswith("torchinductor")]  # torch's own cache
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            links = [str(link.readlink()) for link in (process / "fd").iterdir()]
+            if any(link.startswith(f"{folder}/") for link in links):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def check_nothing_is_left(folder, within=5.0):
+    """Nothing of Ray is there within some seconds."""
+    end = time.monotonic() + within
+    while (left := left_behind(folder)) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not left
+    assert not (Path.home() / ".ray").exists()
+
+
+def test_actors_have_the_bits_of_one_process_though_one_is_killed(gathered, capfd):
+    """A worker that is killed in a chunk is replaced, its images count once, and nothing of Ray stays behind."""
+    environment = dict(os.environ)
+    found, notices = gathered(Frail)
+    assert Path(os.environ[FLAG]).exists()
+    assert found.failed == ()
+    assert len(found["statistics"]["0"].images) == 96
+    assert "a worker ended, its 32 images are done again" in notices
+    assert {key: os.environ.get(key) for key in environment} == environment
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_an_image_that_kills_workers_is_found_and_named_alone(gathered):
+    """Its neighbours, and the chunk that waits behind it, are counted; the run ends within a minute of a quiet machine."""
+    found, notices = gathered(Deadly, without={37})
+    assert [each.number for each in found.failed] == [37]
+    assert "ends" in found.failed[0].error.what
+    assert len(found["statistics"]["0"].images) == 95
+    assert notices
+
+
+# The command in a process of its own
+
+MODEL = "tf_efficientnet_lite0"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two hundred small images, the hundredth damaged."""
+    directory = tmp_path_factory.mktemp("many")
+    for number in range(200):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 10, 3), dtype=np.uint8)
+        Image.fromarray(np.kron(pixels, np.ones((12, 12, 1), np.uint8))).save(
+            directory / f"{number:03d}.jpg", quality=90
+        )
+    damaged = directory / "100.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:600])
+    return directory
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A function that starts the command in a directory of its own."""
+    root = str(Path(kv.__file__).parents[1])
+    with started_processes() as begin:
+
+        def start(*words, **choices):
+            environment = os.environ | {"PYTHONPATH": root, "OMP_WAIT_POLICY": "PASSIVE"}
+            return begin(
+                [sys.executable, "-m", "kernelviz", *map(str, words)], cwd=tmp_path, env=environment, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, **choices,
+            )  # fmt: skip
+
+        yield start
+
+
+@pytest.fixture
+def run(start, tmp_path):
+    """A function that runs the command: its exit code, document, messages, and the files of its directory."""
+
+    def run(*words, out):
+        process = start(*words, "-o", out, "--json")
+        printed, err = process.communicate(timeout=600)
+        files = {
+            str(path.relative_to(tmp_path / out)): path.read_bytes()
+            for path in sorted((tmp_path / out).rglob("*"))
+            if path.is_file()
+        }
+        return process.returncode, json.loads(printed.replace(f'"{out}/', '"')), err, files
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("features", "--statistics", "--arrays", "--contact"),
+        ("features", "-l", "blocks.2", "--reduce", "pca", "--style", "bare"),
+        ("features", "-l", "blocks.2", "--single", "--no-classes"),
+        ("patches", "-l", "blocks.1"),
+    ],
+    ids=" ".join,
+)
+def test_two_workers_write_the_bytes_of_one_process(run, folder, temporary, words):
+    """Arrays, sheets, components, files and patches are equal byte for byte; one image is named; stdout is a document."""
+    name, *options = words
+    one = run(name, MODEL, folder, "-r", *options, "--threads", "1", out="one")
+    two = run(name, MODEL, folder, "-r", *options, "--workers", "2", out="two")
+    assert one[0] == two[0] == 3
+    assert one[1] == two[1]
+    assert [Path(error["input"]).name for error in two[1]["errors"]] == ["100.jpg"]
+    assert one[3] == two[3]
+    assert one[3]
+    check_nothing_is_left(temporary)
+
+
+def descendants(pid):
+    """The processes that a process has started, and their own."""
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, todo = set(), [pid]
+    while todo:
+        new = [child for child in children.get(todo.pop(), ()) if child not in found]
+        found.update(new)
+        todo += new
+    return found
+
+
+def listening(pids):
+    """The addresses at which processes listen, as (address in hexadecimal, inode)."""
+    inodes = set()
+    for pid in pids:
+        try:
+            links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        except OSError:
+            continue
+        inodes |= {match[1] for link in links if (match := re.fullmatch(r"socket:\[(\d+)\]", link))}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                found.add(fields[1].partition(":")[0])
+    return found
+
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM], ids=str)
+def test_ray_listens_on_loopback_and_leaves_nothing_behind(start, folder, temporary, tmp_path, number):
+    """While a run lasts only loopback is listened on; after it, or Ctrl-C, no process, folder or token is there."""
+    process = start("features", MODEL, folder, "-r", "--single", "-l", "blocks.0", "--workers", "2", "-o", "out")
+    addresses, end = set(), time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < end:
+        addresses |= listening({process.pid, *descendants(process.pid)})
+        if number is not None and len(list((tmp_path / "out").glob("*/index.json"))) > 20:
+            process.send_signal(number)
+            break
+        time.sleep(0.2)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == (3 if number is None else 130 if number == signal.SIGINT else -number), err[-2000:]
+    assert addresses
+    assert addresses <= LOOPBACK
+    assert "Traceback" not in err
+    assert all(line.startswith("out/") for line in out.splitlines())
+    assert "usage" not in err
+    check_nothing_is_left(temporary)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_is_continued(start, run, folder, tmp_path):
+    """With ``--skip-existing`` no whole file is written again, all files are there, and no temporary one is left."""
+    words = ("features", MODEL, folder, "-r", "--single", "-l", "blocks.0", "--no-classes", "--workers", "2")
+    process = start(*words, "-o", "out")
+    end = time.monotonic() + 300
+    while len(list((tmp_path / "out").glob("*/index.json"))) < 90 and time.monotonic() < end:
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    time.sleep(3)  # workers end with it
+    whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/index.json")}
+    code, document, _, files = run(*words, "--skip-existing", out="out")
+    assert code == 3
+    assert {path: path.stat().st_mtime_ns for path in whole} == whole
+    assert sum(name.endswith("index.json") for name in files) == 199
+    assert sum(image.get("skipped", False) for image in document["images"]) >= len(whole) - 32
+    assert not [
+        path for path in (tmp_path / "out").rglob(".kernelviz-*") if path.stat().st_mtime_ns > max(whole.values())
+    ]
+
+
+@pytest.mark.slow
+def test_a_cluster_that_does_not_answer_or_has_other_versions_is_refused(run, folder, monkeypatch):
+    """Exit 2 within thirty seconds, with what is there and what to type; other versions are named with their machine."""
+    for option, what in (
+        (("--workers", "64"), "There is no room for 64 workers."),
+        (("--ray", "127.0.0.1:9"), "There is no Ray cluster at 127.0.0.1:9."),
+        (("--ray", "auto"), "There is no Ray cluster at auto."),
+    ):
+        began = time.monotonic()
+        code, document, _, files = run("features", MODEL, folder, "-r", "--statistics", *option, out="out")
+        assert (code, files) == (2, {})
+        assert document["errors"][0]["message"].startswith(what)
+        assert document["errors"][0]["hint"]
+        assert time.monotonic() - began < 120
+    versions = ray_engine._versions()
+    monkeypatch.setattr(ray_engine, "_versions", lambda: {**versions, "torch": "1.0"})
+    with pytest.raises(UsageError, match=r"but this process 1\.0"):
+        gather_many(Net(), [torch.rand(3, 32, 32)], "0", tallies={"s": kv.ChannelTally}, engine=Ray(workers=1))

@@ -1,0 +1,100 @@
+"""Which texts are URIs, what they are without their credentials, and URIs as paths."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from kernelviz.errors import UsageError
+from kernelviz.storage.uris import Uri, as_path, complete, is_uri, name_in, resolved, secrets, without_credentials
+
+PLAIN = [
+    "a.png",
+    "C:\\photos\\a.png",
+    "C:/photos/a.png",
+    "C://a.png",
+    "sample:grace_hopper",
+    "-",
+    "",
+    "a:b",
+    "s3:/a",
+    "://a",
+]
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_other_paths_stay_as_they_are(text):
+    """Without a scheme of two characters and two slashes a text is a path, whatever else is in it."""
+    assert not is_uri(text)
+    assert resolved(text) == text
+    assert without_credentials(text) == text
+    assert type(as_path(text)) is type(Path())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths have drives there")
+def test_file_uris_are_plain_paths():
+    """A file URI is decoded as RFC 8089 states it, byte by byte; one of another machine is refused."""
+    names = {"a%20b%25.png": "a b%.png", "a+b?c=d#e.png": "a+b?c=d#e.png", "%E4%BD%A0.png": "你.png", "100%": "100%"}
+    for typed, meant in names.items():
+        assert resolved(f"file:///tmp/{typed}") == resolved(f"FILE://localhost/tmp/{typed}") == f"/tmp/{meant}"
+    assert os.fsencode(resolved("file:///tmp/%ff")) == b"/tmp/\xff"
+    assert as_path("file:///tmp/a.png") == Path("/tmp/a.png")
+    for text in ("file://server/a.png", "file://a.png"):
+        with pytest.raises(UsageError, match="no file of this machine"):
+            resolved(text)
+
+
+CREDENTIALS = {
+    "s3://key:s3cret@bucket/a.png": ("s3://bucket/a.png", "s3cret"),
+    "sftp://me:p%40ss@host:22/a b.png": ("sftp://host:22/a b.png", "p@ss"),
+    "ftp://me:pa/ss@host/a.png": ("ftp://host/a.png", "pa/ss"),
+    "https://host/a.png?X-Amz-Signature=abc123": ("https://host/a.png?query-", "abc123"),
+    "https://host/a.png?token5678#x": ("https://host/a.png?query-", "token5678"),
+    "abfs://box/a.png?sig=abc123": ("abfs://box/a.png?query-", "abc123"),
+}
+
+
+@pytest.mark.parametrize("text", CREDENTIALS)
+def test_credentials_are_kept_apart(text):
+    """A URI is shown without password and query, opened with them, and unchanged if it is resolved again."""
+    public, secret = CREDENTIALS[text]
+    found = resolved(text)
+    assert found.startswith(public)
+    assert secret not in found
+    assert secret not in f"{as_path(text)} {as_path(text)!r} {as_path(text).name}"
+    assert complete(found) == text
+    assert resolved(found) == found
+    assert secret in secrets()
+    assert without_credentials(f"--weights={text}") == f"--weights={found}"
+    assert without_credentials(f"-o{text}") == f"-o{found}"
+
+
+def test_what_is_no_credential_stays():
+    """An account, a revision, a port and a pattern are no credentials; queries that differ remain different."""
+    for text in (
+        "abfs://box@account.dfs.core.windows.net/a.png", "hf://datasets/me/photos@main/a.png", "sftp://me@host/a.png",
+        "github://me:photos@main/a.png", "ftp://[::1]:21/a@b.png", "s3://bucket/a?.png", "s3://bucket/a:b@c.png",
+        "memory://a/b%20c.png",
+    ):  # fmt: skip
+        assert resolved(text) == text
+    assert resolved("https://host/a?id=1") != resolved("https://host/a?id=2")
+    assert name_in(resolved("https://host/a%20b.png?id=1")) == "a b.png"
+
+
+def test_a_uri_is_a_path_for_what_is_written():
+    """Parts, suffixes and siblings are as those of a path, and no slash is lost."""
+    folder = as_path("hdfs:///maps/")
+    path = folder / "a b.tar.png"
+    assert str(path) == os.fspath(path) == "hdfs:///maps/a b.tar.png"
+    assert (path.name, path.stem, path.suffix, str(path.parent)) == ("a b.tar.png", "a b.tar", ".png", "hdfs:///maps")
+    assert str(path.with_suffix(".npz")) == "hdfs:///maps/a b.tar.npz"
+    assert str(path.with_name("c.gif").parent / "d") == "hdfs:///maps/d"
+    assert str(path.parent.parent) == str(path.parent.parent.parent) == "hdfs://"
+    assert isinstance(path, Path)
+    assert not path.is_dir()
+    assert pickle.loads(pickle.dumps(path)) == path == Uri(str(path))
+    assert len({path, Uri(str(path)), folder}) == 2
+    assert sorted([path, folder]) == [folder, path]
