@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -237,9 +236,10 @@ class HistoryTally:
 
 def grow(steps: Sequence[float], changes: Sequence[Array] | Array) -> bool:
     """Whether each step is larger than the one before, or equal to it if none of the kernels changed."""
-    same = [not any(change) for change in changes[1:]]
-    each = zip(pairwise(steps), same, strict=True)
-    return steps[0] < steps[-1] and all(one < other or (one == other and equal) for (one, other), equal in each)
+    pairs = zip(steps, steps[1:], changes[1:], strict=False)
+    return steps[0] < steps[-1] and all(
+        one < other or (one == other and not np.any(change)) for one, other, change in pairs
+    )
 
 
 def as_steps(steps: Any) -> tuple[float, ...]:
