@@ -340,6 +340,8 @@ class TrainingRun:
 
         def fail(at: int, error: KernelvizError) -> None:
             self.report.add_failure(labels[at], error, named=labels[at] in error.what)
+            if self.report.verbose and error.why:
+                self.report.inform(error.why)
 
         self.progress("reading checkpoints", 0, len(paths))
         return read_histories(

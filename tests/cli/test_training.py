@@ -153,6 +153,7 @@ def test_nothing_in_a_file_runs(run, training, tmp_path):
     result = run("training", "net.py:Net", "runs", "-r", "--json")
     assert result.code == 3
     assert "Loading it would import" in result.document["errors"][0]["message"]
+    assert "Loading it would import" in run("training", "net.py:Net", "runs", "-r", "-v").err
     assert not (tmp_path / "ran").exists()
 
 
