@@ -121,7 +121,7 @@ def choose_kernels(
     if channels is not None:
         return named_channels(channels, len(moved))
     count = check_positive("number of kernels", top) or SHOWN
-    rank = np.where(np.isnan(moved), -np.inf, moved)
+    rank = np.where(np.isnan(moved), -np.inf, np.round(moved, 12))  # rounding errors are ties
     return tuple(sorted(kernels, key=lambda number: (-rank[number], number))[:count])
 
 

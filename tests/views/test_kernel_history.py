@@ -107,6 +107,7 @@ def test_those_that_moved_most_come_first():
     assert history.shown() == (2, 1, 3, 0)
     assert history.shown(top=2) == (2, 1)
     assert history.shown("0-1") == (0, 1)
+    assert history_of([weights := banks(1)[0], 3 * weights]).shown() == tuple(range(6))
     tally = HistoryTally(first, last, top=2)
     tally.add(first)
     tally.add(last)
