@@ -38,6 +38,23 @@ def with_arguments(name: str, arguments: Mapping[str, object]) -> str:
     return name + shown(f"({typed})") if typed else name
 
 
+_FRACTION = re.compile(r"(?<![A-Za-z\d.])\d+\.\d+(?![\d.])|(?<![\d.])0\.\d+(?![\d.])")
+_VERSION = re.compile(r"(?:(?<=\d)|(?<=^last))-v\d+$")  # which PyTorch Lightning appends to names that exist
+
+
+def last_number(name: str) -> tuple[float | None, str]:
+    """The last whole number in a name, as of a step, and the rest of the name; None if there is no number.
+
+    Fractions, as of a loss, are not in the rest; the last of them is the number if there is no other, as a float.
+    """
+    plain = _VERSION.sub("", name)
+    for text, pattern, kind in ((_FRACTION.sub("", plain), r"\d+", int), (plain, _FRACTION, float)):
+        if matches := list(re.finditer(pattern, text)):
+            start, end = matches[-1].span()
+            return kind(text[start:end]), f"{text[:start]}#{text[end:]}"
+    return None, plain
+
+
 def numbers_text(numbers: Sequence[int]) -> str:
     """``11, 16, 28, 31``: at most twelve of them, then ``and k more``."""
     shown = ", ".join(map(str, numbers[:MOST_NUMBERS]))
@@ -284,8 +301,10 @@ def aligned_rows(
 ) -> list[list[str]]:
     """The lines of the heads and of each row of ``aligned``.
 
-    A name in the first column that is longer than half of the width has a line of its own; nothing is cut.
+    A name in the first column that is longer than half of the width has a line of its own; nothing is cut. Characters
+    that are not printable, such as a line break in a file name, are escaped.
     """
+    rows = [tuple(cell if cell.isprintable() else visible(cell) for cell in row) for row in rows]
     table = [heads, *rows]
     shown = filled_columns(rows)
     widths = {at: max(len(line[at]) for line in table) for at in shown}

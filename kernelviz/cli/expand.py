@@ -15,6 +15,7 @@ from kernelviz.cli.advice import check_order
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from kernelviz.cli.terminal import Progress
     from kernelviz.errors import KernelvizError
     from kernelviz.network.model import Model
-    from kernelviz.records import Image
+    from kernelviz.records import Image, Recipe
     from kernelviz.views.linear_weights import LinearWeights
 
 
 class SlopesName(StrEnum):
-    """The share of its input that an activation passes on."""
+    """The slope that replaces an activation."""
 
     MEAN = "mean"
     ONE = "one"
@@ -59,8 +60,8 @@ Slopes = Annotated[
     SlopesName,
     typer.Option(
         "--slopes",
-        help="What each activation is replaced by. mean: the mean of its slope over the images, one per channel. "
-        "one: nothing.",
+        help="Each activation is replaced by multiplication by a slope. mean: its mean slope over the images, one per "
+        "channel. one: 1.",
     ),
 ]
 Channels = Annotated[
@@ -77,7 +78,7 @@ All = Annotated[
     bool,
     typer.Option(
         "--all",
-        help="Draw a layer too if its weights explain one half of no channel.",
+        help="Also draw layers in which no channel is explained by one half.",
         rich_help_panel=options.PICTURES,
     ),
 ]
@@ -133,6 +134,7 @@ def expand(
         )
         sides = options.parse_sides(input_size)
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
+        asked = reading.asked(sides, crop=crop)
         found = session.named_images(images, output, report, recursive=recursive)
         with terminal.progress(shown=not quiet) as progress:
             chosen = ModelChoices(
@@ -142,9 +144,11 @@ def expand(
             network = reading.prepare(session.load(chosen, report, progress), report)
             run = ExpandRun(
                 network, found, reading.reading, {"input_size": sides, "crop": crop}, str(slopes), channels, show_all,
-                destination, report, progress,
+                destination, report, progress, asked,
             )  # fmt: skip
-            report.more["expanded"] = []
+            report.more["layers"] = []
+            if len(found) == 1:
+                run.read(found[0])  # that it cannot be read comes before that one image is not enough
             names = run.layers(layer)
             for name in names:
                 session.attempt(report, name, len(names), partial(run.draw, name))
@@ -154,7 +158,10 @@ def expand(
 
 @dataclass
 class ExpandRun:
-    """The network, the images, and how they are drawn; each image that fails is reported once."""
+    """The network, the images, and how they are drawn; each image that fails is reported once.
+
+    ``asked`` is the part of recipes about the chosen options.
+    """
 
     network: Model
     paths: tuple[str, ...]
@@ -166,7 +173,9 @@ class ExpandRun:
     output: OutputChoices
     report: Report
     progress: Progress
+    asked: Recipe
     failed: set[str] = field(default_factory=set)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     def layers(self, patterns: Sequence[str]) -> list[str]:
         """The names of the layers that the patterns name."""
@@ -174,7 +183,9 @@ class ExpandRun:
         from kernelviz.network.preprocessing import input_size_of
 
         size = (self.network.input_size[0], *input_size_of(self.network, self.preparing["input_size"]))
-        return [tap.name for tap in make_taps(self.network, size, patterns, batch=blank(size)).taps.taps]
+        taps = make_taps(self.network, size, patterns, batch=blank(size)).taps.taps
+        self.sizes = {tap.name: tap.layout.size[0] for tap in taps}
+        return list(self.sizes)
 
     def read(self, path: str) -> Image:
         """An image."""
@@ -195,20 +206,23 @@ class ExpandRun:
         from kernelviz.files.names import file_stems
         from kernelviz.files.writing import save_arrays
         from kernelviz.network.linear_weights import expand_units
+        from kernelviz.views.kernel_views import named_channels
         from kernelviz.views.linear_weights import check_slopes, expanded_entry
 
+        if self.channels is not None:
+            named_channels(self.channels, self.sizes[layer])
         self.progress(f"expanding {layer}", 0, 0)
         found = expand_units(
             self.network, self.paths, layer, slopes=check_slopes(self.slopes), read=self.read, on_error=self.fail,
             progress=self.progress, **self.preparing,
         )  # fmt: skip
         report, look = self.report, self.output.look
-        report.more["expanded"].append(expanded_entry(found))
+        report.more["layers"].append(expanded_entry(found))
         check_explained(found, show_all=self.show_all)
         figure = plot_expanded(
             found, channels=self.channels, show_all=self.show_all, look=look.name, caption=look.caption
         )
-        recipe = figure.recipe or expanded_recipe(found, ())
+        recipe = figure.recipe = {**(figure.recipe or expanded_recipe(found, ())), **self.asked}
         source = self.network.source.stem
         (stem,) = file_stems([(source, layer, "expanded", *(["one"] if self.slopes == "one" else []))])
         path = session.picture_path(stem, recipe, self.output, report)
@@ -230,8 +244,8 @@ def summary(found: LinearWeights) -> str:
     """``blocks.1.0.conv_dw: 70 of 96 channels explained by one half or more; median 81 %, over 8 images``."""
     half, total = int(found.half.sum()), len(found.weights)
     rows, columns = found.weights.shape[2:]
-    images = len(found.judged)
+    median = "" if found.dead.all() else f"median {100 * found.median:.0f} %, "
     return (
         f"{found.layer}: weights on {rows} × {columns} px explain one half or more of {half:,} of {total:,} channels "
-        f"(median {100 * found.median:.0f} %, over {images:,} {'image' if images == 1 else 'images'})"
+        f"({median}over {counted(len(found.judged), 'image')})"
     )

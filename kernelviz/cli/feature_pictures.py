@@ -45,7 +45,10 @@ OVERVIEW = ""  # stands for the overview among the layers: the network itself ha
 
 @dataclass(frozen=True)
 class FeatureChoices:
-    """What is captured and drawn of each image, as chosen on the command line."""
+    """What is captured and drawn of each image, as chosen on the command line.
+
+    With ``lists_images`` each image is printed with its notes and class scores.
+    """
 
     patterns: Sequence[str] | None
     kind: str
@@ -64,6 +67,7 @@ class FeatureChoices:
     bases: tuple[Path, ...]
     picture: PictureChoices
     image: ImageChoices
+    lists_images: bool = True
 
     @property
     def summarised(self) -> bool:
@@ -596,4 +600,5 @@ def report_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassSc
     top = [asdict(score) for score in classes] if run.report.as_json else []
     run.report.add_image(each.path, **({"top": top} if top else {}))
     shares = ", ".join(f"{score.label or f'class {score.index}'} {score.probability:.1%}" for score in classes)
-    run.report.inform(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in notes))
+    if run.choices.lists_images:
+        run.report.inform(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in notes))

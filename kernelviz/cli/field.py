@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.terminal import Progress
     from kernelviz.network.effective_field import FieldTally
     from kernelviz.network.model import Model
-    from kernelviz.records import Image
+    from kernelviz.records import Image, Recipe
     from kernelviz.views.effective_fields import EffectiveField
 
 
@@ -141,7 +141,7 @@ def field(
                 models.append(load_other(first, against, models[0], reading=reading, report=report, progress=progress))
             tallies = start(models, layers=layer, unit=unit, channels=channels, sides=sides, crop=crop)
             run_images(tallies, named, reading, report, progress)
-            draw(tallies, layer, unit, destination, report)
+            draw(tallies, layer, unit, destination, report, asked=reading.asked(sides, crop=crop))
 
     return run_command("field", work, as_json=as_json, quiet=quiet, debug=debug)
 
@@ -160,7 +160,8 @@ def load_other(
     other = reading.prepare(session.load(choices, report, progress), report)
     report.source, report.more["preprocessing"] = source, preprocessing
     if other.source.as_recipe() == model.source.as_recipe() and choices.seed == first.seed:
-        raise UsageError("--against is the model itself, with the same weights.", hint="For example --against random")
+        what = "--against is the model itself, with the same weights."
+        raise UsageError(what, hint="Give other weights or another model.")
     return other
 
 
@@ -191,8 +192,13 @@ def start(
             f"Give one to both: --input-size {','.join(map(str, sizes[0][1:]))}",
         )
     tallies = [FieldTally(model, layers, unit, channels, input_size=sides, crop=crop) for model in models]
-    for tally, size in zip(tallies, sizes, strict=True):
-        tally.plan(size, blank(size))
+    for model, tally, size in zip(models, tallies, sizes, strict=True):
+        try:
+            tally.plan(size, blank(size))
+        except UsageError as error:
+            if len(models) == 1:
+                raise
+            raise type(error)(f"{model.source.model}: {error.what}", error.why, error.hint) from error
     counts = [len(tally.units) for tally in tallies]
     if len(set(counts)) > 1:
         what = f"{models[0].source.model} has {counts[0]} of the layers, but {models[1].source.model} {counts[1]}."
@@ -235,8 +241,13 @@ def draw(
     unit: tuple[int, int] | None,
     output: OutputChoices,
     report: Report,
+    *,
+    asked: Recipe,
 ) -> None:
-    """Write the picture and, if requested, the numbers, and report both; layers that nothing reaches are named."""
+    """Write the picture and, if requested, the numbers, and report both; layers that nothing reaches are named.
+
+    ``asked`` is the part of their recipe about the chosen options.
+    """
     from kernelviz.drawing.field_page import field_recipe, plot_fields
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays
@@ -253,8 +264,11 @@ def draw(
     for number in range(count):
         session.attempt(report, tallies[0].units[number].tap.name, count, partial(add, number))
     if not rows[0]:
-        raise KernelvizError("Nothing reaches any of the units.", hint="Choose other layers, or another unit: --at.")
-    recipe, every = field_recipe(rows), [each for row in rows for each in row]
+        what = "None of the layers can be drawn."
+        raise KernelvizError(
+            what, "The messages above name each of them.", "Choose other layers, or another unit: --at."
+        )
+    recipe, every = {**field_recipe(rows), **asked}, [each for row in rows for each in row]
     (stem,) = file_stems([_name(rows, patterns, unit)])
     path = session.picture_path(stem, recipe, output, report)
     report.more["layers"] = [field_entry(each) for each in rows[0]]
@@ -266,6 +280,7 @@ def draw(
     report.inform(*lines(rows))
     look = output.look
     figure = plot_fields(every, look=look.name, caption=look.caption)
+    figure.recipe = {**(figure.recipe or {}), **asked}
     notes = tuple(dict.fromkeys(note for each in every for note in each.notes))
     report.warn(*notes)
     written = [session.save_page(figure, path, report, force=output.force, known=notes)]

@@ -50,7 +50,7 @@ Count = Annotated[
 PerImage = Annotated[
     int,
     typer.Option(
-        "--per-image", min=1, metavar="N", help="At most N patches of one image, at least half a field apart."
+        "--per-image", min=1, metavar="N", help="At most N patches of one image, half a receptive field apart."
     ),
 ]
 Lowest = Annotated[
@@ -146,8 +146,7 @@ def patches(
     """
 
     def work(report: Report) -> None:
-
-        report.more |= {"images": session.ImageRows(), "patches": []}
+        report.more |= {"images": session.ImageRows(), "layers": []}
         check_order("patches", model, images)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
@@ -158,7 +157,7 @@ def patches(
         choices = FeatureChoices(
             patterns=layer, kind="all", tap="output", reduce=None, overlay=False, overview=False, classes=False,
             size=options.parse_sides(input_size), crop=crop, batch_size=batch_size, skip_existing=False, single=False,
-            statistics=False, contact=False, bases=(), picture=picture,
+            statistics=False, contact=False, bases=(), picture=picture, lists_images=verbose,
             image=ImageChoices(value_range, bands, mean, std, interpolation),
         )  # fmt: skip
         choices.image.as_recipe()
@@ -332,7 +331,7 @@ def _draw(run: FeatureRun, wanted: PatchChoices, tally: PatchTally, jobs: Jobs, 
         return given
 
     found = cut_patches(found, found.places_of(channels), read_again, progress)
-    report.more["patches"].append(patches_entry(found, channels))
+    report.more["layers"].append(patches_entry(found, channels))
     report.inform(f"{found.layer}: {counted(len(found.mean), 'channel')} over {counted(len(found.images), 'image')}")
     report.inform(*patches_table(found, channels, width=terminal.message_width()))
     if wanted.single:
@@ -375,6 +374,7 @@ def _write_singles(run: FeatureRun, wanted: PatchChoices, found: Patches, channe
     from kernelviz.drawing.patches_page import patches_recipe, single_patch
     from kernelviz.files.single_maps import INDEX
     from kernelviz.files.writing import save_bytes, save_picture
+    from kernelviz.views.patches import patch_entry
 
     identity = _identity(run, found.layer, found.identity)
     output = replace(run.output, suffix=f"/{INDEX}", arrays=False)
@@ -386,13 +386,11 @@ def _write_singles(run: FeatureRun, wanted: PatchChoices, found: Patches, channe
                 name = f"{channel:04d}{kind}-{at + 1:02d}.png"
                 one = {**recipe, "channels": [channel], "shown": 1}
                 save_picture(single_patch(found.crops[place], one), index.parent / name, force=run.output.force)
-                files.append({
-                    "file": name, "channel": channel, "rank": at + 1, "lowest": bool(kind),
-                    "value": float(ranking.values[channel, at]), "image": found.images[place[0]],
-                    "unit": list(place[1:]), "box": ranking.boxes[channel, at].tolist(),
-                })  # fmt: skip
+                entry = patch_entry(found, ranking, channel, at)
+                files.append({"file": name, "channel": channel, "rank": at + 1, "lowest": bool(kind), **entry})
     content = {"layer": found.layer, "recipe": dict(recipe), "files": files}
     save_bytes(f"{session.json_text(content)}\n".encode("ascii"), index, recipe=recipe, force=run.output.force)
+    run.report.inform(*(f"  {note}" for note in recipe["notes"]))
     run.report.inform(f"{found.layer}: {counted(len(files), 'patch', 'patches')}, one file each")
     run.report.add_output(session.output_row(index, **_facts(found, recipe)))
     if run.output.arrays:
@@ -423,7 +421,10 @@ def _arrays(found: Patches) -> dict[str, Any]:
     """The values (C, k), places (C, k, 3) and boxes (C, k, 4) of all channels, and the names of the images."""
     import numpy as np
 
+    from kernelviz.views.patches import sides_first
+
     arrays: dict[str, Any] = {}
     for ranking, prefix in zip(found.rankings, ("", "lowest_"), strict=False):
-        arrays |= {f"{prefix}{name}": getattr(ranking, name) for name in ("values", "places", "boxes")}
+        boxes = sides_first(ranking.boxes)
+        arrays |= {f"{prefix}values": ranking.values, f"{prefix}places": ranking.places, f"{prefix}boxes": boxes}
     return {**arrays, "images": np.array(found.images, dtype=np.str_)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,8 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.files.images import EncodedImage
@@ -111,7 +114,6 @@ def report(
     """
 
     def work(report: Report) -> None:
-
         report.more["images"] = []
         check_order("report", model, images)
         if not 1 <= max_size < math.inf:
@@ -127,6 +129,7 @@ def report(
         }  # fmt: skip
         named = session.named_images(images, output, report, recursive=recursive)
         searched = session.named_images(patches_from, output, report, recursive=recursive) if patches_from else None
+        _check_directories(searched or ())
         with terminal.progress(shown=not quiet) as progress:
             chosen = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
@@ -299,10 +302,23 @@ def _patches_of(page: Page) -> dict[str, Any]:
 def _patches_line(page: Page) -> str:
     """How many patches the page has, of how many images."""
     those = [layer.patches for layer in page.layers if layer.patches is not None]
+    if not those:
+        return f"no patches: {next((layer.without_patches for layer in page.layers if layer.without_patches), '')}"
     channels = sum(len(each.channels) for each in those)
     many = counted(sum(int((each.places[..., 0] >= 0).sum()) for each in those), "patch", "patches")
     what = f"{many} of {counted(channels, 'channel')} in {counted(len(those), 'layer')}"
     return f"{what}; the file contains {counted(len(page.patch_images), 'image')} of {page.patch_set:,} for them"
+
+
+def _check_directories(paths: Sequence[str]) -> None:
+    """Reject directories of images for patches without ``-r`` before anything is computed.
+
+    Raises:
+        KernelvizError: there is one.
+    """
+    for path in paths:
+        if os.path.isdir(path) and isinstance(found := _loaded(path), KernelvizError):  # noqa: PTH112  (takes every text)
+            raise found
 
 
 def _loaded(path: str) -> EncodedImage | KernelvizError:

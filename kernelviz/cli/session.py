@@ -441,6 +441,12 @@ class ImageChoices:
         """The choices that differ from the defaults."""
         return {key: value for key, value in (self.reading | self.preprocessing).items() if value is not None}
 
+    def asked(self, sides: Sequence[int] | None, *, crop: bool | None) -> dict[str, Any]:
+        """The part of a recipe about these choices, the input size and the crop; empty if all are the defaults."""
+        chosen = {"size": list(sides) if sides else None, "crop": crop}
+        found = {key: value for key, value in chosen.items() if value is not None} | self.as_recipe()
+        return {"asked": found} if found else {}
+
     def prepare(self, model: Model, report: Report) -> Model:
         """The model with the chosen preprocessing, which is reported."""
         from kernelviz.wording import preprocessing_text
@@ -632,7 +638,7 @@ def picture_path(
     suffixes = [output.suffix, ".npz"] if output.arrays else [output.suffix]
     if not output.force and any(is_of_another(output.directory / f"{stem}{end}", identity) for end in suffixes):
         other = "another image" if identity.get("image") else "other weights"
-        if identity.get("view") in ("statistics", "contact", "basis", "patches"):
+        if identity.get("view") in ("statistics", "contact", "basis", "patches", "field", "expanded"):
             other = "other images or weights"
         taken, stem = stem, f"{stem}-{short_hash(recipe_text({key: identity.get(key) for key in ('model', 'image')}))}"
         report.warn(f"{taken} is taken by a picture of {other}: this one is named {stem}")

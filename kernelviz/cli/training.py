@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,8 @@ Checkpoints = Annotated[
     list[str],
     typer.Argument(
         metavar="CHECKPOINT",
-        help="Weights files in their order, or URIs; or folders with -r and globs, sorted by the last number in the names.",
+        help="Weights files in their order, or URIs; or folders with -r and globs, sorted by the last number in the names, "
+        "those without one last.",
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
@@ -173,6 +175,9 @@ def training(
             found = run.read(architecture, paths, layers, numbers)
             for each in layers:
                 session.attempt(report, each.name, len(layers), partial(run.draw, found[each.name]))
+            grown = all(getattr(each, "grows", True) for each in found.values())
+            if not grown and all(map(os.path.isfile, checkpoints)):
+                report.inform("A folder with -r, or a pattern in quotes, is sorted by the numbers in the names.")
 
     return run_command("training", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
@@ -247,6 +252,8 @@ def parse_steps(text: str | None, count: int) -> list[float] | None:
     Raises:
         UsageError: they are no finite numbers, or not as many.
     """
+    from kernelviz.views.kernel_history import as_steps
+
     if text is None:
         return None
     try:
@@ -257,7 +264,7 @@ def parse_steps(text: str | None, count: int) -> list[float] | None:
         raise UsageError(f"--steps must be numbers like 0,10,20, but got {shown(repr(text))}.")
     if len(numbers) != count:
         raise UsageError(f"--steps has {counted(len(numbers), 'number')} for {counted(count, 'checkpoint')}.")
-    return [int(number) if number == int(number) else number for number in numbers]
+    return list(as_steps(numbers))
 
 
 def find(arguments: Sequence[str], output: Path, report: Report, *, recursive: bool) -> tuple[str, ...]:
@@ -269,8 +276,12 @@ def find(arguments: Sequence[str], output: Path, report: Report, *, recursive: b
     from kernelviz.files.finding import find_checkpoints
     from kernelviz.views.kernel_history import MOST
 
-    paths, notes = find_checkpoints(arguments, recursive=recursive, output=output)
+    paths, notes, unreadable = find_checkpoints(arguments, recursive=recursive, output=output)
     report.warn(*notes)
+    for folder, error in unreadable.items():
+        report.add_failure(folder, error, named=True)
+    if len(paths) == 1 < len(arguments) and not unreadable:
+        raise KernelvizError("A history needs two checkpoints or more, but all arguments are the same file.")
     if len(paths) < 2:
         what = f"A history needs two checkpoints or more, but there is {counted(len(paths), 'checkpoint')}."
         raise KernelvizError(what, hint="`kernelviz kernels MODEL --weights FILE` draws the kernels of one.")
@@ -287,6 +298,7 @@ def open_architecture(
     Raises:
         KernelvizError: the model cannot be built, or has no such layer.
     """
+    choices = replace(choices, weights_key=None)  # it is for the files
     known = remembered.recalled_architecture(choices) if choices.cache else None
     with contextlib.suppress(UnknownLayerError):
         layers = known.select(patterns) if known else None
@@ -328,6 +340,8 @@ class TrainingRun:
 
         def fail(at: int, error: KernelvizError) -> None:
             self.report.add_failure(labels[at], error, named=labels[at] in error.what)
+            if self.report.verbose and error.why:
+                self.report.inform(error.why)
 
         self.progress("reading checkpoints", 0, len(paths))
         return read_histories(

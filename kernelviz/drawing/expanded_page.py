@@ -33,7 +33,7 @@ from kernelviz.drawing.page import (
     outline,
     text_width,
 )
-from kernelviz.drawing.sheets import source_facts
+from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.errors import KernelvizError
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.linear_weights import HALF
@@ -107,7 +107,10 @@ def check_explained(expanded: LinearWeights, *, show_all: bool) -> None:
         return
     alive = expanded.explained[~expanded.dead]
     if not alive.size:
-        raise KernelvizError(f"All channels of {expanded.layer} are as good as zero.", hint="Choose another layer.")
+        if expanded.negligible.all():
+            raise KernelvizError(f"All channels of {expanded.layer} are as good as zero.", hint="Choose another layer.")
+        what = f"No channel of {expanded.layer} varies over the images on which its weights are judged."
+        raise KernelvizError(what, hint="Give other images, or choose another layer.")
     best = int(np.nanargmax(np.where(expanded.dead, np.nan, expanded.explained)))
     what = f"No channel of {expanded.layer} has linear weights that explain one half of its output."
     why = (
@@ -126,6 +129,7 @@ def expanded_recipe(expanded: LinearWeights, numbers: Sequence[int]) -> dict[str
         "view": "expanded",
         "slopes": expanded.slopes,
         "shape": list(expanded.weights.shape),
+        **image_facts(expanded.identity, expanded.source),
         "input_size": list(expanded.input_size),
         "images": list(expanded.image_recipes),
         "measured": list(expanded.measured),
@@ -317,11 +321,14 @@ def _caption(expanded: LinearWeights, numbers: Sequence[int], look: Look) -> lis
 
 
 def _dead(expanded: LinearWeights, numbers: Sequence[int]) -> list[str]:
-    dead = [number for number in numbers if expanded.dead[number]]
-    if not dead:
-        return []
-    are = counted(len(dead), "channel is", "channels are")
-    return [f"{are} as good as zero, struck through: {numbers_text(dead)}"]
+    """Why channels are struck through."""
+    zero = [number for number in numbers if expanded.negligible[number]]
+    constant = [number for number in numbers if expanded.dead[number] and not expanded.negligible[number]]
+    are, vary = counted(len(zero), "channel is", "channels are"), counted(len(constant), "channel does", "channels do")
+    return [
+        *([f"{are} as good as zero, struck through: {numbers_text(zero)}"] if zero else []),
+        *([f"{vary} not vary over these images, struck through: {numbers_text(constant)}"] if constant else []),
+    ]
 
 
 def _notices(expanded: LinearWeights, shown: int) -> tuple[str, ...]:
@@ -329,7 +336,7 @@ def _notices(expanded: LinearWeights, shown: int) -> tuple[str, ...]:
     images = counted(len(expanded.judged), "image")
     bar = f"bar: share of the real variation over {images}, below half veiled"
     truth = _truth(expanded)
-    return (truth, bar, _count(expanded, shown), *map(sentence, expanded.notes))
+    return truth, bar, _count(expanded, shown)
 
 
 def _parts(

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 TYPE, SMALL, NAME = 25.0, 23.0, 27.0
 INNER = PAGE_WIDTH - 2 * MARGIN
 COLUMNS = 3  # beside each other on a page
-APART, BELOW = 30.0, 34.0  # between tiles, and below a table
+APART, FAR, BELOW = 30.0, 160.0, 34.0  # the least and the largest gap between tiles, and that below a table
 LABEL = 190.0  # the width of the names of models
 TALLEST, LARGEST_TILE = 760.0, 760.0
 TABLE, WIDEST_TABLE = 384.0, 460.0  # the least and the largest width of a table
@@ -226,9 +226,10 @@ class Layout:
         return min(WIDEST_TABLE, self.cell - self.wide - TYPE) if self.beside else max(self.wide, min(TABLE, self.cell))
 
     def left(self, at: int) -> float:
-        """The x of a column; the last one ends with the page."""
-        first, last = MARGIN + self.label, MARGIN + self.width - (self.cell if self.beside else self.table)
-        return round(first + at * (last - first) / max(1, self.columns - 1))
+        """The x of a column; the last one ends with the page, unless they would be far apart."""
+        cell = self.cell if self.beside else self.table
+        pitch = (self.width - self.label - cell) / max(1, self.columns - 1)
+        return round(MARGIN + self.label + at * min(pitch, cell + FAR))
 
 
 def _page_layout(rows: Sequence[Sequence[EffectiveField]]) -> Layout:
@@ -585,7 +586,7 @@ def _unframed_lines(every: Sequence[EffectiveField]) -> list[str]:
     for each in every:
         if each.box is None:
             reasons.setdefault(each.lost, []).append(each.layer)
-    lines += [f"No frame, the field is not known: {', '.join(dict.fromkeys(names))} ({why})"
+    lines += [f"No frame, the receptive field is not known: {', '.join(dict.fromkeys(names))} ({why})"
               for why, names in reasons.items()]  # fmt: skip
     return lines
 

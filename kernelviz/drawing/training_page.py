@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -38,7 +38,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
 from kernelviz.errors import UsageError
-from kernelviz.records import shape_text
+from kernelviz.records import check_positive, shape_text
 from kernelviz.views.kernel_history import (
     NUMBERED,
     as_history,
@@ -95,6 +95,15 @@ class _Strip:
         held = [history.kernels.index(kernel) for kernel in kernels]
         return tile_values(history.weights[checkpoint][held], self.view)
 
+    @cached_property
+    def is_clipped(self) -> bool:
+        """Whether a value of the tiles is outside the scale."""
+        for column in self.columns:
+            tiles = self.tiles(column, self.rows)
+            if (np.isfinite(tiles) & ((tiles < self.scale.low) | (tiles > self.scale.high))).any():
+                return True
+        return False
+
     @property
     def filled(self) -> int | None:
         """How many values a tile of 1 × 1 kernels has."""
@@ -123,7 +132,8 @@ def plot_history(
     All tiles have one scale, that of the largest weight of all kernels at all checkpoints, so that early ones are faint.
 
     Args:
-        history: As ``read_history`` returns it, or plain weights (T, O, I, kh, kw): an array, a tensor, or a list.
+        history: As ``read_history`` returns it, or plain weights (T, O, I, kh, kw): an array, a tensor, a list of banks, or
+            a mapping from steps to banks.
         channels: Kernels, as numbers or a string like ``0-3,7``; by default the eight that moved most.
         top: How many of those that moved most.
         shown: The number of checkpoints in columns, evenly spread, with the first and the last.
@@ -201,6 +211,8 @@ def make_strip(
     Raises:
         UsageError: the scale or the axis is none.
     """
+    if (check_positive("number of checkpoints", shown) or COLUMNS) < 2:
+        raise UsageError(f"There must be at least two checkpoints, but got {shown}.")
     scale, axis = choices
     if axis not in ("linear", "log"):
         raise UsageError(f"The axis must be linear or log, but got {axis!r}.")
@@ -324,14 +336,14 @@ def _layout(strip: _Strip, width: float, unit: float, side: float = LARGEST) -> 
         return None
     across, down = zoom * wide + gap, max(zoom * tall + gap, round(1.7 * letters))
     strip_width = left + count * across - gap
-    chart = min(WIDEST_CHART * unit, (width - strip_width - 2 * apart - 2 * beside) / 2)
     steps = [step_text(strip.history.steps[at]) for at in strip.columns]
+    over = max(0.0, text_width(steps[-1], letters) - zoom * wide) / 2
+    first = strip_width + max(1.25 * apart, over + letters)
+    chart = min(WIDEST_CHART * unit, (width - first - 0.75 * apart - 2 * beside) / 2)
     staggered = any(
         (text_width(one, letters) + text_width(other, letters)) / 2 + 0.4 * letters > across
         for one, other in pairwise(steps)
     )
-    over = max(0.0, text_width(steps[-1], letters) - zoom * wide) / 2
-    first = strip_width + max(1.25 * apart, over + 0.6 * letters)
     second = first + chart + beside + apart * 0.75
     return _Layout(
         unit, left, zoom, (zoom * tall, zoom * wide), (across, down), chart, (first, second), second + chart + beside,
@@ -547,11 +559,17 @@ class _FramePlan:
         tall, wide = strip.size
         found: list[tuple[int, int, _FramePlan]] = []
         label = round(1.5 * letters)
-        for columns in (1, 2, 4, 8, 16, 32) if len(strip.rows) > 4 else (len(strip.rows),):
+        widest = max(text_width(str(kernel), letters) for kernel in strip.rows) + 0.3 * letters
+        few = len(strip.rows) <= 4
+        for columns in (len(strip.rows), 2, 1) if few else (1, 2, 4, 8, 16, 32):
+            if few and found:
+                break
             across = int(width / columns) - 8
             for zoom in range(max(1, min(across // wide, 200 // max(tall, wide) or 1)), 0, -1):
-                pitch = (zoom * wide + 8, zoom * tall + label + 8)
-                if pitch[0] * columns > width + 8 or text_width("000", letters) > pitch[0]:
+                if widest > zoom * max(tall, wide) + 8:
+                    continue
+                pitch = (max(zoom * wide + 8, math.ceil(widest)), zoom * tall + label + 8)
+                if pitch[0] * columns > width + 8:
                     continue
                 fitting = int(height // pitch[1]) * columns
                 count = min(len(strip.rows), fitting)
@@ -608,7 +626,8 @@ def _frame_body(strip: _Strip, plan: _FramePlan, frame: int, width: float, unit:
     items: list[Item] = []
     for at, tile in enumerate(strip.tiles(strip.columns[frame], strip.rows)):
         row, column = divmod(at, plan.columns)
-        x, y = round(left + column * plan.pitch[0]), round(row * plan.pitch[1] + 1.35 * letters)
+        x = round(left + column * plan.pitch[0] + (plan.pitch[0] - 8 - wide) / 2)
+        y = round(row * plan.pitch[1] + 1.35 * letters)
         items.append(Text(x + wide / 2, y - 0.42 * letters, str(strip.rows[at]), letters, QUIET, align="center"))
         items += kernel_tile(tile, strip.scale, (x, y), plan.zoom, filled=strip.filled)
     foot = math.ceil(plan.count / plan.columns) * plan.pitch[1] + 0.5 * letters
@@ -718,14 +737,12 @@ def _count(strip: _Strip) -> tuple[str, str]:
 
 
 def _scale_line(strip: _Strip) -> str:
-    history, scale = strip.history, strip.scale
+    scale = strip.scale
     grey = "mid-grey 0, " if strip.view == "rgb" else ""
     if scale.kind == "tile":
         return f"Scale tile: {grey}full colour the largest value of each tile; tiles do not compare"
     if scale.kind == "range":
-        drawn = history.weights
-        outside = int(np.count_nonzero((drawn < scale.low) | (drawn > scale.high)))
-        clipped = f"{PART}some values lie outside and take the end colour" if outside else ""
+        clipped = f"{PART}some values lie outside and take the end colour" if strip.is_clipped else ""
         return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}"
     if scale.limit == 0:
         return "Every value is 0"
@@ -733,14 +750,16 @@ def _scale_line(strip: _Strip) -> str:
     return f"One scale for all: {grey}full colour ±{number_text(scale.limit)}, {largest}"
 
 
-def _view_lines(strip: _Strip) -> list[str]:
-    inputs = strip.history.weights.shape[2]
+def _view_lines(strip: _Strip, more: str = "") -> list[str]:
+    """What a tile holds, if it is not the kernel itself; ``more`` follows where it is a sum."""
+    inputs, *kernel = strip.history.weights.shape[2:]
     if strip.view == "inputs":
         return [f"A tile holds the {inputs:,} weights of a kernel, one per input channel, row by row"]
+    slices = f", its {kernel[0]} slices below each other" if len(kernel) == 3 and kernel[0] > 1 else ""
     if strip.view == "sum" and inputs > 1:
         over = "red, green and blue" if inputs == 3 and strip.history.groups == 1 else f"{inputs:,} input channels"
-        return [f"A tile is a kernel added up over {over}; curves are of all its weights"]
-    return []
+        return [f"A tile is a kernel added up over {over}{slices}{more}"]
+    return [f"A tile is a kernel{slices}"] if slices else []
 
 
 def _axis_line(strip: _Strip) -> str:
@@ -757,10 +776,10 @@ def _caption(strip: _Strip) -> list[str]:
     return [
         f"Rows: {kernels}; columns: {checkpoints}",
         _scale_line(strip),
-        *_view_lines(strip),
+        *_view_lines(strip, "; curves are of all its weights"),
         "Norm from 0, last value beside it; cosine to the last checkpoint, first value beside it",
         f"Curves: all {counted(len(strip.history.steps), 'checkpoint')}; {_axis_line(strip)}",
-        *_odd(strip),
+        *_irregular_lines(strip),
     ]
 
 
@@ -771,11 +790,11 @@ def _frame_caption(strip: _Strip) -> list[str]:
         *_view_lines(strip),
         f"A frame is a checkpoint, none is in between: {checkpoints}, {kernels}",
         sentence(_axis_line(strip)),
-        *_odd(strip),
+        *_irregular_lines(strip),
     ]
 
 
-def _odd(strip: _Strip) -> list[str]:
+def _irregular_lines(strip: _Strip) -> list[str]:
     """Irregularities: kernels without a cosine, weights that are not finite, and the notes of the history."""
     history, rows = strip.history, list(strip.rows)
     lost = [kernel for kernel in rows if math.isnan(history.cosines[0, kernel])]
@@ -788,4 +807,4 @@ def _odd(strip: _Strip) -> list[str]:
 def _notices(strip: _Strip) -> tuple[str, ...]:
     """The lines that change the meaning of the picture."""
     own = [_scale_line(strip)] if strip.scale.kind != "layer" else []
-    return (*_count(strip), *own, *_odd(strip))
+    return (*_count(strip), *own, *_irregular_lines(strip))

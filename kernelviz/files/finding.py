@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
 from kernelviz.storage.objects import check_back_end, kind_of, listed, matching
 from kernelviz.storage.uris import WEB, is_uri, resolved, scheme_of
-from kernelviz.wording import counted, inflected
+from kernelviz.wording import counted, inflected, last_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -75,16 +76,18 @@ def find_images(
 
 CHECKPOINTS = {".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar", ".model", ".state"}
 """The suffixes of weights files in folders."""
+_BESIDE_WEIGHTS = re.compile(r"(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args)(_\d+)*")
+"""The names, without suffix, of what Transformers and Accelerate save beside the weights."""
 
 
 def find_checkpoints(
     arguments: Sequence[str], *, recursive: bool = False, output: str | os.PathLike[str] | None = None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Find the weights files that arguments name, without repetitions, and notes of what was left out.
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, BadWeightsError]]:
+    """Find the weights files that arguments name, without repetitions, notes of what was left out, and unreadable folders.
 
-    Typed files keep their order. Those of a folder or a pattern are sorted by the last number in their names without the
-    suffix, or in the name of their folder if there is none, and then by name: ``step-900`` is before ``step-1000``.
-    Folders, patterns, URIs and files below ``output`` are taken as in ``find_images``.
+    Typed files keep their order; those of a folder or a pattern are sorted as ``in_order`` does. Folders, patterns, URIs
+    and files below ``output`` are taken as in ``find_images``; of a folder, files beside the weights, such as the state of
+    an optimiser, are left out by their names.
 
     Raises:
         UsageError: the file system of a URI is unknown or not installed.
@@ -92,51 +95,70 @@ def find_checkpoints(
     """
     found: dict[str, str] = {}
     notes: list[str] = []
+    unreadable: dict[str, BadWeightsError] = {}
     search = _Search(None if output is None else resolved(output), notes)
     for argument in map(resolved, arguments):
         files = [argument]
         try:
             kind = _kind_of(argument)
             if kind == "directory":
-                files = _checkpoints_below(argument, search, recursive=recursive)
+                files = _checkpoints_below(argument, search, unreadable, recursive=recursive)
             elif kind is None and _is_pattern(argument):
                 matches, _ = _matches(argument)
-                files, _ = search.without_own(argument, _fixed_part(argument), sorted(matches, key=by_last_number))
+                files, _ = search.without_own(argument, _fixed_part(argument), in_order(matches))
                 if not files:
                     raise BadWeightsError(f"No file matches {argument}.", hint="Give files, or a folder with -r.")
         except OSError as error:
             raise BadWeightsError(f"{argument} cannot be read.", f"{error.strerror or error}.") from None
         for path in files:
             found.setdefault(path if is_uri(path) else os.path.abspath(path), path)  # noqa: PTH100
-    return tuple(found.values()), tuple(notes)
+    return tuple(found.values()), tuple(notes), unreadable
 
 
-def by_last_number(path: str) -> tuple[int, str]:
-    """The key that sorts weights files by the last number in their names, or in the names of their folders."""
-    stem, folder = Path(path).stem, Path(path).parent.name
-    numbers = re.findall(r"\d+", stem) or re.findall(r"\d+", folder)
-    return int(numbers[-1]) if numbers else -1, path
+def in_order(paths: Sequence[str]) -> list[str]:
+    """Weights files sorted by the last number in their names without the suffix, and then by name.
+
+    ``step-900`` is before ``step-1000``, and names without a number, such as ``last``, are at the end. If no name has a
+    number, those in the names of their folders count.
+    """
+    numbers = {path: last_number(Path(path).stem)[0] for path in paths}
+    if all(number is None for number in numbers.values()):
+        numbers = {path: last_number(Path(path).parent.name)[0] for path in paths}
+    whole = any(isinstance(number, int) for number in numbers.values())
+
+    def key(path: str) -> tuple[float, str, str]:
+        number = numbers[path]
+        place = math.inf if number is None or (whole and isinstance(number, float)) else number
+        return place, str(Path(path).with_suffix("")), path
+
+    return sorted(paths, key=key)
 
 
-def _checkpoints_below(folder: str, search: _Search, *, recursive: bool) -> list[str]:
+def _checkpoints_below(
+    folder: str, search: _Search, unreadable: dict[str, BadWeightsError], *, recursive: bool
+) -> list[str]:
     if not recursive:
         raise BadWeightsError(f"{folder} is a folder.", hint="Give -r to take the checkpoints in it, or name files.")
     failed: dict[str, BadImageError] = {}
     below = list(_visible(folder) if is_uri(folder) else _files_below(folder, failed))
     every, own = search.without_own(folder, folder, below)
-    files = [path for path in every if Path(path).suffix.lower() in CHECKPOINTS]
+    unreadable |= {name: BadWeightsError(error.what, error.why, error.hint) for name, error in failed.items()}
+    files = [path for path in every if _may_be_weights(Path(path))]
     others = len(every) - len(files)
-    if not files:
+    if not files and not failed:
         why = f"{counted(others, 'other file is', 'other files are')} in it." if others else ""
         hint = f"Files are taken whose names end with {', '.join(sorted(CHECKPOINTS))}."
         raise BadWeightsError(
             f"The folder {folder} contains no weights file.", why or f"{_own_files(own)}." * bool(own), hint
         )
     if others:
-        suffix = inflected(others, "its suffix", "their suffixes")
-        search.notes.append(f"{folder}: {counted(others, 'file')} left out, not weights by {suffix}")
-    search.notes.extend(f"{name}: cannot be read" for name in failed)
-    return sorted(files, key=by_last_number)
+        by_name = inflected(others, "its name", "their names")
+        search.notes.append(f"{folder}: {counted(others, 'file')} left out, not weights by {by_name}")
+    return in_order(files)
+
+
+def _may_be_weights(file: Path) -> bool:
+    return file.suffix.lower() in CHECKPOINTS and not _BESIDE_WEIGHTS.fullmatch(file.stem)
 
 
 @dataclass(frozen=True)

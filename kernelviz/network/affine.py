@@ -151,6 +151,7 @@ class AffineCopy:
                 outputs = self._checked(batch)
             except _NotAffineError as error:
                 self._mode.checking = False
+                self._check_finite(error.name)
                 if error.name in self._wrapped or not self._wrap(error):
                     raise KernelvizError(
                         f"{shown(error.name)} has no linear stand-in: it {error.why}.",
@@ -159,11 +160,25 @@ class AffineCopy:
                     ) from None
                 continue
             if not _is_midpoint(outputs):
+                for name in self.names.values():
+                    self._check_finite(name)
                 what = f"{shown(self.taps[-1].name)} is not an affine function of the image without its activations."
                 raise KernelvizError(what, "Something before it does not call torch's functions.")
             self.replaced = {call: name for call, (depends, name) in self._mode.found.items() if depends}
             return
         raise KernelvizError("Too many modules of this network would have to be replaced.")
+
+    def _check_finite(self, name: str) -> None:
+        """Reject a module with weights that are not finite.
+
+        Raises:
+            KernelvizError: it has some.
+        """
+        part = next((part for part, each in self.names.items() if each == name), None)
+        own = [] if part is None else [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in own):
+            why = f"{shown(self.taps[-1].name)} has no linear weights on the pixels for that reason."
+            raise KernelvizError(f"The weights of {shown(name)} are not finite.", why)
 
     def _checked(self, batch: Tensor) -> Tensor:
         """The outputs for a batch of three while each call is checked; one by one if the network takes no such batch."""

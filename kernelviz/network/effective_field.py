@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -260,10 +260,7 @@ class FieldTally:
         plan = self.plan(given.size, given.batch)
         gradients = self._gradients(plan, given)
         source = source_of(self.network)
-        shown_image = given.image
-        if shown_image is not None and given.seen is not None:
-            shown_image = replace(shown_image, notes=(*shown_image.notes, *given.seen.notes))
-        self.images.add(FeatureMaps(np.zeros(0), image=shown_image, input_size=given.size, source=source))
+        self.images.add(FeatureMaps(np.zeros(0), image=given.noted_image, input_size=given.size, source=source))
         for name, values in gradients.items():
             if not np.isfinite(values).all():
                 self._nonfinite[name] += 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from torch import nn
 
 from kernelviz.errors import BadWeightsError, KernelvizError, UsageError
 from kernelviz.network.stored_kernels import stored_bank
@@ -16,14 +18,11 @@ from kernelviz.network.weights.checkpoints import Contents, read_contents
 from kernelviz.network.weights.stored import STEP_KEYS, StoredWeights, find_stored_weights
 from kernelviz.records import Weights, shape_text
 from kernelviz.storage.uris import as_path
-from kernelviz.views.kernel_history import MOST, NUMBERED, HistoryTally, as_history
-from kernelviz.wording import counted, shown
+from kernelviz.views.kernel_history import MOST, NUMBERED, HistoryTally, as_history, as_steps
+from kernelviz.wording import counted, last_number, shown
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
-
-    from torch import nn
 
     from kernelviz.network.architecture import Architecture
     from kernelviz.network.model import Model
@@ -55,8 +54,10 @@ def read_history(
 
     Args:
         model: A name as for ``load_model``, a ``Model``, or any module, which is not changed; None for plain arrays.
-        checkpoints: Weights files as ``load_model`` takes them, or states (``net.state_dict()``), in their order; or plain
-            weights: one array or tensor (T, O, I, kh, kw), or a list of (O, I, kh, kw). A mapping has the steps as keys.
+        checkpoints: Weights files as ``load_model`` takes them, states (``net.state_dict()``) or modules, in their order;
+            or plain weights: one array or tensor (T, O, I, kh, kw), or a list of (O, I, kh, kw). A mapping has the steps
+            as keys. States and weights that are kept during a training must be copies, for example
+            ``copy.deepcopy(net.state_dict())``, since an optimiser changes tensors in place.
         layer: The name of a convolution; by default the first one.
         steps: The step of each checkpoint. By default that which the files state beside the tensors (``global_step``,
             ``step``, ``iteration`` or ``epoch``), else the last number in their names, else 1, 2, ….
@@ -87,13 +88,17 @@ def read_history(
     if isinstance(checkpoints, Mapping):
         checkpoints, steps = list(checkpoints.values()), list(checkpoints) if steps is None else steps
     try:
-        given: Any = checkpoints if hasattr(checkpoints, "shape") else list(checkpoints)
+        given: Any = checkpoints if hasattr(checkpoints, "shape") else _listed(checkpoints)
         count = len(given)
     except TypeError:
         raise UsageError(f"Checkpoints must be a list, but got {shown(repr(checkpoints))}.") from None
+    steps = None if steps is None else as_steps(steps)
     check_count(count, steps)
     if hasattr(given, "shape") or all(hasattr(each, "shape") for each in given):
         return as_history(given, steps=steps, channels=channels, top=top)
+    given = [_file_or_state(each) for each in given]
+    if not isinstance(layer, str | None):
+        raise UsageError(f"The layer must be the name of a convolution, but got {shown(repr(layer))}.")
     if model is None:
         raise UsageError(
             "Checkpoints need a model.", hint="Give its name or the network: read_history(net, checkpoints)."
@@ -109,6 +114,26 @@ def read_history(
     if isinstance(found, KernelvizError):
         raise found
     return found
+
+
+def _listed(checkpoints: Any) -> list[Any]:
+    """Checkpoints as a list; the letters of a path are none."""
+    if isinstance(checkpoints, str | bytes | os.PathLike):
+        raise UsageError(
+            f"Checkpoints must be a list of files, but got {shown(str(checkpoints))}.",
+            hint="For example sorted(Path('checkpoints').glob('*.pt')).",
+        )
+    return list(checkpoints)
+
+
+def _file_or_state(checkpoint: Any) -> Given:
+    module = checkpoint if isinstance(checkpoint, nn.Module) else getattr(checkpoint, "module", None)
+    if isinstance(module, nn.Module):
+        return module.state_dict()
+    if not isinstance(checkpoint, str | os.PathLike | Mapping):
+        what = f"A checkpoint must be a file, a state_dict() or a module, but got {shown(type(checkpoint).__name__)}."
+        raise UsageError(what)
+    return checkpoint
 
 
 def check_count(count: int, steps: Sequence[float] | None) -> None:
@@ -288,8 +313,9 @@ class _Reader:
                     f"{shown(contents.weights.name)} has no kernels of the layer {shown(layer.name)}."
                 )
             if shape != wanted:
-                what = f"Its weight of the layer {shown(layer.name)} is {shape_text(shape)}, not {shape_text(wanted)}."
-                raise BadWeightsError(what)
+                raise BadWeightsError(
+                    f"The weight of {shown(layer.name)} is {shape_text(shape)}, not {shape_text(wanted)}."
+                )
             bank = stored_bank(stored.read(name), record, self.architecture.source)
         self.notes[layer.name] = bank.notes
         return bank.weight
@@ -387,25 +413,20 @@ def labels_of(checkpoints: Sequence[Given]) -> list[str]:
     ]
 
 
-_LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
-
-
-def numbers_in(names: Sequence[str]) -> list[int] | None:
-    """The last number in each name, if the names are equal otherwise; else None."""
-    found = [_LAST_NUMBER.search(name) for name in names]
-    rest = {_LAST_NUMBER.sub("", name, count=1) for name in names}
-    if len(rest) > 1 or not all(found):
-        return None
-    return [int(each[0]) for each in found if each]
+def numbers_in(names: Sequence[str]) -> list[float] | None:
+    """The number of ``last_number`` in each name, if the names are equal otherwise; else None."""
+    found = [last_number(name) for name in names]
+    numbers = [number for number, _ in found if number is not None]
+    return numbers if len({rest for _, rest in found}) == 1 and len(numbers) == len(names) else None
 
 
 def _steps(reader: _Reader, used: Sequence[int], given: Sequence[float] | None) -> tuple[tuple[float, ...], str]:
-    """The steps of checkpoints, and where they come from."""
+    """The steps of checkpoints, and where they come from; one number in all files is no step."""
     if given is not None:
         return tuple(given[at] for at in used), "as given"
     for key in STEP_KEYS:
         found = [reader.known[at].steps.get(key) for at in used]
-        if all(each is not None for each in found):
+        if all(each is not None for each in found) and len(set(found)) > 1:
             return tuple(each for each in found if each is not None), f"{key} in the files"
     paths = [reader.given[at] for at in used]
     files = [as_path(each) for each in paths if not isinstance(each, Mapping)]
@@ -428,9 +449,9 @@ def _finished(
     steps, step_source = _steps(reader, used, given)
     labels = labels_of(reader.given)
     known, names = [reader.known[at] for at in used], [labels[at] for at in used]
-    notes = [*reader.notes.get(layer.name, ()), *_notes(reader, tally, used, steps, names)]
+    notes = [*reader.notes.get(layer.name, ()), *_notes(reader, used)]
     source = reader.architecture.source
-    ends = [re.sub(r"\.\w+$", "", name).replace("/", "-") for name in (names[0], names[-1])]
+    ends = [re.sub(r"(\.pth)?\.\w+$", "", name).replace("/", "-") for name in (names[0], names[-1])]
     label = f"{_plain_label(source.label)}, weights of {len(used):,} checkpoints, {names[0]} to {names[-1]}"
     digests = [each.weights.sha256 if each.weights else None for each in known]
     digest = None if None in digests else hashlib.sha256("".join(filter(None, digests)).encode()).hexdigest()
@@ -439,7 +460,8 @@ def _finished(
     source = replace(source, label=label, stem=stem, weights=weights)
     return tally.result(
         steps, names, layer=reader.record(layer), step_source=step_source, source=source,
-        sources=tuple(each.weights for each in known), notes=tuple(notes),
+        sources=tuple(each.weights for each in known), notes=notes,
+        in_memory=all(isinstance(reader.given[at], Mapping) for at in used),
     )  # fmt: skip
 
 
@@ -447,23 +469,11 @@ def _plain_label(label: str) -> str:
     return label.removesuffix(", architecture alone")
 
 
-def _notes(
-    reader: _Reader, tally: HistoryTally, used: Sequence[int], steps: Sequence[float], names: Sequence[str]
-) -> list[str]:
+def _notes(reader: _Reader, used: Sequence[int]) -> list[str]:
+    """How many checkpoints were left out, whether averaged and plain weights are mixed, and the notes of the files."""
     known = [reader.known[at] for at in used]
     left = len(reader.given) - len(used)
     notes = [f"{left:,} of {counted(len(reader.given), 'checkpoint')} left out"] if left else []
-    for group in tally.same:
-        if len(group) == len(used):
-            notes.append(f"all {len(group):,} checkpoints hold the same kernels, bit for bit")
-            continue
-        more = f" and {len(group) - 3:,} more" if len(group) > 3 else ""
-        notes.append(f"{', '.join(names[at] for at in group[:3])}{more} hold the same kernels, bit for bit")
-    if any(one >= other for one, other in pairwise(steps)):
-        notes.append(
-            "the steps do not grow: the axis counts the checkpoints as they were given; a folder, or a pattern in quotes, "
-            "is sorted by the numbers in the names"
-        )
     averaged = [each for each in known if each.averaged]
     if averaged and len(averaged) < len(known):
         notes.append(

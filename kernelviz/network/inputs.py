@@ -84,6 +84,13 @@ class Input:
         """(C, H, W)."""
         return tuple(self.batch.shape[1:])
 
+    @property
+    def noted_image(self) -> Image | None:
+        """The image with the notes on how it was read and on what the network sees of it."""
+        if self.image is None or self.seen is None:
+            return self.image
+        return replace(self.image, notes=(*self.image.notes, *self.seen.notes))
+
 
 def as_input(
     network: Model | nn.Module,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from math import lcm
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -18,10 +18,11 @@ from kernelviz.network.kernels import source_of
 from kernelviz.network.snapshot import preserved_random_state
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.trace import receptive_field
-from kernelviz.records import Image
+from kernelviz.records import FeatureMaps, Image
 from kernelviz.traces import Box
+from kernelviz.views.gathered import Gathered
 from kernelviz.views.linear_weights import HALF, CorrelationTally, LinearWeights, check_slopes
-from kernelviz.wording import shown
+from kernelviz.wording import counted, inflected, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,10 +146,11 @@ class _Work:
         reading: _Reading,
     ) -> None:
         self.network, self.images, self.layer, self.reading = network, images, layer, reading
-        self.names: dict[str, list[str]] = {"measured": [], "judged": []}
+        self.parts: dict[int, str] = {}
         self.recipes: dict[int, dict[str, Any] | None] = {}
+        self.gathered = Gathered()
         self.hashes: dict[str, int] = {}
-        self.notes: list[str] = []
+        self.duplicates: list[str] = []
         self.plans: dict[tuple[int, ...], CapturePlan] = {}
         self.failed: set[int] = set()
         self.copy: AffineCopy | None = None
@@ -166,13 +168,13 @@ class _Work:
             for number in first:
                 self._each(number, self._measure, "measured")
             if self.copy is None:
-                raise KernelvizError("None of the images on which the slopes are measured could be used.")
+                self._refuse("the slopes are measured")
             self.copy.set_mean_slopes()
         tally = CorrelationTally()
         for number in others:
             self._each(number, lambda given: self._judge(given, tally), "judged")
         if not tally.count or self.copy is None:
-            raise KernelvizError("None of the images on which the weights are judged could be used.")
+            self._refuse("the weights are judged")
         self.reading.progress(f"expanding {self.layer}", total, total)
         size, plan = next(iter(self.plans.items()))
         tap = _only_tap(plan, self.layer)
@@ -188,30 +190,49 @@ class _Work:
             unit=fields.unit,
             box=(box.top, box.bottom, box.left, box.right),
             units=tally.count,
-            measured=tuple(self.names["measured"]),
-            judged=tuple(self.names["judged"]),
+            measured=self._names_of("measured"),
+            judged=self._names_of("judged"),
             input_size=size,
             activations=len(self.copy.replaced),
             pools=tuple(self.copy.pools),
             source=source_of(self.network),
             image_recipes=tuple(self.recipes[number] for number in sorted(self.recipes)),
-            notes=tuple(self.notes),
+            notes=(*self._duplicates_text(), *self.gathered.notes()),
+            identity=self.gathered.as_recipe(),
         )
         return found if found.half.any() else replace(found, works=self._last_that_works(others))
+
+    def _names_of(self, part: str) -> tuple[str, ...]:
+        """The names of the measured or judged images, in their order."""
+        named = zip(self.gathered.places, self.gathered.names, strict=True)
+        return tuple(name for number, name in named if self.parts[number] == part)
+
+    def _duplicates_text(self) -> list[str]:
+        """Which images have the bytes of others; empty if none has."""
+        if not self.duplicates:
+            return []
+        same = inflected(len(self.duplicates), "has the bytes of another", "have the bytes of others")
+        first = ", ".join(self.duplicates[:3]) + (" …" if len(self.duplicates) > 3 else "")
+        return [f"{counted(len(self.duplicates), 'image')} {same}, counted once: {first}"]
+
+    def _refuse(self, what: str) -> NoReturn:
+        """Raise an error: no image is left for one of the two parts."""
+        why = "".join(f"{line}." for line in self._duplicates_text())
+        raise KernelvizError(f"None of the images on which {what} could be used.", why, "Give more images.")
 
     def _each(self, number: int, work: Callable[[Input], None], part: str) -> None:
         """Read an image and work on it; one that is the same as another is left out, one that fails is reported."""
         if number in self.failed:
             return
-        self.reading.progress("images", sum(map(len, self.names.values())), len(self.images))
+        self.reading.progress("images", len(self.parts), len(self.images))
         try:
             image = self.reading.read(self.images[number])
             if isinstance(image, Image) and self.hashes.setdefault(image.sha256, number) != number:
                 self.failed.add(number)
-                self.notes.append(f"{image.name} is the same image as another: left out")
+                self.duplicates.append(image.name)
                 return
-            name = image.name if isinstance(image, Image) else f"image {number}"
-            work(as_input(self.network, image, **self.reading.preparing))
+            given = as_input(self.network, image, **self.reading.preparing)
+            work(given)
         except UsageError:
             raise
         except KernelvizError as error:
@@ -221,7 +242,10 @@ class _Work:
             self.reading.on_error(number, error)
             return
         if number not in self.recipes:
-            self.names[part].append(name)
+            self.parts[number] = part
+            source = source_of(self.network)
+            facts = FeatureMaps(np.zeros(0), image=given.noted_image, input_size=given.size, source=source)
+            self.gathered.add(facts, place=number)
             self.recipes[number] = image.as_recipe() if isinstance(image, Image) else None
 
     def _prepared(self, given: Input) -> tuple[AffineCopy, _Fields]:

@@ -163,7 +163,7 @@ def with_patches(report: Report, source: PatchSource, most: int) -> Report:
 
 
 def _chosen(report: Report, layers: Sequence[_Layer], source: PatchSource, room: float) -> _Choice | None:
-    """The most patches that fit: rather reduced ones than fewer of a channel, rather fewer than of fewer channels."""
+    """The most patches that fit: reduced before fewer per channel, and fewer before those of fewer channels."""
     side = max(layer.ranked.patches.input_size[-1] if layer.ranked.patches.input_size else 224 for layer in layers)
     every = max(len(layer.shown) for layer in layers)
     most = max(layer.ranked.patches.values.shape[1] for layer in layers)

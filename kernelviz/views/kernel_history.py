@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.notebook import record_repr
 from kernelviz.records import as_array, check_positive, shape_text
 from kernelviz.views.kernel_views import named_channels
-from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text
+from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,8 @@ MOST = 10_000
 """Checkpoints of one history."""
 SHOWN = 8
 """Kernels that are drawn unless others are chosen."""
+LARGEST_STEP = 1e15
+"""From this size on steps are written as powers of ten."""
 NUMBERED = "numbered as given"
 """Where steps come from that nothing states."""
 
@@ -87,8 +89,8 @@ class KernelHistory:
 
     @property
     def grows(self) -> bool:
-        """Whether the steps increase from checkpoint to checkpoint."""
-        return all(one < other for one, other in pairwise(self.steps))
+        """Whether the steps increase from checkpoint to checkpoint; two that hold the same kernels may have one step."""
+        return grow(self.steps, self.changes)
 
     @property
     def axis(self) -> tuple[float, ...]:
@@ -128,7 +130,7 @@ def choose_kernels(
     if channels is not None:
         return named_channels(channels, len(moved))
     count = check_positive("number of kernels", top) or SHOWN
-    rank = np.where(np.isnan(moved), -np.inf, moved)
+    rank = np.where(np.isnan(moved), -np.inf, np.round(moved, 12))  # rounding errors are ties
     return tuple(sorted(kernels, key=lambda number: (-rank[number], number))[:count])
 
 
@@ -207,14 +209,64 @@ class HistoryTally:
         self._weights.append(bank[list(self.kernels)])
         self._previous = bank
 
-    def result(self, steps: Sequence[float], labels: Sequence[str], **facts: Any) -> KernelHistory:
-        """The history, with the steps and labels of the checkpoints that were added, and further fields."""
+    def result(
+        self, steps: Sequence[float], labels: Sequence[str], *, notes: Sequence[str] = (), in_memory: bool = False,
+        **facts: Any,
+    ) -> KernelHistory:  # fmt: skip
+        """The history, with the steps and labels of the checkpoints that were added, notes, and further fields.
+
+        Checkpoints ``in_memory`` may be one tensor that an optimiser changed, of which no copies were kept.
+        """
         self._previous = None
+        notes = (*notes, *self._notes(steps, labels, in_memory=in_memory))
         return KernelHistory(
             np.stack(self._weights), self.kernels, np.stack(self._norms), np.stack(self._cosines),
             np.stack(self._first_cosines), np.stack(self._changes), *self._limits, np.array(self._nonfinite),
-            tuple(steps), tuple(labels), groups=self._groups, order=self.order, **facts,
+            tuple(steps), tuple(labels), groups=self._groups, order=self.order, notes=notes, **facts,
         )  # fmt: skip
+
+    def _notes(self, steps: Sequence[float], labels: Sequence[str], *, in_memory: bool) -> list[str]:
+        """Which checkpoints hold the same kernels, and that the steps do not grow."""
+        notes = []
+        for group in self.same:
+            if len(group) == self.count:
+                names = f"all {self.count:,} checkpoints" if self.count > 2 else "both checkpoints"
+            else:
+                names = ", ".join(labels[at] for at in group[:3])
+                names += f" and {len(group) - 3:,} more" if len(group) > 3 else ""
+            why = ": were copies kept? an optimiser changes tensors in place"
+            notes.append(
+                f"{names} hold the same kernels, bit for bit{why if in_memory and len(group) == self.count else ''}"
+            )
+        if not grow(steps, self._changes):
+            notes.append("the steps do not grow: the axis counts the checkpoints as they were given")
+        return notes
+
+
+def grow(steps: Sequence[float], changes: Sequence[Array] | Array) -> bool:
+    """Whether each step is larger than the one before, or equal to it if none of the kernels changed."""
+    pairs = zip(steps, steps[1:], changes[1:], strict=False)
+    return steps[0] < steps[-1] and all(
+        one < other or (one == other and not np.any(change)) for one, other, change in pairs
+    )
+
+
+def as_steps(steps: Any) -> tuple[float, ...]:
+    """The steps of checkpoints as numbers, whole ones as integers.
+
+    Raises:
+        UsageError: one of them is not a finite number.
+    """
+    found: list[float] = []
+    for step in steps if hasattr(steps, "__iter__") else [steps]:
+        try:
+            number = math.nan if isinstance(step, str | bytes) else float(step)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise UsageError(f"Steps must be finite numbers, but got {shown(repr(step))}.")
+        found.append(int(number) if number.is_integer() and abs(number) < LARGEST_STEP else number)
+    return tuple(found)
 
 
 def parts(bank: Array) -> list[slice]:
@@ -345,7 +397,8 @@ def _name_of(history: KernelHistory, at: int) -> str:
 
 def step_text(step: float) -> str:
     """A step with separated thousands; a fraction in three significant digits."""
-    return f"{int(step):,}".replace("-", "−") if step == int(step) else number_text(step)
+    whole = step == int(step) and abs(step) < LARGEST_STEP
+    return f"{int(step):,}".replace("-", "−") if whole else number_text(step)
 
 
 def history_entry(history: KernelHistory) -> dict[str, Any]:
@@ -376,14 +429,17 @@ def history_entry(history: KernelHistory) -> dict[str, Any]:
 
 def history_table(history: KernelHistory, kernels: Sequence[int], *, width: int | None = None) -> list[str]:
     """A line for each of some kernels: its norm at both ends, the cosine of these, and its largest change in a step."""
+
+    def text(value: float) -> str:
+        return number_text(value) if math.isfinite(value) else UNKNOWN
+
     rows = []
     for kernel in kernels:
         steps = history.changes[1:, kernel]
         largest = int(np.nanargmax(steps)) if np.isfinite(steps).any() else None
         rows.append((
-            str(kernel), number_text(float(history.norms[0, kernel])), number_text(float(history.norms[-1, kernel])),
-            number_text(float(history.cosines[0, kernel])) if np.isfinite(history.cosines[0, kernel]) else UNKNOWN,
-            UNKNOWN if largest is None else number_text(float(steps[largest])),
+            str(kernel), text(float(history.norms[0, kernel])), text(float(history.norms[-1, kernel])),
+            text(float(history.cosines[0, kernel])), UNKNOWN if largest is None else text(float(steps[largest])),
             "" if largest is None else step_text(history.steps[largest + 1]),
         ))  # fmt: skip
     heads = ("kernel", "norm first", "last", "cosine", "largest change", "at")
@@ -391,22 +447,31 @@ def history_table(history: KernelHistory, kernels: Sequence[int], *, width: int 
 
 
 def as_history(value: object, **facts: Any) -> KernelHistory:
-    """A history, or one of plain weights (T, O, I, kh, kw): an array, a tensor, or a list of them.
+    """A history, or one of plain weights (T, O, I, kh, kw): an array, a tensor, a list, or a mapping from steps to banks.
 
     Raises:
         UsageError: it is neither.
     """
     if isinstance(value, KernelHistory):
         return value
-    banks = (
-        [as_array(each) for each in value] if isinstance(value, list | tuple) else list(np.atleast_1d(as_array(value)))
-    )
+    if isinstance(value, Mapping):
+        value, facts = list(value.values()), {"steps": list(value)} | facts
+    hint = "read_history(model, checkpoints, layer) returns one."
+    try:
+        banks = (
+            [as_array(each) for each in value]
+            if isinstance(value, list | tuple)
+            else list(np.atleast_1d(as_array(value)))
+        )
+    except UsageError as error:
+        what = "A history must be weights (T, O, I, kh, kw) of at least two checkpoints."
+        raise UsageError(what, error.what, hint) from None
     shapes = {np.shape(bank) for bank in banks}
     first = np.shape(banks[0]) if banks else ()
     if len(banks) < 2 or len(shapes) > 1 or len(first) < 3 or 0 in first:
         shape = shape_text((len(banks), *first)) if len(shapes) < 2 else "several shapes"
         what = f"A history must be weights (T, O, I, kh, kw) of at least two checkpoints, but got {shape}."
-        raise UsageError(what, hint="read_history(model, checkpoints, layer) returns one.")
+        raise UsageError(what, hint=hint)
     return history_of(banks, **facts)
 
 
@@ -417,6 +482,7 @@ def history_of(banks: Sequence[Array] | Array, steps: Sequence[float] | None = N
     )
     for bank in banks:
         tally.add(bank)
-    numbers = tuple(range(1, len(banks) + 1)) if steps is None else tuple(steps)
+    numbers = tuple(range(1, len(banks) + 1)) if steps is None else as_steps(steps)
     labels = facts.pop("labels", None) or tuple(f"checkpoint {number}" for number in range(1, len(banks) + 1))
-    return tally.result(numbers, labels, step_source=NUMBERED if steps is None else "as given", **facts)
+    source = NUMBERED if steps is None else "as given"
+    return tally.result(numbers, labels, step_source=source, in_memory=True, **facts)

@@ -48,7 +48,10 @@ def named_channels(channels: str | Sequence[int], total: int) -> tuple[int, ...]
     Raises:
         UsageError: another form, no number, or a number outside 0 … total − 1.
     """
-    text = channels if isinstance(channels, str) else ",".join(str(int(number)) for number in channels)
+    try:
+        text = channels if isinstance(channels, str) else ",".join(str(int(number)) for number in channels)
+    except (TypeError, ValueError):
+        raise UsageError(f"Channels must be a list of numbers or text like 0-15,40, but got {channels!r}.") from None
     return parse_channels(text, total)
 
 

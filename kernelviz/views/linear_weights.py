@@ -11,7 +11,7 @@ from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
 
 if TYPE_CHECKING:
-    from kernelviz.records import Array, Source
+    from kernelviz.records import Array, Recipe, Source
 
 
 Slopes: TypeAlias = Literal["mean", "one"]
@@ -36,7 +36,8 @@ class LinearWeights:
     first and the last column of the field in an input of ``input_size`` (C, H, W). ``units`` is the number of values per
     channel that were compared, ``activations`` the number of replaced activations, ``pools`` the names of the layers whose
     maxima were replaced by means. ``works`` is the last convolution before this layer with a channel of which one half is
-    explained, if this layer has none; empty if there is no such convolution.
+    explained, if this layer has none; empty if there is no such convolution. ``identity`` identifies the images in a
+    recipe; None if one of them is not known.
 
     Example:
         >>> network = torch.nn.Conv2d(3, 4, 5)
@@ -64,15 +65,20 @@ class LinearWeights:
     source: Source | None = None
     image_recipes: tuple[dict[str, Any] | None, ...] = ()
     notes: tuple[str, ...] = ()
+    identity: Recipe | None = None
 
     __repr__ = record_repr
 
     @property
-    def dead(self) -> Array:
-        """The channels (C,) with weights as good as zero beside the largest of the layer, or with a constant output."""
+    def negligible(self) -> Array:
+        """The channels (C,) with weights as good as zero beside the largest of the layer."""
         largest: Array = np.abs(self.weights).max(axis=(1, 2, 3))
-        found: Array = (largest <= NEGLIGIBLE * largest.max(initial=0.0)) | np.isnan(self.explained)
-        return found
+        return np.asarray(largest <= NEGLIGIBLE * largest.max(initial=0.0))
+
+    @property
+    def dead(self) -> Array:
+        """The channels (C,) with weights as good as zero, or of which an output is constant over the judged images."""
+        return np.asarray(self.negligible | np.isnan(self.explained))
 
     @property
     def half(self) -> Array:
@@ -133,19 +139,21 @@ class CorrelationTally:
 
 def expanded_entry(expanded: LinearWeights) -> dict[str, Any]:
     """What the JSON document states of a layer; the explained shares of all its channels, null for dead ones."""
-    dead = expanded.dead
+    dead, median, (top, bottom, left, right) = expanded.dead, expanded.median, expanded.box
     return {
-        "layer": expanded.layer,
+        "name": expanded.layer,
         "slopes": expanded.slopes,
         "size": list(expanded.weights.shape[2:]),
         "input_size": list(expanded.input_size),
         "unit": list(expanded.unit),
-        "box": list(expanded.box),
-        "channels": len(dead),
-        "dead": [int(channel) for channel in dead.nonzero()[0]],
+        "box": [top, left, bottom, right],
+        "total": len(dead),
         "half": int(expanded.half.sum()),
-        "median": expanded.median,
-        "explained": [None if gone else float(one) for gone, one in zip(dead, expanded.explained, strict=True)],
+        "median": None if np.isnan(median) else median,
+        "channels": [
+            {"channel": at, "dead": bool(gone), "explained": None if gone else float(share)}
+            for at, (gone, share) in enumerate(zip(dead, expanded.explained, strict=True))
+        ],
         "units": expanded.units,
         "measured": list(expanded.measured),
         "judged": list(expanded.judged),

@@ -257,6 +257,12 @@ def extents(axis: Any) -> tuple[Array, Array]:
     return first, first + axis.size - 1
 
 
+def wraps(axis: AxisField) -> Array:
+    """Which units also read pixels that are not in their extent: those at the opposite border, behind circular padding."""
+    first, last = extents(axis)
+    return np.asarray((axis.first <= axis.last) & ((axis.first < np.maximum(first, 0)) | (axis.last > last)))
+
+
 def is_exact(axis: Any) -> bool:
     """Whether the rows that a unit reads are known as if the image had no border."""
     return axis.jump is not None and axis.offset is not None and axis.size is not None
@@ -331,7 +337,7 @@ class PatchTally:
     Args:
         patches: The number of units kept of each channel.
         per_image: At most so many units of one image; a further one is left out if the centre of its receptive field is
-            nearer than half a field to that of a chosen one, along both axes.
+            nearer than half a receptive field to that of a chosen one, along both axes.
         lowest: Also keep the units with the smallest values.
         inside: Only consider units whose whole receptive field is inside the image.
 
@@ -374,40 +380,41 @@ class PatchTally:
         """The numbers of the images that are counted, ascending, as ``add`` was called with them."""
         return tuple(self.images.places)
 
-    def add(self, maps: FeatureMaps, number: int | None = None, *, place: int | None = None) -> None:
+    def add(self, maps: FeatureMaps, place: int | None = None) -> None:
         """Add the maps of one image; one with the same bytes as an earlier one is not counted.
 
         Args:
             maps: As ``capture_features`` returns them, with their receptive fields.
-            number: The position of the image among all images; by default the next one. Tallies that will be merged need
-                different numbers.
-            place: The same, by the name that it has for the other tallies.
+            place: The position of the image among all images; by default the next one. Tallies that will be merged need
+                different places.
 
         Raises:
             UsageError: the receptive field is not known, no unit has it inside the image though ``inside`` was requested,
-                the number was used before, or there are other channels than before.
+                the place is taken, or there are another layer or other channels than before.
         """
-        subject = as_maps(maps)
+        subject = _noted(as_maps(maps))
         layer = self.layer or subject.layer or ""
+        if subject.layer and subject.layer != layer:
+            what = f"A tally is of one layer, but got maps of {shown(subject.layer)} after those of {shown(layer)}."
+            raise UsageError(what, hint="Make a tally for each layer.")
         found = check_field(subject.field, layer, subject.lost, per_image=self.per_image)
-        number = place if number is None else number
-        if number is None:
-            number = max(self.images.next_place, 1 + max(self.duplicates, default=-1))
-        if number in self.duplicates:
-            raise UsageError(f"There is an image with the number {number} already.")
-        self.images.check_place(number)
-        if self._is_copy(subject, number):
+        if place is None:
+            place = max(self.images.next_place, 1 + max(self.duplicates, default=-1))
+        if place in self.duplicates:
+            raise UsageError(f"There is an image with the number {place} already.")
+        self.images.check_place(place)
+        if self._is_copy(subject, place):
             return
         if self._sums is not None:
             check_channels(len(self._sums.count), len(subject.values))
         sums, (rows, columns) = _Moments.of(subject.values), subject.values.shape[1:]
-        best = self._best_of(subject, found, number, layer, finite=bool((sums.count == sums.values).all()))
+        best = self._best_of(subject, found, place, layer, finite=bool((sums.count == sums.values).all()))
         self._merge_sums(sums)
         self._best = self._merged(best)
         self.layer, self.source = layer, self.source or subject.source
         self.mixes_image |= found.mixes_image
         kind = self._kind(_Facts((int(rows), int(columns)), found, subject.input_size))
-        self.images.add(subject, place=number, kind=kind)
+        self.images.add(subject, place=place, kind=kind)
 
     def _kind(self, facts: _Facts) -> int:
         """The number of the facts of an image."""
@@ -559,9 +566,21 @@ class PatchTally:
             input_size=next(iter(input_sizes)) if len(input_sizes) == 1 else None,
             source=self.source,
             identity=names.as_recipe(),
-            notes=names.notes(),
+            notes=(*self._wrapped(rankings, numbers), *names.notes()),
             map_size=next(iter(map_sizes)) if len(map_sizes) == 1 else None,
         )
+
+    def _wrapped(self, rankings: Sequence[Ranking], numbers: Sequence[int]) -> list[str]:
+        """A note if units of the patches also read the opposite border of the image."""
+        wrapping = [[wraps(axis) for axis in facts.field.axes] for facts in self._facts]
+        if not any(some.any() for axes in wrapping for some in axes):
+            return []
+        count = 0
+        for image, row, column in np.concatenate([each.places[each.places[..., 0] >= 0] for each in rankings]).tolist():
+            down, across = wrapping[self.images.kind(numbers[image])]
+            count += bool(down[row] or across[column])
+        read = inflected(count, "unit of a patch reads", "units of patches read")
+        return [f"{count:,} {read} the opposite border too, behind circular padding: it is not drawn"] if count else []
 
     def _ranking(self, best: _Best, numbers: Sequence[int], worst: Array) -> Ranking:
         """The units without those that have the channel's worst value, which is no excitation, with their boxes."""
@@ -578,6 +597,13 @@ class PatchTally:
         places[..., 0] = np.where(kept, np.searchsorted(numbers, places[..., 0]), -1)
         some = kept.any(axis=1)
         return Ranking(values, places, boxes, np.where(some, best.units, 0), np.where(some, best.shared, 0))
+
+
+def _noted(maps: FeatureMaps) -> FeatureMaps:
+    """The maps, whose image also has the notes on what the network sees of it."""
+    if maps.image is None or maps.seen is None or not maps.seen.notes:
+        return maps
+    return replace(maps, image=replace(maps.image, notes=(*maps.image.notes, *maps.seen.notes)))
 
 
 def _units_of(
@@ -736,19 +762,21 @@ def _border_shares(sides: Array, ranking: Ranking) -> tuple[float, float]:
 def choice_text(patches: Patches) -> str:
     """Which patches are chosen: ``The 8 largest values, at most one per image``."""
     count, per = patches.possible, patches.per_image
-    of_each = "at most one per image" if per == 1 else f"at most {per} per image, half a field apart"
-    inside = "whole field inside the image, " if patches.inside else ""
+    of_each = "at most one per image" if per == 1 else f"at most {per} per image, half a receptive field apart"
+    inside = "receptive field inside the image, " if patches.inside else ""
     return f"The {f'{count} largest values' if count > 1 else 'largest value'}, {inside}{of_each}"
 
 
 def ties_text(ranking: Ranking, channel: int) -> str:
-    """How many units have the best value of a channel, and in how many images; empty if it is one."""
+    """How many units have the best value of a channel, in how many images, and how many are drawn; empty if it is one."""
     units, images = int(ranking.units[channel]), int(ranking.shared[channel])
     if units < 2:
         return ""
+    drawn = int(np.count_nonzero(ranking.values[channel] == ranking.values[channel, 0]))
+    which = "all are drawn" if drawn == units else "the first is drawn" if drawn == 1 else f"{drawn} are drawn"
     best = number_text(float(ranking.values[channel, 0]), plus=True)
     where = f"in {counted(images, 'image')}" if images > 1 else "in one image"
-    return f"{best} in {counted(units, 'unit')}, {where}: the first is drawn"
+    return f"{best} in {counted(units, 'unit')}, {where}: {which}"
 
 
 def end_text(patches: Patches, ranking: Ranking, channel: int) -> str:
@@ -758,6 +786,8 @@ def end_text(patches: Patches, ranking: Ranking, channel: int) -> str:
         return ""
     if patches.dead[channel]:
         return f"dead: {number_text(float(patches.largest[channel]))} everywhere"
+    if math.isnan(patches.largest[channel]):
+        return "no value is finite"
     return f"{count} of {most}"
 
 
@@ -782,7 +812,9 @@ def border_text(patches: Patches, channels: Sequence[int]) -> str:
 def clipping_texts(patches: Patches) -> list[str]:
     """What is drawn instead of the field where that is larger than the image, or all of it."""
     if patches.exceeds_image:
-        return ["The fields are larger than the image: only their parts inside it are drawn, a cross is their centre"]
+        return [
+            "Receptive fields are larger than the image: only their parts inside it are drawn, a cross is the centre"
+        ]
     if patches.covers_image and patches.map_size:
         rows, columns = patches.map_size
         where = f"where {rows:,} × {columns:,} units cover the image evenly"
@@ -839,20 +871,11 @@ def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:
         return float(value) if math.isfinite(value) else None
 
     def rows(ranking: Ranking, channel: int) -> list[dict[str, Any]]:
-        return [
-            {
-                "value": number(ranking.values[channel, at]),
-                "image": found.images[image],
-                "unit": [row, column],
-                "box": ranking.boxes[channel, at].tolist(),
-            }
-            for at, (image, row, column) in enumerate(ranking.places[channel].tolist())
-            if image >= 0
-        ]
+        return [patch_entry(found, ranking, channel, at) for at in range(int(ranking.counts[channel]))]
 
     dead = found.dead
     return {
-        "layer": found.layer,
+        "name": found.layer,
         "images": list(found.images),
         "duplicates": list(found.duplicates),
         "field": {
@@ -874,8 +897,7 @@ def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:
                 "largest": number(found.largest[channel]),
                 "dead": bool(dead[channel]),
                 "nonfinite": int(found.nonfinite[channel]),
-                "units_with_best": int(found.highest.units[channel]),
-                "images_with_best": int(found.highest.shared[channel]),
+                "ties": {"units": int(found.highest.units[channel]), "images": int(found.highest.shared[channel])},
                 "patches": rows(found.highest, channel),
                 "lowest": None if found.lowest is None else rows(found.lowest, channel),
             }
@@ -884,15 +906,37 @@ def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:
     }
 
 
+def patch_entry(found: Patches, ranking: Ranking, channel: int, at: int) -> dict[str, Any]:
+    """A patch as JSON: ``inside`` is whether the whole receptive field is in the image, null if that is not known."""
+    place = ranking.places[channel, at].tolist()
+    crop = found.crops.get(tuple(place)) if found.exact else None
+    return {
+        "image": found.images[place[0]],
+        "at": place[1:],
+        "box": sides_first(ranking.boxes[channel, at]).tolist(),
+        "inside": None if crop is None else not crop.crosses_border,
+        "value": float(ranking.values[channel, at]),
+    }
+
+
+def sides_first(boxes: Array) -> Array:
+    """Boxes (…, 4) as files have them: top, left, bottom, right."""
+    return boxes[..., [0, 2, 1, 3]]
+
+
 def patches_table(found: Patches, channels: Sequence[int], *, width: int | None = None) -> list[str]:
-    """Aligned lines, one per channel: its best value, where it is, how many have it, and its last value."""
-    heads = ("channel", "patches", "best", "unit", "with it", "last", "best in")
-    rows = []
-    for ranking in found.rankings:
+    """Aligned lines, one per channel: its best value, where it is, how many have it, and its last value.
+
+    A second table, if requested, has the smallest values.
+    """
+    lines: list[str] = []
+    for ranking, best in zip(found.rankings, ("best", "lowest"), strict=False):
+        heads = ("channel", "patches", best, "unit", "with it", "last", f"{best} in")
+        rows = []
         for channel in channels:
             count = int(ranking.counts[channel])
             if not count:
-                rows.append((str(channel), "0", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN))
+                rows.append((str(channel), "0", *("–",) * 5))
                 continue
             image, row, column = ranking.places[channel, 0].tolist()
             rows.append((
@@ -900,9 +944,5 @@ def patches_table(found: Patches, channels: Sequence[int], *, width: int | None 
                 f"({row}, {column})", f"{int(ranking.units[channel]):,}",
                 number_text(float(ranking.values[channel, count - 1]), plus=True), found.images[image],
             ))  # fmt: skip
-    lines = aligned(heads, rows, set(heads[:-1]), width=width).splitlines()
-    dead = int(found.dead.sum())
-    lines += [f"{dead:,} of {len(found.mean):,} dead: one value in all images"] if dead else []
-    if found.duplicates:
-        lines.append(f"{counted(len(found.duplicates), 'image')} counted once: {', '.join(found.duplicates[:3])}")
+        lines += aligned(heads, rows, set(heads[:-1]), width=width).splitlines()
     return lines

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kernelviz import read_recipe
+
 NETWORK = """
 from torch import nn
 
@@ -31,13 +33,15 @@ def arguments(tmp_path):
 def test_it_draws_and_reports_what_is_explained(run, arguments):
     """The picture, the arrays of all channels, and the document with the share of each channel."""
     result = run(*arguments, "-l", "2", "--arrays", "--json", "--channels", "1-2")
-    (entry,) = result.document["expanded"]
+    (entry,) = result.document["layers"]
     picture, arrays = result.document["outputs"]
     assert (result.code, picture["shown"], picture["total"], picture["view"]) == (0, 2, 6, "expanded")
     assert (entry["measured"], entry["judged"]) == (["0.png", "2.png"], ["1.png"])
+    top, left, bottom, right = entry["box"]
+    assert (entry["name"], bottom - top, right - left) == ("2", 4, 4)
     with np.load(arrays["path"]) as held:
         assert held["weights"].shape == (6, 3, 5, 5)
-        assert held["explained"].tolist() == entry["explained"]
+        assert held["explained"].tolist() == [each["explained"] for each in entry["channels"]]
     assert picture["path"].endswith("-2-expanded.png")
     again = run(*arguments, "-l", "2", "--slopes", "one", "--json")
     assert again.document["outputs"][0]["path"].endswith("-2-expanded-one.png")
@@ -60,13 +64,51 @@ def test_images_that_cannot_be_read_are_named(run, arguments, tmp_path):
     assert result.document["errors"][0]["code"] == "bad-image"
 
 
+def test_what_was_done_to_images_is_stated(run, arguments, tmp_path):
+    """Notes on dropped transparency and on equal files are in the document and in the picture's row."""
+    Image.open(tmp_path / "0.png").convert("RGBA").save(tmp_path / "alpha.png")
+    with Image.open(tmp_path / "alpha.png") as alpha:
+        alpha.putalpha(Image.effect_noise(alpha.size, 90).convert("L"))
+        alpha.save(tmp_path / "alpha.png")
+    (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
+    result = run(*arguments, str(tmp_path / "alpha.png"), str(tmp_path / "copy.png"), "-l", "2", "--json")
+    (row,) = result.document["outputs"]
+    assert result.code == 0
+    assert "1 image has the bytes of another, counted once: copy.png" in row["notes"]
+    assert "transparent parts stand on white (1 of 4 images)" in row["notes"]
+    alone = run(*arguments[:3], str(tmp_path / "copy.png"), *arguments[5:], "-l", "2")
+    assert (alone.code, "has the bytes of another" in alone.complaint[1]) == (1, True)
+
+
+def test_other_images_do_not_replace_a_picture(run, arguments):
+    """The recipe has the images, their preprocessing and the chosen options; a picture of others gets another name."""
+    first = run(*arguments, "-l", "2", "--no-crop").paths[0]
+    recipe, before = read_recipe(first), first.read_bytes()
+    assert (recipe["image"]["name"], recipe["asked"]) == ("3 images", {"size": [20, 20], "crop": False})
+    assert recipe["preprocessing"]["mean"]
+    other = run(*arguments[:4], *arguments[5:], "-l", "2", "--no-crop").paths[0]
+    assert (other != first, first.read_bytes()) == (True, before)
+    assert run(*arguments, "-l", "2", "--no-crop").paths == [first]
+    assert first.read_bytes() == before
+
+
+@pytest.mark.parametrize(("change", "message"), [("inf", "The weights of 0 are not finite."), ("0", "as good as zero")])
+def test_weights_that_are_not_finite_or_zero_are_the_stated_reason(run, arguments, tmp_path, change, message):
+    """A network of such weights is rejected for them, not for a layer without a linear stand-in."""
+    body = f"{NETWORK}\n        nn.init.constant_(self[0].weight, float('{change}'))\n"
+    (tmp_path / "net.py").write_text(body)
+    words = [*arguments[:-4], "--input-size", "20"]  # the weights are those of its code
+    result = run(*words, "-l", "2")
+    assert (result.code, message in result.complaint[0]) == (1, True)
+
+
 def test_a_layer_of_which_nothing_is_explained_is_not_drawn(run, arguments, monkeypatch):
     """Exit code 1 with the numbers and the last layer that works; ``--all`` draws it veiled."""
     monkeypatch.setattr("kernelviz.views.linear_weights.HALF", 0.9999)
     result = run(*arguments, "-l", "2", "--json")
     assert (result.code, result.document["outputs"]) == (1, [])
     assert "The last convolution before it that works is 0." in result.document["errors"][0]["hint"]
-    assert result.document["expanded"][0]["last_explained_layer"] == "0"
+    assert result.document["layers"][0]["last_explained_layer"] == "0"
     assert run(*arguments, "-l", "2", "--all").code == 0
 
 

@@ -107,6 +107,7 @@ def test_nothing_reaches_a_unit(run, photos, checkpoint):
         (("-l", "*"), "At most 12 layers"),
         (("--against", "random"), "--against is the model itself"),
         (("--against", "nosuch_model"), "nosuch_model"),
+        (("--against", "test_efficientnet"), "test_efficientnet: No layer is called layer1."),
     ],
 )
 def test_wrong_usage_ends_with_2(run, photos, words, message):
@@ -120,6 +121,8 @@ def test_chosen_units_and_channels_are_in_the_name_and_a_rerun_replaces(run, pho
     """Another unit is another picture; the same command replaces its own picture byte for byte."""
     first = run(*ARGUMENTS, photos / "0.png").paths[0]
     other = run(*ARGUMENTS, photos / "0.png", "--at", "3,4", "--channels", "0,2").paths[0]
+    resized = run(*ARGUMENTS, photos / "0.png", "--at", "3,4", "--no-crop").paths[0]
+    assert read_recipe(resized)["asked"]["crop"] is False
     assert other.name == "0-test_resnet.random-layer1-field-at-3-4-channels-0-2.png"
     before = first.read_bytes()
     assert run(*ARGUMENTS, photos / "0.png").paths == [first]

@@ -35,8 +35,8 @@ def test_it_draws_and_the_document_has_every_patch(run, photos):
     )
     document = result.document
     assert (result.code, document["errors"]) == (0, [])
-    (found,) = document["patches"]
-    assert found["images"] == ["0.png", "1.png", "2.png", "3.png"]
+    (found,) = document["layers"]
+    assert (found["name"], found["images"]) == ("layer1.0.conv1", ["0.png", "1.png", "2.png", "3.png"])
     assert [each["channel"] for each in found["channels"]] == [3, 1]
     picture, arrays = document["outputs"]
     assert (picture["shown"], picture["total"], picture["layer"], picture["view"]) == (
@@ -52,8 +52,10 @@ def test_it_draws_and_the_document_has_every_patch(run, photos):
             for rank, patch in enumerate(each["patches"]):
                 assert held["values"][each["channel"], rank] == np.float32(patch["value"])
                 image, *unit = held["places"][each["channel"], rank].tolist()
-                assert (held["images"][image], unit) == (patch["image"], patch["unit"])
+                assert (held["images"][image], unit) == (patch["image"], patch["at"])
                 assert held["boxes"][each["channel"], rank].tolist() == patch["box"]
+                top, left, bottom, right = patch["box"]
+                assert patch["inside"] == (min(top, left) >= 0 and max(bottom, right) < 64)
     recipe = kv.read_recipe(picture["path"])
     assert recipe["image"]["name"] == "4 images"
     assert {len(image["sha256"]) for image in recipe["images"]} == {64}
@@ -73,7 +75,7 @@ def test_the_library_draws_the_same_patches(run, photos, tiny):
     with pytest.raises(kv.KernelvizError, match="has changed since"):
         kv.crop_patches(tiny, tally.result(), input_size=64)
     channels = patches.chosen(top=2)
-    assert [each["channel"] for each in document["patches"][0]["channels"]] == list(channels)
+    assert [each["channel"] for each in document["layers"][0]["channels"]] == list(channels)
     figure = kv.plot_patches(patches, top=2, kernels=kv.read_kernels(tiny, "conv1.0"))
     kept = kv.read_recipe(document["outputs"][0]["path"])
     assert {key: figure.recipe[key] for key in ("channels", "images", "image")} == {
@@ -111,9 +113,11 @@ def test_images_that_cannot_be_read_are_named_and_equal_ones_counted_once(run, p
     document = result.document
     assert result.code == 3
     assert [error["input"] for error in document["errors"]] == [str(photos / "broken.png")]
-    (found,) = document["patches"]
+    (found,) = document["layers"]
     assert found["duplicates"] == ["copy.png"]
     assert "1 image has the bytes of an earlier image, counted once: copy.png" in document["outputs"][0]["notes"]
+    assert result.err.count("ropped: the network sees") == 1  # of all images together
+    assert sum("cropped: the network sees" in line for line in document["warnings"]) == 5
     alone = run(*MODEL, photos / "broken.png", "-l", "conv1.0")
     assert (alone.code, alone.out) == (1, "")
 
@@ -160,7 +164,7 @@ def test_single_patches_are_files_of_their_own(run, photos):
     assert [entry["file"] for entry in content["files"]] == ["0002-01.png", "0002-02.png"]
     assert content["recipe"]["command"] == "patches"
     for entry in content["files"]:
-        top, bottom, left, right = entry["box"]
+        top, left, bottom, right = entry["box"]
         with Image.open(index.parent / entry["file"]) as picture:
             assert picture.size == (right - left + 1, bottom - top + 1)
     assert arrays.name == "patches.npz"
@@ -175,6 +179,16 @@ def test_standard_input_is_read_once(run, photos, monkeypatch):
     assert len(result.paths) == 1
 
 
+def test_names_and_lowest_values_are_in_tables_of_their_own(run, photos):
+    """The table of the smallest values has a head of its own, and a line break in a file name is escaped."""
+    image = (photos / "0.png").rename(photos / "a\nb.png")
+    result = run(*MODEL, image, "-l", "conv1.0", "--lowest", "--top", "2", "--patches", "1")
+    lines = result.err.splitlines()
+    assert result.code == 0
+    assert [line.split()[2] for line in lines if line.startswith("channel ")] == ["best", "lowest"]
+    assert sum(line.endswith("  a\\nb.png") for line in lines) == 4
+
+
 def test_batches_and_looks_change_neither_values_nor_units(run, photos):
     """In batches the patches are the same up to rounding; every look draws."""
     found = [
@@ -182,7 +196,7 @@ def test_batches_and_looks_change_neither_values_nor_units(run, photos):
         for size, look in (("1", "slide"), ("3", "dark"))
     ]
     one, other = (
-        [[patch["unit"] for patch in each["patches"]] for each in result.document["patches"][0]["channels"]]
+        [[patch["at"] for patch in each["patches"]] for each in result.document["layers"][0]["channels"]]
         for result in found
     )
     assert one == other

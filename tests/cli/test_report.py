@@ -193,13 +193,18 @@ def test_an_image_for_patches_that_cannot_be_read_is_named_once(here, capsys):
     assert (len(document["errors"]), err.count("broken.png: ")) == (1, 1)
     assert document["patches"]["images"] == 1
     assert main([*MODEL, "a.png", *PATCHES, "broken.png", "--json"]) == 3
-    document = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert "no patches: None of the images for patches could be shown." in err
     assert document["patches"]["images"] == 0
     assert {layer["reason"] for layer in document["patches"]["layers"]} == {
         "None of the images for patches could be shown."
     }
     assert main([*MODEL, "a.png", *PATCHES, "nosuch/*.png"]) == 1
     assert "nosuch" in capsys.readouterr().err
+    (here / "photos").mkdir()
+    assert main([*MODEL, "a.png", *PATCHES[:2], "--patches-from", "photos"]) == 1
+    assert "Add -r for all images in it." in capsys.readouterr().err
 
 
 def test_a_page_of_other_patches_is_not_kept(capsys):

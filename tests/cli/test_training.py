@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from kernelviz import read_recipe
 from kernelviz.cli import session
-from kernelviz.files.finding import by_last_number, find_checkpoints
+from kernelviz.files.finding import find_checkpoints, in_order
 
 NETWORK = """
 from torch import nn
@@ -87,11 +88,46 @@ def test_what_a_folder_holds_besides_is_left_out_and_named(tmp_path):
     for step in (5, 50, 500):
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}" / "model.bin").write_bytes(b"x")
-        (tmp_path / f"checkpoint-{step}" / "config.json").write_bytes(b"x")
-    paths, notes = find_checkpoints([str(tmp_path)], recursive=True)
+        for name in ("config.json", "optimizer.bin"):
+            (tmp_path / f"checkpoint-{step}" / name).write_bytes(b"x")
+    paths, notes, _ = find_checkpoints([str(tmp_path)], recursive=True)
     assert [path.split("/")[-2] for path in paths] == ["checkpoint-5", "checkpoint-50", "checkpoint-500"]
-    assert notes == (f"{tmp_path}: 3 files left out, not weights by their suffixes",)
-    assert sorted(["b.pt", "a10.pt", "a9.pt"], key=by_last_number) == ["b.pt", "a9.pt", "a10.pt"]
+    assert notes == (f"{tmp_path}: 6 files left out, not weights by their names",)
+
+
+def test_a_folder_that_cannot_be_read_is_named(run, training, monkeypatch):
+    """Exit code 3 if others hold checkpoints, and 1 with the reason if it is the only one."""
+    del training
+    Path("runs/sub").mkdir()
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    for folder, code in (("runs", 3), ("runs/sub", 1)):
+        result = run("training", "net.py:Net", folder, "-r", "--json")
+        assert (result.code, result.document["errors"][0]["input"]) == (code, "runs/sub")
+        assert "cannot be read" in result.err
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "a9.pt a10.pt b.pt",
+        "epoch=0-step=90.ckpt epoch=1-step=180.ckpt epoch=1-step=180-v1.ckpt best-0.92.ckpt last.ckpt last-v1.ckpt",
+        "epoch=02-val_loss=0.90.ckpt epoch=03-val_loss=0.25.ckpt epoch=10-val_loss=0.07.ckpt",
+        "run_0.5.pt run_1.25.pt run_10.0.pt",
+        "net8.9.pt net8.10.pt",
+        "checkpoint-9.pth.tar checkpoint-10.pth.tar model_best.pth.tar",
+    ],
+)
+def test_names_are_in_the_order_of_the_training(names):
+    """By their last whole number, before names without one; a loss in a name is no step."""
+    files = names.split()
+    assert in_order(sorted(files)) == files
 
 
 def test_a_checkpoint_that_cannot_be_used_is_named_and_the_others_are_drawn(run, training):
@@ -117,6 +153,7 @@ def test_nothing_in_a_file_runs(run, training, tmp_path):
     result = run("training", "net.py:Net", "runs", "-r", "--json")
     assert result.code == 3
     assert "Loading it would import" in result.document["errors"][0]["message"]
+    assert "Loading it would import" in run("training", "net.py:Net", "runs", "-r", "-v").err
     assert not (tmp_path / "ran").exists()
 
 
@@ -140,6 +177,7 @@ def test_not_finite_from_a_step_on_is_said(run, training):
     ("words", "code", "message"),
     [
         ("net.py:Net runs/step-0.pt", 1, "needs two checkpoints"),
+        ("net.py:Net runs/step-0.pt ./runs/step-0.pt", 1, "the same file"),
         ("net.py:Net runs", 1, "is a folder"),
         ("net.py:Net nosuch*.pt", 1, "No file matches"),
         ("net.py:Net runs/step-0.pt nosuch.pt", 1, "Fewer than two checkpoints"),
@@ -183,6 +221,18 @@ def test_several_layers_are_read_together(run, training):
     result = run("training", "net.py:Net", "runs", "-r", "-l", "conv*", "--json")
     assert [layer["name"] for layer in result.document["layers"]] == ["conv1", "conv2"]
     assert len(result.document["outputs"]) == 2
+
+
+def test_the_key_of_the_weights_is_one_of_the_files(run, training):
+    """``--weights-key`` chooses in each file; the model alone is built without it."""
+    for step in (0, 900, 1000):
+        state = torch.load(f"runs/step-{step}.pt")
+        doubled = {name: 2 * value for name, value in state.items()}
+        torch.save({"state_dict": state, "state_dict_ema": doubled}, f"runs/step-{step}.pt")
+    result = run("training", "net.py:Net", "runs", "-r", "--json", "--weights-key", "state_dict")
+    assert result.code == 0
+    assert result.document["layers"][0]["limit"] == np.abs(training).max()
+    assert {each["key"] for each in result.document["layers"][0]["checkpoints"]} == {"state_dict"}
 
 
 def test_the_second_run_builds_nothing(run, monkeypatch, tmp_path):

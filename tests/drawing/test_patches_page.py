@@ -72,7 +72,7 @@ def test_ties_dead_channels_and_ends_are_stated():
     """How many units have the best value, what is dead, where a row ends, and what is not finite."""
     figure = kv.plot_patches(CASES["odd"](), "0-3")
     texts = words(figure)
-    assert "+3.00 in 2 units, in 2 images: the first is drawn" in texts
+    assert "+3.00 in 2 units, in 2 images: all are drawn" in texts
     assert "dead: 0.500 everywhere" in texts
     assert "2 of 5" in texts
     assert "1 channel is dead, one value in all images: 1" in texts

@@ -197,21 +197,46 @@ def test_its_texts_are_legible_and_apart(case):
     check_texts(kv.plot_history(history, **choices))
 
 
-@pytest.mark.parametrize("shape", [(16, 3, 7, 7), (100, 1, 3, 3), (5, 200, 1, 1)])
+@pytest.mark.parametrize("shape", [(16, 3, 7, 7), (100, 1, 3, 3), (5, 200, 1, 1), (4, 1, 300, 1), (4, 1, 400, 400)])
 def test_texts_of_frames_are_legible_and_apart(shape):
     """Numbers of kernels, the step and the ends of the time bar."""
     animation = kv.animate_kernels(weights(3, shape))
     check_texts(draw_page(animation.pages[1]))
 
 
+def test_numbers_of_four_digits_are_apart_in_frames():
+    """Tiles are as wide as the numbers above them."""
+    animation = kv.animate_kernels(weights(2, (1500, 1, 1, 3)), range(1000, 1300))
+    check_texts(draw_page(animation.pages[1]))
+    assert animation.recipe["shown"] < 300
+
+
 @pytest.mark.parametrize(
     "choices",
-    [{"axis": "square"}, {"scale": (1, 0)}, {"scale": "layer"}, {"channels": [99]}, {"channels": [1], "top": 2}],
+    [
+        {"axis": "square"},
+        {"scale": (1, 0)},
+        {"scale": "layer"},
+        {"shown": 1},
+        {"shown": "all"},
+        {"channels": [99]},
+        {"channels": 3},
+        {"channels": ["one"]},
+        {"channels": [1], "top": 2},
+    ],
 )
 def test_a_choice_that_does_not_fit_is_rejected(choices):
     """Before anything is drawn."""
     with pytest.raises(UsageError):
         kv.plot_history(weights(2), **choices)
+
+
+def test_clipped_values_are_those_of_the_tiles():
+    """Of sums over the channels, and of the kernels and checkpoints that are drawn."""
+    values = np.full((3, 2, 4, 3, 3), 0.5)  # sums of 2
+    values[:, 1] *= 0.1
+    assert any("some values lie outside" in text for text in texts(page_of(values, [0], scale=(-1.0, 1.0))))
+    assert not any("outside" in text for text in texts(page_of(values, [1], scale=(-0.3, 0.3))))
 
 
 def test_the_largest_sum_is_the_limit_in_print():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +133,8 @@ def test_the_sources_of_steps_in_their_order(net, tmp_path):
     assert history(saved(*both)) == ((0, 100, 200), "global_step in the files")
     assert history(saved(both[0], wrapped[1], both[2])) == ((0, 1, 2), "epoch in the files")
     assert history(saved(kept[0], *wrapped[1:])) == ((9, 10, 200), "the file names")
+    assert history(saved(*(state | {"step": 10**400} for state in wrapped))) == ((0, 1, 2), "epoch in the files")
+    assert history(saved(*({"model": state, "epoch": 5} for state in kept))) == ((9, 10, 200), "the file names")
     names = ("a9.pt", "b10.pt", "c200.pt")
     assert history(saved(*kept, names=names)) == ((1, 2, 3), "numbered as given")
     for at, state in enumerate(kept):
@@ -154,6 +157,23 @@ def test_steps_as_keys_and_steps_that_do_not_grow(net):
     assert any("the steps do not grow" in note for note in found.notes)
     assert numbers_in(["epoch=3-step=10", "epoch=3-step=20"]) == [10, 20]
     assert numbers_in(["a1", "b2"]) is None
+
+
+def test_modules_are_checkpoints_too(net):
+    """Copies of a network that were kept; what is no checkpoint is rejected by its type."""
+    copies = [copy.deepcopy(net) for _ in range(2)]
+    with torch.no_grad():
+        copies[1].conv1.weight.mul_(2)
+    found = read_history(net, {0: copies[0], 5: copies[1]}, "conv1")
+    assert np.array_equal(found.weights[1], 2 * net.conv1.weight.detach().numpy())
+    for wrong in ("runs", Path("runs")):
+        with pytest.raises(UsageError, match="must be a list of files, but got runs"):
+            read_history(net, wrong)
+    with pytest.raises(UsageError, match="The layer must be the name of a convolution"):
+        read_history(net, copies, ["conv1"])
+    assert "were copies kept?" in read_history(net, [net.state_dict()] * 3, "conv1").notes[0]
+    with pytest.raises(UsageError, match="or a module, but got int"):
+        read_history(net, [1, 2])
 
 
 def test_averaged_and_plain_weights_in_one_list_are_said(net, tmp_path):

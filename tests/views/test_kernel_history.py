@@ -8,12 +8,15 @@ import pytest
 from kernelviz.errors import UsageError
 from kernelviz.views.kernel_history import (
     HistoryTally,
+    as_history,
+    as_steps,
     changes,
     cosines,
     even_positions,
     history_of,
     irregularities,
     kernel_norms,
+    step_text,
     tile_values,
 )
 
@@ -78,6 +81,24 @@ def test_a_kernel_that_is_zero_or_not_finite_has_no_cosine():
     assert history.shown(top=6) == (*history.shown(top=3), 1, 2, 4)
 
 
+def test_steps_are_finite_numbers_that_a_recipe_can_hold():
+    """Of any type of number, whole ones as int; anything else is rejected, and steps that do not grow are stated."""
+    weights = banks(3)
+    assert as_steps(np.array([1, 2])) == as_steps([np.float32(1), np.int64(2)]) == (1, 2)
+    assert [type(step) for step in as_steps([np.int64(3), 0.5])] == [int, float]
+    assert as_history({0: weights[0], 10: weights[1]}).steps == (0, 10)
+    for steps in (["1", "2", "3"], [1, 2, np.nan], [1, 2, None], [1, 2, np.inf]):
+        with pytest.raises(UsageError, match="Steps must be finite numbers"):
+            history_of(weights, steps=steps)
+    assert [step_text(step) for step in as_steps([-5, 1e300])] == ["−5", "1.00×10³⁰⁰"]
+    assert history_of(weights[[0, 1, 1]], steps=[0, 5, 5]).axis == (0, 5, 5)  # a file called last.ckpt
+    assert history_of(weights, steps=[0, 5, 5]).axis == (1, 2, 3)
+    assert history_of(weights[[0, 1, 0]], steps=[1, 3, 2]).notes == (
+        "checkpoint 1, checkpoint 3 hold the same kernels, bit for bit",
+        "the steps do not grow: the axis counts the checkpoints as they were given",
+    )
+
+
 def test_those_that_moved_most_come_first():
     """By 1 − cosine of the first and the last checkpoint, ties by number."""
     first = np.tile([1.0, 0.0], (4, 1, 1, 1))
@@ -86,6 +107,7 @@ def test_those_that_moved_most_come_first():
     assert history.shown() == (2, 1, 3, 0)
     assert history.shown(top=2) == (2, 1)
     assert history.shown("0-1") == (0, 1)
+    assert history_of([weights := banks(1)[0], 3 * weights]).shown() == tuple(range(6))
     tally = HistoryTally(first, last, top=2)
     tally.add(first)
     tally.add(last)

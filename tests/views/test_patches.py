@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from patch_maps import as_lists, brute_force, make_field, make_maps, many_maps
 
 import kernelviz as kv
 from kernelviz.errors import UsageError
 from kernelviz.records import AxisField, Field
-from kernelviz.views.patches import PatchTally
+from kernelviz.views.patches import PatchTally, end_text, ties_text
 
 RANKINGS = ("values", "places", "boxes", "units", "shared")
 
@@ -277,3 +278,54 @@ def test_the_patches_of_a_photograph_have_the_measured_values(bundled):
                 assert tuple(found.lowest.places[channel, 0]) == (0, *unit)
         if maps.layer == "blocks.2.1.conv_dw":
             assert found.sizes == (67, 67)
+
+
+def test_maps_of_another_layer_are_rejected():
+    """Maps of several layers are not mixed in one tally."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 4, 3, padding=1))
+    tally = PatchTally()
+    for maps in kv.capture_features(network, torch.randn(3, 9, 9), "0"):
+        tally.add(maps)
+    (other,) = kv.capture_features(network, torch.randn(3, 9, 9), "1")
+    with pytest.raises(UsageError, match="got maps of 1 after those of 0"):
+        tally.add(other)
+
+
+def test_units_that_read_the_opposite_border_are_stated():
+    """Behind circular padding a unit at the border reads more than its patch shows; other padding repeats what it shows."""
+    for mode, stated in (("circular", True), ("reflect", False), ("zeros", False)):
+        network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1, padding_mode=mode))
+        image = torch.zeros(1, 9, 9)
+        image[0, 0] = image[0, -1] = 1.0
+        with torch.no_grad():
+            network[0].weight.fill_(1.0)
+        (maps,) = kv.capture_features(network, image, "0")
+        tally = PatchTally(2)
+        tally.add(maps)
+        assert any("opposite border" in note for note in tally.result().notes) == stated
+
+
+def test_a_channel_without_finite_values_states_it():
+    """Its row is empty, for another reason than that of a dead channel."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3))
+    with torch.no_grad():
+        network[0].weight[1] = torch.nan
+    tally = PatchTally(2)
+    tally.add(kv.capture_features(network, torch.randn(1, 9, 9), "0")[0])
+    found = tally.result()
+    assert (end_text(found, found.highest, 1), end_text(found, found.highest, 0)) == ("no value is finite", "")
+
+
+@pytest.mark.parametrize(("patches", "text"), [(1, "the first is drawn"), (2, "2 are drawn"), (3, "all are drawn")])
+def test_the_text_of_ties_states_how_many_are_drawn(patches, text):
+    """Equal best values of several images are drawn beside each other, as far as there are columns."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1))
+    tally = PatchTally(patches)
+    for at in range(3):
+        image = torch.zeros(1, 4, 4)
+        image[0, 1, at] = 1.0
+        with torch.no_grad():
+            network[0].weight.fill_(1.0)
+        tally.add(kv.capture_features(network, image, "0")[0])
+    found = tally.result()
+    assert ties_text(found.highest, 0).endswith(f"in 3 units, in 3 images: {text}")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from kernelviz.errors import BadWeightsError
+from kernelviz.errors import BadWeightsError, UsageError
 from kernelviz.network.weights.checkpoints import Contents, is_counted, name_list, read_contents
 from kernelviz.network.weights.searching import chosen_weights, more_notes
 from kernelviz.records import Weights, as_array, shape_text
 from kernelviz.threads import no_warnings
+from kernelviz.views.kernel_history import as_steps
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -170,6 +170,9 @@ def _number(value: object) -> float | None:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if value == int(value) else value
+    try:
+        return as_steps([value])[0]
+    except UsageError:
+        return None
