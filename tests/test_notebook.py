@@ -97,6 +97,7 @@ def values():
         *(patches, patches.highest, *list(patches.crops.values())[:1], kv.PatchTally()),
         *(field, field.squares[0], fields, expanded),
         *(compared, compared.layers[0], compared.layers[0].pairing, tensors[0]),
+        *(kv.InThisProcess(), kv.gather_many(model, [image], "layer1", tallies={"statistics": kv.ChannelTally})),
         kv.read_history(None, np.random.default_rng(0).normal(size=(3, 4, 3, 5, 5))),
         *(
             kv.ClassScore(3, LONG[:100], 0.5),

@@ -73,6 +73,9 @@ class InThisProcess:
         980
     """
 
+    def __repr__(self) -> str:
+        return "InThisProcess()"
+
     def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
         """Yield each chunk with the answer of a worker."""
         worker = make_worker()
