@@ -29,12 +29,17 @@ WARMING = 10
 
 def ours(output: Path, *, whole: bool) -> Callable[[Path], object]:
     """layer1 of every image as bare picture, by the command; the network is built once."""
-    from kernelviz.cli import features as command
+    from kernelviz.cli import session
     from kernelviz.cli.main import main
 
-    network = command.load("resnet18d", "random", 0, 10.0, lambda *_, **__: None)
-    command.load = lambda *_, **__: replace(network)
-    arguments = ["features", "resnet18d", "-r", "-l", "layer1", "--style", "bare", "-q"]
+    load, built = session.load, []
+
+    def load_once(*arguments):
+        built[:] = built or [load(*arguments)]
+        return replace(built[0])
+
+    session.load = load_once
+    arguments = ["features", "resnet18d", "--weights", "random", "-r", "-l", "layer1", "--style", "bare", "-q"]
     arguments += [] if whole else ["--no-classes"]
 
     def run(folder: Path) -> None:
