@@ -14,7 +14,7 @@ from kernelviz.errors import BadImageError, BadWeightsError, RecipeError, UsageE
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
 from kernelviz.storage.objects import check_back_end, kind_of, listed, matching
-from kernelviz.storage.uris import WEB, is_uri, resolved, scheme_of
+from kernelviz.storage.uris import WEB, fixed_part, is_uri, resolved, scheme_of
 from kernelviz.wording import counted, inflected, last_number
 
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ def _matching(pattern: str, search: _Search) -> list[str]:
 def _fixed_part(pattern: str) -> str:
     """The directory in which a pattern begins to vary."""
     if is_uri(pattern):
-        return re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+        return fixed_part(pattern)
     directory = pattern
     while glob.has_magic(directory):
         directory = os.path.dirname(directory)  # noqa: PTH120

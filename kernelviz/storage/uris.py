@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -21,7 +22,10 @@ else:
     _Base = type(Path())  # Typer takes no other type for a path
 
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)  # of two characters or more: C:// is a drive
+_NAME = r"[A-Za-z][A-Za-z0-9+.-]+"  # of two characters or more: C:// is a drive
+_SCHEME = re.compile(
+    rf"((?:{_NAME}::)*{_NAME})://", re.ASCII
+)  # zip::s3:// is a chain of fsspec, which is not supported
 _ARGUMENT = re.compile(rf"(?:--[a-z-]+=|-[a-z])?(?={_SCHEME.pattern})")
 _LOCAL = ("file", "local")
 WEB = ("http", "https")
@@ -59,7 +63,7 @@ def resolved(path: str | os.PathLike[str]) -> str:
     if not scheme:
         return text
     rest = text[len(scheme) + 3 :]
-    user, rest = ("", rest) if scheme in _NO_USERS else _without_user(rest)
+    user, rest = ("", rest) if scheme in _NO_USERS else _without_user(scheme, rest)
     rest, query = _without_query(scheme, rest)
     if query:
         import hashlib
@@ -94,9 +98,30 @@ def secrets() -> set[str]:
     with _lock:
         users, queries = list(_users.values()), list(_queries.values())
     parts = [part for user in users for part in (user.rstrip("@"), user.rstrip("@").partition(":")[2])]
-    values = [part.rpartition("=")[2] for query in queries for part in re.split(r"[?&#]", query)]
+    fields = [part.partition("=") for query in queries for part in re.split(r"[?&#]", query)]
+    values = [value or key for key, _, value in fields]
     found = {*parts, *queries, *values}
     return {text for each in found for text in (each, unquote(each)) if len(text) > 3}
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What ``resolved`` kept, for another process; not shown by ``repr``."""
+
+    users: dict[str, str] = field(repr=False)
+    queries: dict[str, str] = field(repr=False)
+
+    def keep(self) -> None:
+        """Keep it in this process as well."""
+        with _lock:
+            _users.update(self.users)
+            _queries.update(self.queries)
+
+
+def kept() -> Credentials:
+    """The credentials that ``resolved`` has kept so far."""
+    with _lock:
+        return Credentials(dict(_users), dict(_queries))
 
 
 def without_credentials(argument: str) -> str:
@@ -113,6 +138,11 @@ def name_in(path: str) -> str:
         return Path(path).name
     name = path.partition(_QUERY)[0].rstrip("/").rpartition("/")[2]
     return unquote(name) if scheme_of(path) in WEB else name
+
+
+def fixed_part(pattern: str) -> str:
+    """What is in front of the last slash before the first wildcard of a pattern."""
+    return re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -133,11 +163,14 @@ def _local_path(uri: str) -> str:
     return os.fsdecode(unquote_to_bytes(os.fsencode(path if drive else f"/{path}")))
 
 
-def _without_user(rest: str) -> tuple[str, str]:
-    """The user with a password, with ``@``, in front of a URI without scheme, and the rest; empty if it has no password."""
+def _without_user(scheme: str, rest: str) -> tuple[str, str]:
+    """The user with ``@`` in front of a URI without scheme, and the rest.
+
+    The user is empty if it has no password; in the web, where it may be a token, it needs none.
+    """
     site = rest.partition("/")[0]
     before, at, after = site.rpartition("@")
-    if at and ":" in before:
+    if at and (":" in before or scheme in WEB):
         return before + at, after + rest[len(site) :]
     if not at and re.search(r":(?!\d*$)", site) and not site.startswith("[") and "@" in rest:
         before, at, after = rest.rpartition("@")  # a password with a slash

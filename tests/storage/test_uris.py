@@ -53,6 +53,9 @@ CREDENTIALS = {
     "ftp://me:pa/ss@host/a.png": ("ftp://host/a.png", "pa/ss"),
     "https://host/a.png?X-Amz-Signature=abc123": ("https://host/a.png?query-", "abc123"),
     "https://host/a.png?token5678#x": ("https://host/a.png?query-", "token5678"),
+    "https://tok3n@other/a.png": ("https://other/a.png", "tok3n"),
+    "https://host/a.png?sig=YWJjMTIz==": ("https://host/a.png?query-", "YWJjMTIz=="),
+    "simplecache::s3://key:s3cret@bucket/a.png": ("simplecache::s3://bucket/a.png", "s3cret"),
     "abfs://box/a.png?sig=abc123": ("abfs://box/a.png?query-", "abc123"),
 }
 
