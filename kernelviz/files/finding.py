@@ -263,8 +263,9 @@ def _matches(pattern: str) -> tuple[list[str], int]:
     """The files that match a pattern, sorted, and the number of matching folders."""
     if is_uri(pattern):
         objects, folders = matching(pattern)
-        hidden = pattern.rpartition("/")[2].startswith(".")
-        return sorted(uri for uri in objects if hidden or not uri.rpartition("/")[2].startswith(".")), folders
+        start = len(_fixed_part(pattern))
+        hidden = "/." in pattern[start:]
+        return sorted(uri for uri in objects if hidden or "/." not in uri[start:]), folders
     every = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
     files = [path for path in every if not os.path.isdir(path)]  # noqa: PTH112
     return files, len(every) - len(files)

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.storage.uris import complete, fixed_part, resolved, scheme_of, secrets
+from kernelviz.storage.uris import complete, fixed_part, is_chain, resolved, scheme_of, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ def check_back_end(uri: Path) -> None:
     Raises:
         UsageError: with what to install.
     """
-    _class_of(scheme_of(uri))
+    _class_of(uri)
 
 
 def open_object(uri: Path) -> io.BufferedReader:
@@ -133,7 +133,10 @@ def delete(uri: Path) -> None:
         system.rm_file(path)
 
 
-def _class_of(scheme: str) -> Any:
+def _class_of(uri: Path) -> Any:
+    scheme = scheme_of(uri)
+    if is_chain(uri):
+        raise UsageError(f"{resolved(uri)} is a chain of file systems.", hint="Give the URI of the file itself.")
     if scheme == "hf":
         importlib.import_module("kernelviz.network")  # the hub's client must be imported with its settings
     import fsspec
@@ -161,9 +164,9 @@ def _to_install(scheme: str) -> str:
 def _located(uri: Path) -> tuple[Any, str]:
     """The file system of a URI, and the path in it."""
     text = complete(resolved(uri))
-    cls = _class_of(scheme_of(text))
+    cls = _class_of(text)
     with _as_os_error(None):
-        # Unlike fsspec.url_to_fs, this takes no "::" in the name of an object for a chain of file systems.
+        # Unlike fsspec.url_to_fs, this takes no "::" in the name of an object for a chain.
         return cls(**cls._get_kwargs_from_urls(text)), cls._strip_protocol(text)
 
 

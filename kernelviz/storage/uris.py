@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -23,9 +25,8 @@ else:
 
 
 _NAME = r"[A-Za-z][A-Za-z0-9+.-]+"  # of two characters or more: C:// is a drive
-_SCHEME = re.compile(
-    rf"((?:{_NAME}::)*{_NAME})://", re.ASCII
-)  # zip::s3:// is a chain of fsspec, which is not supported
+_SCHEME = re.compile(rf"((?:{_NAME}::)*{_NAME})://", re.ASCII)
+_CHAIN = re.compile(rf"::{_NAME}://|^{_NAME}::.*://", re.ASCII)
 _ARGUMENT = re.compile(rf"(?:--[a-z-]+=|-[a-z])?(?={_SCHEME.pattern})")
 _LOCAL = ("file", "local")
 WEB = ("http", "https")
@@ -46,6 +47,11 @@ def scheme_of(uri: str | os.PathLike[str]) -> str:
     """The scheme of a URI in lower case; empty for other paths."""
     found = _SCHEME.match(os.fsdecode(uri))
     return found[1].lower() if found else ""
+
+
+def is_chain(uri: str | os.PathLike[str]) -> bool:
+    """Whether a URI is a chain of file systems, such as ``zip://a.png::s3://bucket/b.zip``, which is not supported."""
+    return _CHAIN.search(os.fsdecode(uri)) is not None
 
 
 def resolved(path: str | os.PathLike[str]) -> str:
@@ -198,6 +204,8 @@ class Uri(_Base):
 
     def __init__(self, uri: str) -> None:
         self._uri = resolved(uri)
+        if sys.version_info >= (3, 12):  # before, pathlib has no initializer
+            super().__init__(self._uri)
 
     def __reduce__(self) -> tuple[type[Uri], tuple[str]]:
         return Uri, (self._uri,)
@@ -222,6 +230,10 @@ class Uri(_Base):
 
     def __truediv__(self, part: Any) -> Uri:
         return Uri(f"{self._uri.rstrip('/')}/{str(part).lstrip('/')}" if str(part) else self._uri)
+
+    def joinpath(self, *parts: Any) -> Uri:
+        """The URI with further parts."""
+        return reduce(Uri.__truediv__, parts, self)
 
     @property
     def _split(self) -> tuple[str, str]:
@@ -251,6 +263,12 @@ class Uri(_Base):
         """The URI without its last part."""
         before, start = self._split[0], len(scheme_of(self._uri)) + 3
         return Uri(before[:start] + before[start:].rstrip("/"))
+
+    @property
+    def parents(self) -> tuple[Uri, ...]:
+        """The parent, its parent, and so on."""
+        parent = self.parent
+        return () if parent == self else (parent, *parent.parents)
 
     def with_name(self, name: str) -> Uri:
         """The URI with another last part."""

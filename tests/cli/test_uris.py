@@ -11,6 +11,7 @@ from file_systems import SECRET, Fragile, emptied
 from PIL import Image
 
 import kernelviz
+from kernelviz.files.finding import find_images
 from kernelviz.files.recipes import read_recipe
 
 TINY = ("--weights", "random", "--input-size", "32", "-l", "layer1", "--style", "bare")
@@ -207,6 +208,10 @@ def test_pictures_are_no_images_of_a_folder(run):
     assert names == [f"memory://photos/{name}" for name in ("a b.png", "z.png", "sub/c%20.png")]
     assert "2 files left out, drawn by kernelviz" in result.err
     assert "1 file left out, below memory://photos/new" in result.err
+    assert find_images(["memory://photos/*/*.png"]).images == (
+        "memory://photos/new/x.png",
+        "memory://photos/sub/c%20.png",
+    )
     result = run("features", "test_resnet", "memory://photos/*.gif", *TINY)
     assert (result.code, "No file matches memory://photos/*.gif." in result.err) == (1, True)
 

@@ -155,7 +155,7 @@ def _opening():
 
 def test_workers_open_uris_as_this_process_does(monkeypatch):
     """The credentials of URIs, which are kept apart, travel with the work, and no text of it shows them."""
-    typed = ["s3://me:pa55word@bucket/a.png", "https://host/a.png?sig=pa55word"]
+    typed = ["s3://me:pa55word@bucket/a.png", "https://elsewhere/a.png?sig=pa55word"]
 
     class Elsewhere:
         def map_chunks(self, make_worker, chunks):

@@ -180,8 +180,11 @@ def test_a_missing_back_end_is_named(monkeypatch):
     """An unknown file system, and one whose package is missing, is one error with what to install."""
     with pytest.raises(UsageError, match="no file system nosuch://"):
         check_back_end("nosuch://a")
-    with pytest.raises(UsageError, match="no file system simplecache::s3://"):
-        check_back_end("simplecache::s3://a")
+    for chain in ("simplecache::s3://me:pw@a", "zip://a.png::s3://me:pw@a/b.zip"):
+        for work in (check_back_end, open_object):
+            with pytest.raises(UsageError, match="is a chain of file systems") as caught:
+                work(chain)
+            assert "pw" not in str(caught.value)
 
     def missing(_):
         raise ImportError("Install s3fs to access S3")

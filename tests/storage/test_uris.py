@@ -96,6 +96,9 @@ def test_a_uri_is_a_path_for_what_is_written():
     assert str(path.with_suffix(".npz")) == "hdfs:///maps/a b.tar.npz"
     assert str(path.with_name("c.gif").parent / "d") == "hdfs:///maps/d"
     assert str(path.parent.parent) == str(path.parent.parent.parent) == "hdfs://"
+    assert [str(each) for each in path.parents] == ["hdfs:///maps", "hdfs://"]
+    assert folder.joinpath("a b.tar.png") == path
+    assert path.parts[-1] == "a b.tar.png"
     assert isinstance(path, Path)
     assert not path.is_dir()
     assert pickle.loads(pickle.dumps(path)) == path == Uri(str(path))
