@@ -237,8 +237,8 @@ def _meant_by_uri(uri: str, search: _Search, *, recursive: bool) -> list[str]:
             return _images_of(uri, sorted(_visible(uri), key=_by_folder), search)
         return _matching(uri, search) if kind is None and _is_pattern(uri) else [uri]
     except OSError as error:
-        why = f"{error.strerror or error}."
-        search.unreadable[uri] = BadImageError(f"{uri} cannot be read.", why, "Leave it out.")
+        what = f"{uri} cannot be read: {error.strerror or error}."  # of several, the first line alone is printed
+        search.unreadable[uri] = BadImageError(what, hint="Leave it out.")
         return []
 
 

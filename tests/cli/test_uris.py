@@ -141,6 +141,9 @@ def test_an_image_that_fails_at_a_byte_is_named(run, monkeypatch):
     assert "connection reset" in error["message"]
     assert SECRET not in result.out + result.err
     assert len(objects("memory", "out")) == 2
+    result = run("features", "test_resnet", "fragile://photos", "-r", *TINY, "-o", "memory://out")
+    assert f"fragile://photos/{failing} cannot be read: RuntimeError: GET" in result.err
+    assert "connection reset" in result.err
 
 
 @pytest.mark.usefixtures("photos")
@@ -149,7 +152,8 @@ def test_a_dead_back_end_is_named(run, monkeypatch):
     monkeypatch.setattr(Fragile, "is_dead", True)
     result = run("features", "test_resnet", "fragile://photos", "photos", "-r", *TINY)
     assert (result.code, len(result.out.splitlines())) == (3, 3)
-    assert "fragile://photos cannot be read." in result.err
+    assert "fragile://photos cannot be read: RuntimeError: GET" in result.err
+    assert "connection reset" in result.err
     for words in (("fragile://photos", "-r"), ("fragile://photos/z.png",), ("fragile://photos/*.png",)):
         result = run("features", "test_resnet", *words, *TINY)
         assert (result.code, result.out) == (1, "")
