@@ -14,7 +14,7 @@ from kernelviz.errors import BadImageError, BadWeightsError, RecipeError, UsageE
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
 from kernelviz.storage.objects import check_back_end, kind_of, listed, matching
-from kernelviz.storage.uris import WEB, fixed_part, is_uri, resolved, scheme_of
+from kernelviz.storage.uris import WEB, fixed_part, is_uri, joined, resolved, scheme_of
 from kernelviz.wording import counted, inflected, last_number
 
 if TYPE_CHECKING:
@@ -191,8 +191,9 @@ class _Search:
 
 
 def _is_below(path: str, directory: str) -> bool:
-    """Whether a real path is inside a real directory, and not that directory."""
-    return path != directory and path.startswith(os.path.join(directory, ""))  # noqa: PTH118
+    """Whether a real path is inside a real directory, and not that directory; or a URI inside another one."""
+    inside = joined(directory, "/") if is_uri(directory) else os.path.join(directory, "")  # noqa: PTH118
+    return path != directory and path.startswith(inside)
 
 
 def _is_drawn(path: str) -> bool:
@@ -273,8 +274,7 @@ def _matches(pattern: str) -> tuple[list[str], int]:
 
 def _visible(folder: str) -> Iterator[str]:
     """All objects below a folder of which no part is hidden."""
-    base = folder.rstrip("/")
-    return (f"{base}/{name}" for name in listed(folder) if not any(part[:1] == "." for part in name.split("/")))
+    return (joined(folder, name) for name in listed(folder) if "/." not in f"/{name}")
 
 
 def _by_folder(path: str) -> list[tuple[bool, str]]:

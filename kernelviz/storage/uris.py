@@ -151,6 +151,13 @@ def fixed_part(pattern: str) -> str:
     return re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
 
 
+def joined(uri: str, part: str) -> str:
+    """A URI with a further part."""
+    base = uri.rstrip("/")
+    slash = "" if len(base) < len(scheme_of(uri)) + 3 else "/"  # a URI of nothing but the scheme keeps its slashes
+    return f"{base if slash else uri}{slash}{part.lstrip('/')}" if part else uri
+
+
 def as_path(path: str | os.PathLike[str]) -> Path:
     """A path, or a ``Uri``."""
     text = resolved(path)
@@ -229,7 +236,7 @@ class Uri(_Base):
         return self._uri < str(other)
 
     def __truediv__(self, part: Any) -> Uri:
-        return Uri(f"{self._uri.rstrip('/')}/{str(part).lstrip('/')}" if str(part) else self._uri)
+        return Uri(joined(self._uri, str(part)))
 
     def joinpath(self, *parts: Any) -> Uri:
         """The URI with further parts."""

@@ -212,6 +212,9 @@ def test_pictures_are_no_images_of_a_folder(run):
     assert names == [f"memory://photos/{name}" for name in ("a b.png", "z.png", "sub/c%20.png")]
     assert "2 files left out, drawn by kernelviz" in result.err
     assert "1 file left out, below memory://photos/new" in result.err
+    found = find_images(["memory://"], recursive=True).images
+    assert "memory://photos/z.png" in found
+    assert not any(".hidden" in each for each in found)
     assert find_images(["memory://photos/*/*.png"]).images == (
         "memory://photos/new/x.png",
         "memory://photos/sub/c%20.png",

@@ -97,6 +97,8 @@ def test_a_uri_is_a_path_for_what_is_written():
     assert str(path.with_name("c.gif").parent / "d") == "hdfs:///maps/d"
     assert str(path.parent.parent) == str(path.parent.parent.parent) == "hdfs://"
     assert [str(each) for each in path.parents] == ["hdfs:///maps", "hdfs://"]
+    roots = {"memory://": "memory://a", "hdfs:///": "hdfs:///a", "s3://b": "s3://b/a", "s3://b//": "s3://b/a"}
+    assert {root: str(as_path(root) / "a") for root in roots} == roots
     assert folder.joinpath("a b.tar.png") == path
     assert path.parts[-1] == "a b.tar.png"
     assert isinstance(path, Path)
