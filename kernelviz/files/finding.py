@@ -265,8 +265,8 @@ def _matches(pattern: str) -> tuple[list[str], int]:
     if is_uri(pattern):
         objects, folders = matching(pattern)
         start = len(_fixed_part(pattern))
-        hidden = "/." in pattern[start:]
-        return sorted(uri for uri in objects if hidden or "/." not in uri[start:]), folders
+        hidden = "/." in f"/{pattern[start:]}"
+        return sorted(uri for uri in objects if hidden or "/." not in f"/{uri[start:]}"), folders
     every = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
     files = [path for path in every if not os.path.isdir(path)]  # noqa: PTH112
     return files, len(every) - len(files)

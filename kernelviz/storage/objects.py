@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.storage.uris import complete, fixed_part, is_chain, resolved, scheme_of, secrets
+from kernelviz.storage.uris import complete, fixed_part, is_chain, joined, resolved, scheme_of, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,7 +94,7 @@ def matching(uri: str) -> tuple[list[str], int]:
         found = system.glob(path, detail=True)
     fixed, base = fixed_part(uri), fixed_part(path)
     files = [name for name, info in found.items() if info.get("type") != "directory"]
-    return [f"{fixed}/{_relative(name, base)}" for name in files], len(found) - len(files)
+    return [joined(fixed, _relative(name, base)) for name in files], len(found) - len(files)
 
 
 def put(uri: Path, data: bytes, *, replace: bool) -> None:

@@ -147,8 +147,11 @@ def name_in(path: str) -> str:
 
 
 def fixed_part(pattern: str) -> str:
-    """What is in front of the last slash before the first wildcard of a pattern."""
-    return re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+    """The folder of a URI, or of a path in its file system, in front of the first wildcard."""
+    scheme = scheme_of(pattern)
+    start = len(scheme) + 3 if scheme else 0
+    folder, slash, _ = re.split(r"[*?\[]", pattern[start:], maxsplit=1)[0].rpartition("/")
+    return pattern[:start] + (folder or slash)
 
 
 def joined(uri: str, part: str) -> str:

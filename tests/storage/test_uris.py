@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from kernelviz.errors import UsageError
-from kernelviz.storage.uris import Uri, as_path, complete, is_uri, name_in, resolved, secrets, without_credentials
+from kernelviz.storage.uris import (
+    Uri,
+    as_path,
+    complete,
+    fixed_part,
+    is_uri,
+    name_in,
+    resolved,
+    secrets,
+    without_credentials,
+)
 
 PLAIN = [
     "a.png",
@@ -99,6 +109,9 @@ def test_a_uri_is_a_path_for_what_is_written():
     assert [str(each) for each in path.parents] == ["hdfs:///maps", "hdfs://"]
     roots = {"memory://": "memory://a", "hdfs:///": "hdfs:///a", "s3://b": "s3://b/a", "s3://b//": "s3://b/a"}
     assert {root: str(as_path(root) / "a") for root in roots} == roots
+    assert [fixed_part(f"{root}*.png") for root in ("memory://", "hdfs:///", "s3://b/", "s3://b/c?d/")] == [
+        "memory://", "hdfs:///", "s3://b", "s3://b"
+    ]  # fmt: skip
     assert folder.joinpath("a b.tar.png") == path
     assert path.parts[-1] == "a b.tar.png"
     assert isinstance(path, Path)
