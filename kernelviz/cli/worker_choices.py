@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kernelviz.cli import terminal
 from kernelviz.errors import UsageError
+from kernelviz.storage.uris import is_uri
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class WorkerChoices:
         shared: list[str] = []
         if self.address is not None:
             first = [path for path in paths if path != "-" and ":" not in path][:1]
-            shared = [os.path.abspath(path) for path in (*first, str(_existing(output)))]  # noqa: PTH100  (not resolved)
+            folder = [] if is_uri(output) else [str(_existing(output))]
+            shared = [os.path.abspath(path) for path in (*first, *folder)]  # noqa: PTH100  (not resolved)
         gpu = report.source is not None and report.source.device.startswith("cuda")
         engine = self._make(shared, gpu=gpu)
         engine.notice = report.inform

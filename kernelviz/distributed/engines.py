@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from kernelviz.errors import KernelvizError
+from kernelviz.storage.uris import Credentials, kept
 
 CHUNK = 32
 """The number of consecutive images of a chunk, which ``CovarianceTally`` sums before it joins them with others."""
@@ -178,6 +179,18 @@ def _ends_workers() -> KernelvizError:
     return WorkerLostError(what, "It ended in a chunk, in a second attempt, and alone.", "Run it in one process.")
 
 
+@dataclass(frozen=True)
+class _WithCredentials:
+    """Makes a worker in a process that opens URIs with the credentials of this one."""
+
+    make_worker: Callable[[], Worker]
+    credentials: Credentials
+
+    def __call__(self) -> Worker:
+        self.credentials.keep()
+        return self.make_worker()
+
+
 def run_chunks(
     engine: Engine,
     make_worker: Callable[[], Worker],
@@ -193,6 +206,7 @@ def run_chunks(
         KernelvizError: a worker returned an error that ends the run, or processes end whatever they work on.
     """
     state = _InOrder(chunks, merge)
+    make_worker = _WithCredentials(make_worker, kept())
     with engine if isinstance(engine, AbstractContextManager) else nullcontext():
         while True:
             for chunk, answer in engine.map_chunks(make_worker, state.supply()):

@@ -14,7 +14,7 @@ from kernelviz.errors import BadImageError, BadWeightsError, RecipeError, UsageE
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
 from kernelviz.storage.objects import check_back_end, kind_of, listed, matching
-from kernelviz.storage.uris import WEB, is_uri, resolved, scheme_of
+from kernelviz.storage.uris import WEB, fixed_part, is_uri, joined, resolved, scheme_of
 from kernelviz.wording import counted, inflected, last_number
 
 if TYPE_CHECKING:
@@ -191,8 +191,9 @@ class _Search:
 
 
 def _is_below(path: str, directory: str) -> bool:
-    """Whether a real path is inside a real directory, and not that directory."""
-    return path != directory and path.startswith(os.path.join(directory, ""))  # noqa: PTH118
+    """Whether a real path is inside a real directory, and not that directory; or a URI inside another one."""
+    inside = joined(directory, "/") if is_uri(directory) else os.path.join(directory, "")  # noqa: PTH118
+    return path != directory and path.startswith(inside)
 
 
 def _is_drawn(path: str) -> bool:
@@ -237,8 +238,8 @@ def _meant_by_uri(uri: str, search: _Search, *, recursive: bool) -> list[str]:
             return _images_of(uri, sorted(_visible(uri), key=_by_folder), search)
         return _matching(uri, search) if kind is None and _is_pattern(uri) else [uri]
     except OSError as error:
-        why = f"{error.strerror or error}."
-        search.unreadable[uri] = BadImageError(f"{uri} cannot be read.", why, "Leave it out.")
+        what = f"{uri} cannot be read: {error.strerror or error}."  # of several, the first line alone is printed
+        search.unreadable[uri] = BadImageError(what, hint="Leave it out.")
         return []
 
 
@@ -263,8 +264,9 @@ def _matches(pattern: str) -> tuple[list[str], int]:
     """The files that match a pattern, sorted, and the number of matching folders."""
     if is_uri(pattern):
         objects, folders = matching(pattern)
-        hidden = pattern.rpartition("/")[2].startswith(".")
-        return sorted(uri for uri in objects if hidden or not uri.rpartition("/")[2].startswith(".")), folders
+        start = len(_fixed_part(pattern))
+        hidden = "/." in f"/{pattern[start:]}"
+        return sorted(uri for uri in objects if hidden or "/." not in f"/{uri[start:]}"), folders
     every = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
     files = [path for path in every if not os.path.isdir(path)]  # noqa: PTH112
     return files, len(every) - len(files)
@@ -272,8 +274,7 @@ def _matches(pattern: str) -> tuple[list[str], int]:
 
 def _visible(folder: str) -> Iterator[str]:
     """All objects below a folder of which no part is hidden."""
-    base = folder.rstrip("/")
-    return (f"{base}/{name}" for name in listed(folder) if not any(part[:1] == "." for part in name.split("/")))
+    return (joined(folder, name) for name in listed(folder) if "/." not in f"/{name}")
 
 
 def _by_folder(path: str) -> list[tuple[bool, str]]:
@@ -300,7 +301,7 @@ def _matching(pattern: str, search: _Search) -> list[str]:
 def _fixed_part(pattern: str) -> str:
     """The directory in which a pattern begins to vary."""
     if is_uri(pattern):
-        return re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+        return fixed_part(pattern)
     directory = pattern
     while glob.has_magic(directory):
         directory = os.path.dirname(directory)  # noqa: PTH120

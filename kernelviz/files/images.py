@@ -75,7 +75,7 @@ from kernelviz.files.tiffs import (
 )
 from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Image, as_array, shape_text
-from kernelviz.storage.uris import name_in, resolved
+from kernelviz.storage.uris import is_uri, name_in, resolved
 from kernelviz.threads import no_warnings
 
 if TYPE_CHECKING:
@@ -843,8 +843,7 @@ def _read_file(path: str) -> bytes:
         hint = "Give an image, a folder with -r, or sample:grace_hopper."
         raise BadImageError(f"There is no file {shown}.", hint=hint) from None
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        why = getattr(error, "strerror", None) or str(error)
-        raise BadImageError(f"{shown} cannot be read.", f"{why}.", "Give another image.") from None
+        raise _unreadable(shown, error) from None
 
 
 class _StandardInput:
@@ -875,12 +874,20 @@ def _read_bounded(file: IO[bytes] | Any, name: str) -> bytes:
     try:
         data = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise BadImageError(f"{name} cannot be read.", f"{error.strerror or error}.", "Give another image.") from error
+        raise _unreadable(name, error) from error
     if not isinstance(data, bytes):
         raise UsageError("An image file must be opened in binary mode.", hint='Open it with mode "rb".')
     if len(data) > MOST_BYTES:
         raise _too_many_bytes(name)
     return data
+
+
+def _unreadable(name: str, error: Exception) -> BadImageError:
+    """The error of an image that cannot be read; of a URI, the reason is in the line that several images print."""
+    why = f"{getattr(error, 'strerror', None) or error}."
+    if is_uri(name):
+        return BadImageError(f"{name} cannot be read: {why}", hint="Give another image.")
+    return BadImageError(f"{name} cannot be read.", why, "Give another image.")
 
 
 def _too_many_bytes(name: str) -> BadImageError:

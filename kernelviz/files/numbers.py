@@ -12,7 +12,7 @@ import numpy as np
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.reading import read_regular
 from kernelviz.records import Typed
-from kernelviz.storage.uris import as_path
+from kernelviz.storage.uris import as_path, name_in, resolved
 from kernelviz.wording import shown, typed_text
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ def read_numbers(text: str, name: str) -> Typed | None:
     """
     if is_typed(text):
         return typed_numbers(text, name)
-    if text.lower().endswith(".csv") or os.path.isfile(text):  # noqa: PTH113  (unlike pathlib's it takes every name)
-        return csv_numbers(as_path(text), name)
+    path = resolved(text)
+    if name_in(path).lower().endswith(".csv") or os.path.isfile(path):  # noqa: PTH113  (unlike pathlib's it takes every name)
+        return csv_numbers(as_path(path), name)
     return typed_numbers(text, name) if set(text) & set(";|") else None
 
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from kernelviz.errors import UsageError
+from kernelviz.storage.uris import name_in, resolved
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -21,15 +22,17 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", 
 
 def is_picture(text: str) -> bool:
     """Whether a text is the name of an image: by its suffix, or a file with the content of one."""
-    if text.lower().endswith(_SUFFIXES) or text.startswith("sample:"):
+    path = resolved(text)
+    name = name_in(path).lower()
+    if name.endswith(_SUFFIXES) or text.startswith("sample:"):
         return True
-    if text.lower().endswith(".csv") or not os.path.isfile(text):  # noqa: PTH113  (it takes every name)
+    if name.endswith(".csv") or not os.path.isfile(path):  # noqa: PTH113  (it takes every name)
         return False
     from kernelviz.files.images import readable_format
     from kernelviz.reading import open_regular
 
     try:
-        with open_regular(text) as file:
+        with open_regular(path) as file:
             return readable_format(file.read(64)) is not None
     except OSError:
         return False

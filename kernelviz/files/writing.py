@@ -215,7 +215,7 @@ def _is_directory(path: Path) -> FileInTheWayError:
     return FileInTheWayError(f"{path} is in the way.", "It is a directory.", "Choose another --output.")
 
 
-def standing(path: Path | str) -> bool:
+def exists(path: Path | str) -> bool:
     """Whether anything has this path.
 
     Raises:
@@ -249,11 +249,11 @@ def may_replace(path: Path, recipe: Recipe | None) -> bool:
     That is a regular file, not a link, whose recipe has the same values of ``SAME_PICTURE``; missing values are None. A
     recipe without any of them matches nothing.
     """
-    if not standing(path):
+    if not exists(path):
         return True
     there = None if recipe is None else _recipe_at(path)
     if there is None or recipe is None:
-        return not standing(path)  # another run may have moved it
+        return not exists(path)  # another run may have moved it
     return _is_same(there, recipe)
 
 

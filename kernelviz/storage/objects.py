@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.storage.uris import complete, resolved, scheme_of, secrets
+from kernelviz.storage.uris import complete, fixed_part, is_chain, joined, resolved, scheme_of, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ def check_back_end(uri: Path) -> None:
     Raises:
         UsageError: with what to install.
     """
-    _class_of(scheme_of(uri))
+    _class_of(uri)
 
 
 def open_object(uri: Path) -> io.BufferedReader:
@@ -92,16 +92,15 @@ def matching(uri: str) -> tuple[list[str], int]:
     system, path = _located(uri)
     with _as_os_error(system):
         found = system.glob(path, detail=True)
-    fixed = re.split(r"[*?\[]", uri, maxsplit=1)[0].rpartition("/")[0]
-    base = re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
+    fixed, base = fixed_part(uri), fixed_part(path)
     files = [name for name, info in found.items() if info.get("type") != "directory"]
-    return [f"{fixed}/{_relative(name, base)}" for name in files], len(found) - len(files)
+    return [joined(fixed, _relative(name, base)) for name in files], len(found) - len(files)
 
 
 def put(uri: Path, data: bytes, *, replace: bool) -> None:
     """Write an object in one request.
 
-    A back end that can create an object only if there is none is told to. What a failed request left of a new object is
+    If the back end can, it creates a new object only if there is still none. What a failed request left of a new object is
     deleted. An object that is replaced is as safe as the back end makes it.
 
     Raises:
@@ -124,7 +123,7 @@ def put(uri: Path, data: bytes, *, replace: bool) -> None:
 
 
 def delete(uri: Path) -> None:
-    """Delete an object; without one, nothing happens.
+    """Delete an object, if it exists.
 
     Raises:
         UsageError, OSError: as ``open_object``.
@@ -134,7 +133,10 @@ def delete(uri: Path) -> None:
         system.rm_file(path)
 
 
-def _class_of(scheme: str) -> Any:
+def _class_of(uri: Path) -> Any:
+    scheme = scheme_of(uri)
+    if is_chain(uri):
+        raise UsageError(f"{resolved(uri)} is a chain of file systems.", hint="Give the URI of the file itself.")
     if scheme == "hf":
         importlib.import_module("kernelviz.network")  # the hub's client must be imported with its settings
     import fsspec
@@ -162,9 +164,9 @@ def _to_install(scheme: str) -> str:
 def _located(uri: Path) -> tuple[Any, str]:
     """The file system of a URI, and the path in it."""
     text = complete(resolved(uri))
-    cls = _class_of(scheme_of(text))
+    cls = _class_of(text)
     with _as_os_error(None):
-        # Unlike fsspec.url_to_fs, this takes no "::" in the name of an object for a chain of file systems.
+        # Unlike fsspec.url_to_fs, this takes no "::" in the name of an object for a chain.
         return cls(**cls._get_kwargs_from_urls(text)), cls._strip_protocol(text)
 
 
@@ -227,7 +229,10 @@ def _texts_in(value: object) -> Iterator[str]:
 
 
 def _state(system: Any, path: str) -> Mapping[str, Any] | None:
-    """What is known of an object; None if there is none. Unlike ``exists`` of fsspec, this fails if nobody answers."""
+    """What is known of an object; None if there is none.
+
+    Unlike ``exists`` of fsspec, this fails if the server does not answer.
+    """
     try:
         with _as_os_error(system):
             found: Mapping[str, Any] = system.info(path)
@@ -237,6 +242,8 @@ def _state(system: Any, path: str) -> Mapping[str, Any] | None:
 
 
 def _relative(name: str, base: str) -> str:
+    if not base.strip("/"):
+        return name.lstrip("/")
     inside = base.rstrip("/") + "/"
     return name[len(inside) :] if name.startswith(inside) else name.rpartition("/")[2]
 
@@ -287,6 +294,7 @@ class _Reader(io.RawIOBase):
     def __init__(self, system: Any, path: str, size: int) -> None:
         super().__init__()
         self._system, self._path, self._size, self._at = system, path, size, 0
+        self._data: bytes | None = None  # of a server without ranges
 
     def readable(self) -> bool:
         return True
@@ -315,9 +323,12 @@ class _Reader(io.RawIOBase):
             if not wanted:
                 return 0
             with _as_os_error(self._system):
-                data = self._system.cat_file(self._path, start=self._at, end=self._at + wanted)
+                data = self._data
+                if data is None:
+                    data = self._system.cat_file(self._path, start=self._at, end=self._at + wanted)
                 if len(data) == self._size and len(data) > wanted:
-                    data = data[self._at : self._at + wanted]  # a server without ranges sends the whole object
+                    self._data = data  # a server without ranges sends the whole object
+                    data = data[self._at : self._at + wanted]
                 if len(data) != wanted:
                     raise OSError(errno.EIO, f"It ended after {self._at + len(data):,} of {self._size:,} bytes")
             view[:wanted] = data

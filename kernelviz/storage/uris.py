@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
+from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -21,7 +24,9 @@ else:
     _Base = type(Path())  # Typer takes no other type for a path
 
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)  # of two characters or more: C:// is a drive
+_NAME = r"[A-Za-z][A-Za-z0-9+.-]+"  # of two characters or more: C:// is a drive
+_SCHEME = re.compile(rf"((?:{_NAME}::)*{_NAME})://", re.ASCII)
+_CHAIN = re.compile(rf"::{_NAME}://|^{_NAME}::.*://", re.ASCII)
 _ARGUMENT = re.compile(rf"(?:--[a-z-]+=|-[a-z])?(?={_SCHEME.pattern})")
 _LOCAL = ("file", "local")
 WEB = ("http", "https")
@@ -44,6 +49,11 @@ def scheme_of(uri: str | os.PathLike[str]) -> str:
     return found[1].lower() if found else ""
 
 
+def is_chain(uri: str | os.PathLike[str]) -> bool:
+    """Whether a URI is a chain of file systems, such as ``zip://a.png::s3://bucket/b.zip``, which is not supported."""
+    return _CHAIN.search(os.fsdecode(uri)) is not None
+
+
 def resolved(path: str | os.PathLike[str]) -> str:
     """The path of a ``file://`` URI, another URI without its credentials, and all other paths as they are.
 
@@ -59,7 +69,7 @@ def resolved(path: str | os.PathLike[str]) -> str:
     if not scheme:
         return text
     rest = text[len(scheme) + 3 :]
-    user, rest = ("", rest) if scheme in _NO_USERS else _without_user(rest)
+    user, rest = ("", rest) if scheme in _NO_USERS else _without_user(scheme, rest)
     rest, query = _without_query(scheme, rest)
     if query:
         import hashlib
@@ -94,9 +104,30 @@ def secrets() -> set[str]:
     with _lock:
         users, queries = list(_users.values()), list(_queries.values())
     parts = [part for user in users for part in (user.rstrip("@"), user.rstrip("@").partition(":")[2])]
-    values = [part.rpartition("=")[2] for query in queries for part in re.split(r"[?&#]", query)]
+    fields = [part.partition("=") for query in queries for part in re.split(r"[?&#]", query)]
+    values = [value or key for key, _, value in fields]
     found = {*parts, *queries, *values}
     return {text for each in found for text in (each, unquote(each)) if len(text) > 3}
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What ``resolved`` kept, for another process; not shown by ``repr``."""
+
+    users: dict[str, str] = field(repr=False)
+    queries: dict[str, str] = field(repr=False)
+
+    def keep(self) -> None:
+        """Keep it in this process as well."""
+        with _lock:
+            _users.update(self.users)
+            _queries.update(self.queries)
+
+
+def kept() -> Credentials:
+    """The credentials that ``resolved`` has kept so far."""
+    with _lock:
+        return Credentials(dict(_users), dict(_queries))
 
 
 def without_credentials(argument: str) -> str:
@@ -113,6 +144,21 @@ def name_in(path: str) -> str:
         return Path(path).name
     name = path.partition(_QUERY)[0].rstrip("/").rpartition("/")[2]
     return unquote(name) if scheme_of(path) in WEB else name
+
+
+def fixed_part(pattern: str) -> str:
+    """The folder of a URI, or of a path in its file system, in front of the first wildcard."""
+    scheme = scheme_of(pattern)
+    start = len(scheme) + 3 if scheme else 0
+    folder, slash, _ = re.split(r"[*?\[]", pattern[start:], maxsplit=1)[0].rpartition("/")
+    return pattern[:start] + (folder or slash)
+
+
+def joined(uri: str, part: str) -> str:
+    """A URI with a further part."""
+    base = uri.rstrip("/")
+    slash = "" if len(base) < len(scheme_of(uri)) + 3 else "/"  # a URI of nothing but the scheme keeps its slashes
+    return f"{base if slash else uri}{slash}{part.lstrip('/')}" if part else uri
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -133,11 +179,14 @@ def _local_path(uri: str) -> str:
     return os.fsdecode(unquote_to_bytes(os.fsencode(path if drive else f"/{path}")))
 
 
-def _without_user(rest: str) -> tuple[str, str]:
-    """The user with a password, with ``@``, in front of a URI without scheme, and the rest; empty if it has no password."""
+def _without_user(scheme: str, rest: str) -> tuple[str, str]:
+    """The user with ``@`` in front of a URI without scheme, and the rest.
+
+    The user is empty if it has no password; in the web, where it may be a token, it needs none.
+    """
     site = rest.partition("/")[0]
     before, at, after = site.rpartition("@")
-    if at and ":" in before:
+    if at and (":" in before or scheme in WEB):
         return before + at, after + rest[len(site) :]
     if not at and re.search(r":(?!\d*$)", site) and not site.startswith("[") and "@" in rest:
         before, at, after = rest.rpartition("@")  # a password with a slash
@@ -165,6 +214,8 @@ class Uri(_Base):
 
     def __init__(self, uri: str) -> None:
         self._uri = resolved(uri)
+        if sys.version_info >= (3, 12):  # before, pathlib has no initializer
+            super().__init__(self._uri)
 
     def __reduce__(self) -> tuple[type[Uri], tuple[str]]:
         return Uri, (self._uri,)
@@ -188,7 +239,11 @@ class Uri(_Base):
         return self._uri < str(other)
 
     def __truediv__(self, part: Any) -> Uri:
-        return Uri(f"{self._uri.rstrip('/')}/{str(part).lstrip('/')}" if str(part) else self._uri)
+        return Uri(joined(self._uri, str(part)))
+
+    def joinpath(self, *parts: Any) -> Uri:
+        """The URI with further parts."""
+        return reduce(Uri.__truediv__, parts, self)
 
     @property
     def _split(self) -> tuple[str, str]:
@@ -218,6 +273,12 @@ class Uri(_Base):
         """The URI without its last part."""
         before, start = self._split[0], len(scheme_of(self._uri)) + 3
         return Uri(before[:start] + before[start:].rstrip("/"))
+
+    @property
+    def parents(self) -> tuple[Uri, ...]:
+        """The parent, its parent, and so on."""
+        parent = self.parent
+        return () if parent == self else (parent, *parent.parents)
 
     def with_name(self, name: str) -> Uri:
         """The URI with another last part."""

@@ -11,6 +11,7 @@ from file_systems import SECRET, Fragile, emptied
 from PIL import Image
 
 import kernelviz
+from kernelviz.files.finding import find_images
 from kernelviz.files.recipes import read_recipe
 
 TINY = ("--weights", "random", "--input-size", "32", "-l", "layer1", "--style", "bare")
@@ -140,6 +141,9 @@ def test_an_image_that_fails_at_a_byte_is_named(run, monkeypatch):
     assert "connection reset" in error["message"]
     assert SECRET not in result.out + result.err
     assert len(objects("memory", "out")) == 2
+    result = run("features", "test_resnet", "fragile://photos", "-r", *TINY, "-o", "memory://out")
+    assert f"fragile://photos/{failing} cannot be read: RuntimeError: GET" in result.err
+    assert "connection reset" in result.err
 
 
 @pytest.mark.usefixtures("photos")
@@ -148,7 +152,8 @@ def test_a_dead_back_end_is_named(run, monkeypatch):
     monkeypatch.setattr(Fragile, "is_dead", True)
     result = run("features", "test_resnet", "fragile://photos", "photos", "-r", *TINY)
     assert (result.code, len(result.out.splitlines())) == (3, 3)
-    assert "fragile://photos cannot be read." in result.err
+    assert "fragile://photos cannot be read: RuntimeError: GET" in result.err
+    assert "connection reset" in result.err
     for words in (("fragile://photos", "-r"), ("fragile://photos/z.png",), ("fragile://photos/*.png",)):
         result = run("features", "test_resnet", *words, *TINY)
         assert (result.code, result.out) == (1, "")
@@ -207,6 +212,13 @@ def test_pictures_are_no_images_of_a_folder(run):
     assert names == [f"memory://photos/{name}" for name in ("a b.png", "z.png", "sub/c%20.png")]
     assert "2 files left out, drawn by kernelviz" in result.err
     assert "1 file left out, below memory://photos/new" in result.err
+    found = find_images(["memory://"], recursive=True).images
+    assert "memory://photos/z.png" in found
+    assert not any(".hidden" in each for each in found)
+    assert find_images(["memory://photos/*/*.png"]).images == (
+        "memory://photos/new/x.png",
+        "memory://photos/sub/c%20.png",
+    )
     result = run("features", "test_resnet", "memory://photos/*.gif", *TINY)
     assert (result.code, "No file matches memory://photos/*.gif." in result.err) == (1, True)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +19,12 @@ from PIL import Image
 import kernelviz as kv
 from kernelviz.cli import worker_choices
 from kernelviz.cli.main import main
+from kernelviz.cli.session import Report
 from kernelviz.distributed import Chunk, WorkerLostError, gather_many, ray_engine
 from kernelviz.distributed.engines import ChunkItem, make_chunks, run_chunks
 from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.storage import uris
+from kernelviz.storage.uris import complete
 
 TALLIES = {
     "statistics": kv.ChannelTally,
@@ -142,6 +147,43 @@ def test_answers_are_merged_once_and_in_order():
         run_chunks(Shuffled(deadly=range(1000)), _counter, make_chunks(range(1000), 32, lambda: None), merge)
     with pytest.raises(KernelvizError, match="32 to 63 end their process together"):
         run_chunks(Together(), _counter, make_chunks(range(99), 32, lambda: None), lambda *_: None)
+
+
+def _opening():
+    return lambda chunk: [complete(item.value) for item in chunk.items]
+
+
+def test_workers_open_uris_as_this_process_does(monkeypatch):
+    """The credentials of URIs, which are kept apart, travel with the work, and no text of it shows them."""
+    typed = ["s3://me:pa55word@bucket/a.png", "https://elsewhere/a.png?sig=pa55word"]
+
+    class Elsewhere:
+        def map_chunks(self, make_worker, chunks):
+            packed = pickle.dumps(make_worker)
+            assert "pa55word" not in repr(make_worker)
+            for name in ("_users", "_queries"):
+                monkeypatch.setattr(uris, name, {})
+            worker = pickle.loads(packed)()
+            yield from ((chunk, worker(chunk)) for chunk in chunks)
+
+    opened = []
+    chunks = make_chunks(map(uris.resolved, typed), 3, lambda: None)
+    run_chunks(Elsewhere(), _opening, [*chunks], lambda _, answer: opened.extend(answer))
+    assert opened == typed
+
+
+def test_uris_are_not_looked_for_on_machines(monkeypatch):
+    """Of images and results at URIs no path is asked for on the machines of a cluster."""
+    made = []
+
+    def make(_self, shared, *, gpu):
+        made.append((shared, gpu))
+        return SimpleNamespace(threads=1, workers=2)
+
+    monkeypatch.setattr(worker_choices.WorkerChoices, "_make", make)
+    choices = worker_choices.WorkerChoices(2, "auto", 1, "cpu")
+    choices.engine(Report("features"), ["s3://bucket/a.png"], uris.as_path("s3://bucket/out"))
+    assert made == [([], False)]
 
 
 class Together:

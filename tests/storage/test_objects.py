@@ -58,6 +58,7 @@ def test_objects_are_listed_by_names_below(fragile):
     assert listed("fragile://a") == dict.fromkeys(names, 3)
     assert sorted(matching("fragile://a/d/*")[0]) == ["fragile://a/d/ü #1.png"]
     assert matching("fragile://a/d/*")[1] == 1
+    assert sorted(matching("fragile://?/d/e/*")[0]) == ["fragile://a/d/e/100%.png", "fragile://a/d/e/q.txt"]
     for name in names:
         assert read_regular(f"fragile://a/{name}", 3) == b"123"
 
@@ -160,6 +161,10 @@ def test_an_object_that_ends_early_is_an_error(fragile, monkeypatch):
     with open_object("fragile://a") as file:
         file.seek(200)
         assert file.raw.readinto(part := bytearray(10)) == 10
+        monkeypatch.undo()
+        fragile.requests.clear()
+        assert file.raw.readall() == data[210:]
+        assert not fragile.requests  # it is sent once
     assert part == data[200:210]
 
 
@@ -175,6 +180,11 @@ def test_a_missing_back_end_is_named(monkeypatch):
     """An unknown file system, and one whose package is missing, is one error with what to install."""
     with pytest.raises(UsageError, match="no file system nosuch://"):
         check_back_end("nosuch://a")
+    for chain in ("simplecache::s3://me:pw@a", "zip://a.png::s3://me:pw@a/b.zip"):
+        for work in (check_back_end, open_object):
+            with pytest.raises(UsageError, match="is a chain of file systems") as caught:
+                work(chain)
+            assert "pw" not in str(caught.value)
 
     def missing(_):
         raise ImportError("Install s3fs to access S3")

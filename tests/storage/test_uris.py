@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from kernelviz.errors import UsageError
-from kernelviz.storage.uris import Uri, as_path, complete, is_uri, name_in, resolved, secrets, without_credentials
+from kernelviz.storage.uris import (
+    Uri,
+    as_path,
+    complete,
+    fixed_part,
+    is_uri,
+    name_in,
+    resolved,
+    secrets,
+    without_credentials,
+)
 
 PLAIN = [
     "a.png",
@@ -53,6 +63,9 @@ CREDENTIALS = {
     "ftp://me:pa/ss@host/a.png": ("ftp://host/a.png", "pa/ss"),
     "https://host/a.png?X-Amz-Signature=abc123": ("https://host/a.png?query-", "abc123"),
     "https://host/a.png?token5678#x": ("https://host/a.png?query-", "token5678"),
+    "https://tok3n@other/a.png": ("https://other/a.png", "tok3n"),
+    "https://host/a.png?sig=YWJjMTIz==": ("https://host/a.png?query-", "YWJjMTIz=="),
+    "simplecache::s3://key:s3cret@bucket/a.png": ("simplecache::s3://bucket/a.png", "s3cret"),
     "abfs://box/a.png?sig=abc123": ("abfs://box/a.png?query-", "abc123"),
 }
 
@@ -93,6 +106,14 @@ def test_a_uri_is_a_path_for_what_is_written():
     assert str(path.with_suffix(".npz")) == "hdfs:///maps/a b.tar.npz"
     assert str(path.with_name("c.gif").parent / "d") == "hdfs:///maps/d"
     assert str(path.parent.parent) == str(path.parent.parent.parent) == "hdfs://"
+    assert [str(each) for each in path.parents] == ["hdfs:///maps", "hdfs://"]
+    roots = {"memory://": "memory://a", "hdfs:///": "hdfs:///a", "s3://b": "s3://b/a", "s3://b//": "s3://b/a"}
+    assert {root: str(as_path(root) / "a") for root in roots} == roots
+    assert [fixed_part(f"{root}*.png") for root in ("memory://", "hdfs:///", "s3://b/", "s3://b/c?d/")] == [
+        "memory://", "hdfs:///", "s3://b", "s3://b"
+    ]  # fmt: skip
+    assert folder.joinpath("a b.tar.png") == path
+    assert path.parts[-1] == "a b.tar.png"
     assert isinstance(path, Path)
     assert not path.is_dir()
     assert pickle.loads(pickle.dumps(path)) == path == Uri(str(path))
