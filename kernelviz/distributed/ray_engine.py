@@ -47,6 +47,7 @@ WORKER_BYTES = 700 * 10**6
 IN_FLIGHT = 2  # chunks of a worker: one that it works on, and one that waits for it
 AHEAD = 4  # chunks per worker by which one may be ahead of the oldest that is not done
 PATIENCE = 120.0  # seconds until something has been waited for too long
+GONE = 600.0  # seconds until a worker that is started again is given up though nothing speaks against it
 LINGER = 2.0  # seconds in which workers end by themselves
 REACHED = 5.0  # seconds in which a cluster answers
 OFTEN = 15.0  # seconds after which a wait for workers is reported
@@ -297,7 +298,7 @@ class Ray:
                 actor = waiting.pop(each)
                 try:
                     facts = _value(ray, each)
-                    actor.pid = facts["pid"]
+                    actor.pid = _pid_here(facts)
                 except ray.exceptions.RayError as error:
                     why = " ".join(str(error).strip().splitlines()[-1:])[:300]
                     hint = "Each machine needs kernelviz and the packages of this one."
@@ -386,7 +387,7 @@ class _Flow:
             if actor.probe is not None and _finished(self.ray, [actor.probe], 0):
                 probe, actor.probe = actor.probe, None
                 try:
-                    actor.pid = _value(self.ray, probe)["pid"]
+                    actor.pid = _pid_here(_value(self.ray, probe))
                 except self.ray.exceptions.RayError as error:
                     over = isinstance(error, self.ray.exceptions.ActorDiedError)
                     if over or time.monotonic() - (actor.since or 0) > PATIENCE:
@@ -395,6 +396,8 @@ class _Flow:
                         time.sleep(PROBED / 10)  # it fails at once while there is no process
                 else:
                     actor.since = None
+            elif actor.probe is not None and time.monotonic() - (actor.since or 0) > GONE:
+                self.actors.remove(actor)  # nothing has room for it any more
             if actor.since is not None and actor.probe is None and actor in self.actors:
                 with _uninterrupted():
                     actor.probe = actor.handle.facts.remote(())
@@ -413,12 +416,12 @@ class _Flow:
         except errors.RayTaskError as error:
             raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from error
         except errors.RayError as error:
-            lost = WorkerLostError(f"The process of a worker ended: {type(error).__name__}.")
+            lost = WorkerLostError(f"A worker process exited unexpectedly: {type(error).__name__}.")
             sent.actor.since = sent.actor.since or time.monotonic()
         if sent.tries or sent.chunk.alone:
             return (lost,)
         count = counted(len(sent.chunk.items), "image is", "images are")
-        self.engine.notice(f"a worker ended, its {count} done again")
+        self.engine.notice(f"a worker exited unexpectedly; its {count} processed again")
         self.held.append((sent.chunk, sent.tries + 1))
         return None
 
@@ -539,7 +542,9 @@ _UNPACKABLE = (TypeError, AttributeError, NotImplementedError, pickle.PicklingEr
 
 def _own_modules() -> list[ModuleType]:
     """The modules that are not installed; those of ``__main__`` are always packed by their content."""
-    places = {str(_PACKAGE), *sysconfig.get_paths().values(), site.getusersitepackages()}
+    places = {
+        str(_PACKAGE), *sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages(),
+    }  # fmt: skip
     installed = tuple(f"{each}{os.sep}" for place in places for each in {place, os.path.realpath(place)})
     return [
         module
@@ -562,6 +567,11 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _pid_here(facts: Mapping[str, Any]) -> int | None:
+    """The process of a worker on this machine; None on another one, where the number means another process."""
+    return int(facts["pid"]) if facts["machine"] == platform.node() else None
 
 
 def _check_facts(facts: Mapping[str, Any], shared: Sequence[str]) -> None:
