@@ -208,8 +208,10 @@ class Ray:
         if _imported != [local] and (_imported or "ray" in sys.modules):
             what = "Ray was imported before for another use, which it does not forget."
             raise UsageError(what, hint="Start a new process, or call ray.init() and then use Ray().")
-        if self.address not in (None, "auto"):
-            _check_reachable(str(self.address))
+        self._cluster = "local"
+        if self.address is not None:
+            self._cluster = _started_cluster() if self.address == "auto" else self.address
+            _check_reachable(self._cluster)
         variables = dict(_LOCAL if local else _CLUSTER)
         if local:
             self._folder = self._stack.enter_context(scratch_folder("kv-"))
@@ -228,12 +230,12 @@ class Ray:
             KernelvizError: Ray does not start.
         """
         local, workers = self.address is None, self.workers or 1
-        choices: dict[str, Any] = {"address": self.address, "log_to_driver": False, "configure_logging": False}
+        choices: dict[str, Any] = {"address": self._cluster, "log_to_driver": False, "configure_logging": False}
         if local:
             self._check_memory(workers)
             gpus = {"num_gpus": math.ceil(workers * self.gpus_per_worker)} if self.gpus_per_worker else {}
             choices |= {
-                "address": "local", "num_cpus": workers * self.threads, "include_dashboard": False,
+                "num_cpus": workers * self.threads, "include_dashboard": False,
                 "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path), **gpus,
             }  # fmt: skip
         handler = signal.getsignal(signal.SIGTERM)
@@ -601,6 +603,24 @@ def _is_initialized() -> bool:
     import ray
 
     return bool(ray.is_initialized())
+
+
+def _started_cluster() -> str:
+    """The address that ``auto`` means: ``RAY_ADDRESS``, or what ``ray start`` noted on this machine.
+
+    Ray itself would also try any Ray process of this machine, as the private one of another program, and wait for long.
+
+    Raises:
+        UsageError: there is none.
+    """
+    base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (Ray's rule)
+    with contextlib.suppress(OSError):
+        noted = (Path(base) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
+        return os.environ.get("RAY_ADDRESS") or noted
+    if address := os.environ.get("RAY_ADDRESS"):
+        return address
+    hint = "Type `ray start --head`, or give its HOST:PORT."
+    raise UsageError("There is no Ray cluster at auto.", "RAY_ADDRESS is not set, and none was started here.", hint)
 
 
 def _check_reachable(address: str) -> None:

@@ -214,7 +214,7 @@ class Together:
 
 
 def _counter():
-    return len
+    return lambda chunk: len(chunk.items)
 
 
 @pytest.mark.slow
@@ -340,6 +340,19 @@ def test_what_is_not_there_is_rejected_early(monkeypatch):
         ray_engine._check_facts({**here, "torch": "1.0"}, [])
     with pytest.raises(UsageError, match="is not seen from node-7"):
         ray_engine._check_facts({**here, "missing": [__file__]}, [__file__])
+
+
+def test_auto_is_a_cluster_that_was_started_and_no_other_process_of_ray(monkeypatch, tmp_path):
+    """It is RAY_ADDRESS, else what ``ray start`` noted; if neither exists that is wrong usage, without a wait."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UsageError, match="no Ray cluster at auto"):
+        ray_engine._started_cluster()
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.1:6379\n")
+    assert ray_engine._started_cluster() == "10.0.0.1:6379"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
+    assert ray_engine._started_cluster() == "10.0.0.2:6379"
 
 
 def test_items_know_their_places():
