@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DIGIT = 32
 """Bits of a digit."""
 _PIECES = 3  # digits that the 53 bits of a number can touch
+_MOST_WAITING = 64  # rows that are added at once, since a call costs as much as some thousands of numbers
 _MOST_ADDED = 2**30  # numbers of 32 bits that a digit of 64 bits takes before its carry must move on
 
 
@@ -27,27 +28,46 @@ class ExactSums:
     that of Kulisch's accumulator.
     """
 
-    __slots__ = ("_added", "_digits", "_first")
+    __slots__ = ("_added", "_digits", "_first", "_rows", "_waiting")
 
     def __init__(self, channels: int) -> None:
+        self._waiting: list[tuple[Array, Array | int]] = []
+        self._rows = 0  # of those that wait
         self._first = 0  # the weight of the first digit is 2 ** (32 * first)
         self._digits = np.zeros((channels, 0), np.int64)
         self._added = 0
 
     def __getstate__(self) -> tuple[int, Array, int]:
+        self._add_waiting()
         return self._first, self._digits, self._added
 
     def __setstate__(self, state: tuple[int, Array, int]) -> None:
         self._first, self._digits, self._added = state
+        self._waiting, self._rows = [], 0
 
     def add(self, values: Array, power: Array | int = 0) -> None:
-        """Add finite numbers (n, C), or (C,), each times ``2 ** power``."""
+        """Add finite numbers (n, C), or (C,), each times ``2 ** power``; the arrays are kept for a while."""
         values = np.atleast_2d(values)
+        self._wait([(values, power)], len(values))
+
+    def _wait(self, added: Sequence[tuple[Array, Array | int]], rows: int) -> None:
+        self._waiting += added
+        self._rows += rows
+        if self._rows >= _MOST_WAITING:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        """Add the numbers that wait to the digits."""
+        if not self._waiting:
+            return
+        values = np.concatenate([each for each, _ in self._waiting])
+        power = np.concatenate([np.broadcast_to(power, each.shape) for each, power in self._waiting])
+        self._waiting, self._rows = [], 0
         mantissa, exponent = np.frexp(values)
         whole = np.ldexp(mantissa, 53).astype(np.int64)
         if not whole.any():
             return
-        bits = exponent.astype(np.int64) + (np.asarray(power) - 53)
+        bits = exponent.astype(np.int64) + (power - 53)
         bits[whole == 0] = int(bits[whole != 0].min())
         digit, shift = bits >> 5, (bits & 31).astype(np.uint64)
         self._widen(int(digit.min()), int(digit.max()) + _PIECES)
@@ -63,6 +83,7 @@ class ExactSums:
 
     def merge(self, other: ExactSums) -> None:
         """Add the sums of another one, of as many channels."""
+        self._wait(other._waiting, other._rows)
         wide = other._digits.shape[1]
         if not wide:
             return
@@ -94,6 +115,7 @@ class ExactSums:
 
     def integers(self) -> tuple[list[int], int]:
         """The sum of each channel as an integer, and the power of two that they are all to be multiplied with."""
+        self._add_waiting()
         totals = [
             sum(digit << (DIGIT * at) for at, digit in enumerate(digits) if digit) for digits in self._digits.tolist()
         ]

@@ -408,7 +408,7 @@ class PatchTally:
         if self._sums is not None:
             check_channels(len(self._sums.count), len(subject.values))
         sums, (rows, columns) = _Moments.of(subject.values), subject.values.shape[1:]
-        best = self._best_of(subject, found, place, layer, finite=bool((sums.count == sums.values).all()))
+        best = self._best_of(subject, found, place, layer, sums)
         self._merge_sums(sums)
         self._best = self._merged(best)
         self.layer, self.source = layer, self.source or subject.source
@@ -459,7 +459,7 @@ class PatchTally:
         digests = ((place, other.images.listed.of(place)[2]) for place in other.images.places)
         return tuple(place for place, digest in digests if digest and self.images.place_of(digest) is not None)
 
-    def _best_of(self, maps: FeatureMaps, found: Field, number: int, layer: str, *, finite: bool) -> tuple[_Best, ...]:
+    def _best_of(self, maps: FeatureMaps, found: Field, number: int, layer: str, sums: _Moments) -> tuple[_Best, ...]:
         """The units of one image: those of largest and, if requested, of smallest value."""
         values = maps.values
         lines: list[Array] = []
@@ -472,9 +472,11 @@ class PatchTally:
         signs = (1, -1) if self.lowest else (1,)
         before: list[Array | None] = [best.values[:, 0] for best in self._best]
         before = before or [None] * len(signs)
+        finite = bool((sums.count == sums.values).all())
+        at = (None, None) if lines or sums.at is None else sums.at
         units = [
-            _units_of(values, self.per_image, apart, sign, finite=finite, best=best)
-            for sign, best in zip(signs, before, strict=True)
+            _units_of(values, self.per_image, apart, sign, finite=finite, best=best, at=extreme)
+            for sign, best, extreme in zip(signs, before, at, strict=False)
         ]
         result = []
         for (chosen, flat, count), sign in zip(units, signs, strict=True):
@@ -607,13 +609,13 @@ def _noted(maps: FeatureMaps) -> FeatureMaps:
 
 
 def _units_of(
-    values: Array, count: int, apart: tuple[int, ...], sign: int, *, finite: bool, best: Array | None
+    values: Array, count: int, apart: tuple[int, ...], sign: int, *, finite: bool, best: Array | None, at: Array | None
 ) -> tuple[Array, Array, Array]:
     """The best units of one image for each channel: values (C, n), flat places (C, n), and how many have the best value.
 
     Those that are nearer than ``apart`` to an earlier one along both axes are left out. A value that is not finite is never
     chosen; where there is no further unit, the value is NaN. Units are not counted where an earlier image is better:
-    ``best`` are the best values so far, NaN for none.
+    ``best`` are the best values so far, NaN for none; ``at`` are the flat places of the best ones here, if known.
     """
     channels, rows, columns = values.shape
     flat = values.reshape(channels, -1)
@@ -621,7 +623,7 @@ def _units_of(
     every = np.arange(channels)
     if not finite:
         flat = np.where(np.isfinite(flat), flat, np.asarray(worst, flat.dtype))
-    at = find(flat, axis=1)
+    at = find(flat, axis=1) if at is None else at
     here = flat[every, at]
     counted_here = np.isfinite(here) if best is None else np.isfinite(here) & ~(sign * here < sign * best)
     units = np.zeros(channels, np.int64)
@@ -679,12 +681,25 @@ class _Best:
         earlier = (second == last) & (other.places[:, 0, 0] <= self.places[:, -1, 0])
         touched = np.flatnonzero(np.isfinite(second) & ((second < last) | earlier))  # only these rows change
         values, places = self.values.copy(), self.places.copy()
-        if len(touched):
+        if len(touched) and other.values.shape[1] == 1:
+            self._insert(values, places, touched, other)
+        elif len(touched):
             both = (np.concatenate([getattr(one, name)[touched] for one in (self, other)], axis=1)
                     for name in ("values", "places"))  # fmt: skip
             found = self._in_order(*both)
             values[touched], places[touched] = (each[:, :most] for each in found)
         return replace(self, values=values, places=places, units=units, shared=shared)
+
+    def _insert(self, values: Array, places: Array, rows: Array, other: _Best) -> None:
+        """Insert one unit of another image into each of these rows, in place; the last unit of a row drops out."""
+        new, ranks = self._ranked(other.values[rows]), self._ranked(values[rows])
+        ahead = (ranks < new) | ((ranks == new) & (places[rows, :, 0] < other.places[rows, :, 0]))
+        column, columns = ahead.sum(axis=1), np.arange(values.shape[1])
+        source = columns - (columns > column[:, None])  # those behind move by one column
+        for kept, added in ((values, other.values), (places, other.places)):
+            moved = kept[rows[:, None], source]
+            moved[np.arange(len(rows)), column] = added[rows, 0]
+            kept[rows] = moved
 
     def _in_order(self, values: Array, places: Array) -> tuple[Array, Array]:
         """Units, values (C, n) and places (C, n, 3), in their order."""
@@ -704,6 +719,7 @@ class _Moments:
         self.count = np.zeros(channels, np.int64)
         self.low, self.high = np.full(channels, np.inf, dtype), np.full(channels, -np.inf, dtype)
         self.sums, self.squares = ExactSums(channels), ExactSums(channels)
+        self.at: tuple[Array, Array] | None = None  # flat places of the largest and the smallest values of one image
 
     @classmethod
     def of(cls, maps: Array) -> _Moments:
@@ -713,8 +729,11 @@ class _Moments:
             sums, squares = np.vecdot(flat, np.ones(flat.shape[1], flat.dtype)), np.vecdot(flat, flat)
         count: Array = np.full(len(flat), flat.shape[1])
         power: Array | int = 0
+        at: tuple[Array, Array] | None = None
         if np.isfinite(squares).all() and np.isfinite(sums).all():
-            low, high = flat.min(axis=1), flat.max(axis=1)
+            every = np.arange(len(flat))  # NumPy finds the place of an extreme in a short row faster than its value
+            at = flat.argmax(axis=1), flat.argmin(axis=1)
+            high, low = flat[every, at[0]], flat[every, at[1]]
         else:
             finite = np.isfinite(flat)
             count = finite.sum(axis=1)
@@ -725,7 +744,7 @@ class _Moments:
         found = cls(len(flat), low.dtype)
         found.sums.add(sums.astype(np.float64), power)
         found.squares.add(squares.astype(np.float64), 2 * power)
-        found.values, found.count, found.low, found.high = flat.shape[1], count, low, high
+        found.values, found.count, found.low, found.high, found.at = flat.shape[1], count, low, high, at
         return found
 
     def merge(self, other: _Moments) -> None:
