@@ -515,6 +515,8 @@ def look_up(run: FeatureRun, job: ImageJob) -> ImageJob:
     """
     from kernelviz.files.images import load_image
 
+    if job.error is not None:
+        return job
     with contextlib.suppress(KernelvizError):
         file = job.file or load_image(job.path)
         targets = targets_of(run, file, run.stems[job.path])

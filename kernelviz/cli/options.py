@@ -477,8 +477,8 @@ Workers = Annotated[
         min=1,
         max=10_000,
         metavar="N",
-        help="Do the images in N processes, of one thread each (--threads) or, with a GPU, on one GPU each. "
-        "Needs Ray, the extra `ray`.",
+        help="Process the images in N worker processes, with one thread each (--threads) or, with --device cuda, one "
+        "GPU each. Needs Ray, the extra `ray`.",
         show_default=False,
         rich_help_panel=MANY,
     ),
@@ -488,7 +488,7 @@ RayAddress = Annotated[
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Do the images on a Ray cluster: auto, or HOST:PORT of its head. --workers limits their number.",
+        help="Process the images on a Ray cluster: auto, or HOST:PORT of its head. --workers limits the number of workers.",
         show_default=False,
         rich_help_panel=MANY,
     ),

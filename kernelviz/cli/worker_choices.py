@@ -33,7 +33,7 @@ class WorkerChoices:
 
     @property
     def several(self) -> bool:
-        """Whether other processes do the images."""
+        """Whether other processes run the images."""
         return self.workers is not None or self.address is not None
 
     @property

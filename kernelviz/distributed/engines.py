@@ -19,7 +19,7 @@ _MOST_LOST = 24  # chunks without an answer in a row: what ends the processes is
 
 
 class WorkerLostError(KernelvizError):
-    """The process that worked on a chunk ended: returned by an engine in place of an answer."""
+    """The process that worked on a chunk crashed: returned by an engine in place of an answer."""
 
     code = "worker-lost"
 
@@ -55,7 +55,7 @@ class Engine(Protocol):
 
     ``make_worker`` can be pickled; it is called once in each process, and what it returns is called with one chunk after
     the other. ``chunks`` is to be consumed as workers become free. Each chunk is yielded with its answer, in any order; in
-    place of an answer a ``WorkerLostError`` if the process ended.
+    place of an answer a ``WorkerLostError`` if the process crashed.
     """
 
     def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
@@ -119,25 +119,33 @@ class _InOrder:
         self.rounds: Counter[int] = Counter()
         self.next = 0
         self.lost = 0
+        self.made = 0  # chunks that came from the source
+        self.taken = 0  # answers
 
     def supply(self) -> Iterator[Chunk]:
         """The chunks to work on, first those that are to be done again."""
         while True:
-            chunk = self.urgent.popleft() if self.urgent else next(self.source, None)
-            if chunk is None:
+            if self.urgent:
+                yield self.urgent.popleft()
+            elif (chunk := next(self.source, None)) is not None:
+                self.made += 1
+                yield chunk
+            else:
                 return
-            yield chunk
 
     def take(self, chunk: Chunk, answer: Any) -> None:
         """Take an answer, and merge all that follow each other.
 
         Raises:
-            KernelvizError: the answer is an error that ends the run, or processes end whatever they work on.
+            KernelvizError: the answer is an error that ends the run, or processes crash whatever they work on.
         """
+        self.taken += 1
+        if chunk.number < self.next:  # it was merged already
+            return
         lost = isinstance(answer, WorkerLostError)
         self.lost = self.lost + 1 if lost else 0
         if self.lost > _MOST_LOST:
-            raise KernelvizError("The workers end again and again.", answer.what, "Give fewer --workers.")
+            raise KernelvizError("The worker processes crash repeatedly.", answer.what, "Give fewer --workers.")
         if isinstance(answer, BaseException) and not lost:
             raise answer
         if chunk.number in self.suspects:
@@ -146,7 +154,7 @@ class _InOrder:
             self.rounds[chunk.number] += 1
             if self.rounds[chunk.number] > _MOST_ROUNDS:
                 first, last = chunk.items[0].place, chunk.items[-1].place
-                what = f"The images {first:,} to {last:,} end their process together, though each alone does not."
+                what = f"The images {first:,} to {last:,} crash their process together, though each alone does not."
                 raise KernelvizError(what, answer.what, "Give fewer --workers, or a smaller --batch-size.")
             self.suspects[chunk.number] = _Suspect(chunk, len(chunk.items), set())
             self.urgent += [replace(chunk, items=(item,), alone=True) for item in chunk.items]
@@ -158,6 +166,17 @@ class _InOrder:
                 self.urgent.append(again)
                 return
             self.next += 1
+
+    def check_whole(self) -> None:
+        """Check that all chunks were merged.
+
+        Raises:
+            KernelvizError: the engine did not take them all, or dropped one.
+        """
+        if self.urgent or self.suspects or self.answers or self.next < self.made or next(self.source, None) is not None:
+            what = "The engine did not yield an answer for each chunk."
+            hint = "map_chunks must take all chunks, and yield each of them with its answer."
+            raise KernelvizError(what, f"That of chunk {self.next} is missing.", hint)
 
     def _judge(self, suspect: _Suspect, part: Chunk, error: WorkerLostError | None) -> None:
         """Note whether an image ended its process; after the last of its chunk, do the chunk again without these."""
@@ -175,8 +194,10 @@ class _InOrder:
 
 
 def _ends_workers() -> KernelvizError:
-    what = "The process that works on it ends."
-    return WorkerLostError(what, "It ended in a chunk, in a second attempt, and alone.", "Run it in one process.")
+    what = "The worker process crashes on this image."
+    return WorkerLostError(
+        what, "It crashed in a chunk, in a second attempt, and on the image alone.", "Run it in one process."
+    )
 
 
 @dataclass(frozen=True)
@@ -199,17 +220,19 @@ def run_chunks(
 ) -> None:
     """Let an engine work on all chunks, and merge their answers in the order of the chunks, each exactly once.
 
-    ``merge`` returns None, or the chunk as it is to be done again. If the process of a chunk ended, its images run alone;
-    those whose process ends then are reported as failed, and the chunk is done again without them.
+    ``merge`` returns None, or the chunk as it is to be done again. If the process of a chunk crashed, its images run alone;
+    those whose process crashes then are reported as failed, and the chunk is done again without them.
 
     Raises:
-        KernelvizError: a worker returned an error that ends the run, or processes end whatever they work on.
+        KernelvizError: a worker returned an error that ends the run, processes crash whatever they work on, or the engine
+            did not answer for each chunk.
     """
     state = _InOrder(chunks, merge)
     make_worker = _WithCredentials(make_worker, kept())
     with engine if isinstance(engine, AbstractContextManager) else nullcontext():
-        while True:
+        before = -1
+        while before < 0 or (state.urgent and state.taken > before):
+            before = state.taken
             for chunk, answer in engine.map_chunks(make_worker, state.supply()):
                 state.take(chunk, answer)
-            if not state.urgent:
-                return
+    state.check_whole()

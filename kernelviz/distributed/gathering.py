@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from kernelviz.distributed.engines import Chunk, ChunkItem, Engine, InThisProcess, chunk_length, make_chunks, run_chunks
-from kernelviz.errors import BrokenPassError, KernelvizError
+from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
 from kernelviz.notebook import record_repr
 from kernelviz.streaming import FailedImage, Passes, PlansBySize, ReadImage, check_several, name_of
 from kernelviz.views.gathered import Gathered, ImageList
@@ -183,7 +183,7 @@ class _Worker:
             passes.run(chunk.items, 0)
         except KernelvizError as error:
             return sendable(error)
-        return _Answer(totals.tallies, tuple(failed))
+        return _Answer(totals.tallies, tuple(sorted(failed, key=lambda each: each.number)))
 
     def _read(self, item: ChunkItem) -> Input:
         from kernelviz.files.images import read_image
@@ -247,8 +247,9 @@ def gather_many(
 
     Raises:
         UnknownLayerError: there is no such layer.
-        UsageError: a named layer has no map, the batch size is below 1, or ``images`` is a single path, image or tensor.
-        KernelvizError: a tally rejects the maps of all images, or workers end whatever they work on.
+        UsageError: a named layer has no map, the batch size is below 1, ``images`` is a single path, image or tensor,
+            ``tallies`` does not map names to classes, or ``engine`` is no engine.
+        KernelvizError: a tally rejects the maps of all images, or workers crash whatever they work on.
 
     Example:
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
@@ -262,7 +263,8 @@ def gather_many(
 
     check_positive("batch size", batch_size)
     check_several(images)
-    engine = engine or InThisProcess()
+    engine = InThisProcess() if engine is None else engine
+    _check_kinds(tallies, engine)
     work = _Work(
         network, tallies, {"layers": layers, "kind": kind, "tap": tap}, batch_size, input_size, crop,
         getattr(engine, "device", None),
@@ -295,6 +297,20 @@ def gather_many(
     for (name, layer), tally in totals.tallies.items():
         found[name][layer] = tally
     return Gathering(found, tuple(failed))
+
+
+def _check_kinds(tallies: object, engine: object) -> None:
+    """Reject tallies that are not made by what is given, and a class or a name as the engine.
+
+    Raises:
+        UsageError: they are not what ``gather_many`` takes.
+    """
+    if not isinstance(tallies, Mapping) or not tallies or not all(callable(make) for make in tallies.values()):
+        what = "The tallies must map names to classes, or to functions that make a tally."
+        raise UsageError(what, hint='For example tallies={"statistics": kernelviz.ChannelTally}')
+    if isinstance(engine, type) or not callable(getattr(engine, "map_chunks", None)):
+        what = f"The engine must have a method map_chunks, but got {engine!r}."
+        raise UsageError(what, hint="For example engine=kernelviz.distributed.Ray(workers=4)")
 
 
 def _choose_first(work: _Work, images: Iterable[object], totals: TallyTotals) -> Iterable[Any]:

@@ -47,6 +47,7 @@ WORKER_BYTES = 700 * 10**6
 IN_FLIGHT = 2  # chunks of a worker: one that it works on, and one that waits for it
 AHEAD = 4  # chunks per worker by which one may be ahead of the oldest that is not done
 PATIENCE = 120.0  # seconds until something has been waited for too long
+GONE = 600.0  # seconds until a worker that is started again is given up though nothing speaks against it
 LINGER = 2.0  # seconds in which workers end by themselves
 REACHED = 5.0  # seconds in which a cluster answers
 OFTEN = 15.0  # seconds after which a wait for workers is reported
@@ -207,8 +208,10 @@ class Ray:
         if _imported != [local] and (_imported or "ray" in sys.modules):
             what = "Ray was imported before for another use, which it does not forget."
             raise UsageError(what, hint="Start a new process, or call ray.init() and then use Ray().")
-        if self.address not in (None, "auto"):
-            _check_reachable(str(self.address))
+        self._cluster = "local"
+        if self.address is not None:
+            self._cluster = _started_cluster() if self.address == "auto" else self.address
+            _check_reachable(self._cluster)
         variables = dict(_LOCAL if local else _CLUSTER)
         if local:
             self._folder = self._stack.enter_context(scratch_folder("kv-"))
@@ -227,12 +230,12 @@ class Ray:
             KernelvizError: Ray does not start.
         """
         local, workers = self.address is None, self.workers or 1
-        choices: dict[str, Any] = {"address": self.address, "log_to_driver": False, "configure_logging": False}
+        choices: dict[str, Any] = {"address": self._cluster, "log_to_driver": False, "configure_logging": False}
         if local:
             self._check_memory(workers)
             gpus = {"num_gpus": math.ceil(workers * self.gpus_per_worker)} if self.gpus_per_worker else {}
             choices |= {
-                "address": "local", "num_cpus": workers * self.threads, "include_dashboard": False,
+                "num_cpus": workers * self.threads, "include_dashboard": False,
                 "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path), **gpus,
             }  # fmt: skip
         handler = signal.getsignal(signal.SIGTERM)
@@ -297,7 +300,7 @@ class Ray:
                 actor = waiting.pop(each)
                 try:
                     facts = _value(ray, each)
-                    actor.pid = facts["pid"]
+                    actor.pid = _pid_here(facts)
                 except ray.exceptions.RayError as error:
                     why = " ".join(str(error).strip().splitlines()[-1:])[:300]
                     hint = "Each machine needs kernelviz and the packages of this one."
@@ -386,7 +389,7 @@ class _Flow:
             if actor.probe is not None and _finished(self.ray, [actor.probe], 0):
                 probe, actor.probe = actor.probe, None
                 try:
-                    actor.pid = _value(self.ray, probe)["pid"]
+                    actor.pid = _pid_here(_value(self.ray, probe))
                 except self.ray.exceptions.RayError as error:
                     over = isinstance(error, self.ray.exceptions.ActorDiedError)
                     if over or time.monotonic() - (actor.since or 0) > PATIENCE:
@@ -395,6 +398,8 @@ class _Flow:
                         time.sleep(PROBED / 10)  # it fails at once while there is no process
                 else:
                     actor.since = None
+            elif actor.probe is not None and time.monotonic() - (actor.since or 0) > GONE:
+                self.actors.remove(actor)  # nothing has room for it any more
             if actor.since is not None and actor.probe is None and actor in self.actors:
                 with _uninterrupted():
                     actor.probe = actor.handle.facts.remote(())
@@ -413,12 +418,12 @@ class _Flow:
         except errors.RayTaskError as error:
             raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from error
         except errors.RayError as error:
-            lost = WorkerLostError(f"The process of a worker ended: {type(error).__name__}.")
+            lost = WorkerLostError(f"A worker process exited unexpectedly: {type(error).__name__}.")
             sent.actor.since = sent.actor.since or time.monotonic()
         if sent.tries or sent.chunk.alone:
             return (lost,)
         count = counted(len(sent.chunk.items), "image is", "images are")
-        self.engine.notice(f"a worker ended, its {count} done again")
+        self.engine.notice(f"a worker exited unexpectedly; its {count} processed again")
         self.held.append((sent.chunk, sent.tries + 1))
         return None
 
@@ -539,7 +544,9 @@ _UNPACKABLE = (TypeError, AttributeError, NotImplementedError, pickle.PicklingEr
 
 def _own_modules() -> list[ModuleType]:
     """The modules that are not installed; those of ``__main__`` are always packed by their content."""
-    places = {str(_PACKAGE), *sysconfig.get_paths().values(), site.getusersitepackages()}
+    places = {
+        str(_PACKAGE), *sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages(),
+    }  # fmt: skip
     installed = tuple(f"{each}{os.sep}" for place in places for each in {place, os.path.realpath(place)})
     return [
         module
@@ -562,6 +569,11 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _pid_here(facts: Mapping[str, Any]) -> int | None:
+    """The process of a worker on this machine; None on another one, where the number means another process."""
+    return int(facts["pid"]) if facts["machine"] == platform.node() else None
 
 
 def _check_facts(facts: Mapping[str, Any], shared: Sequence[str]) -> None:
@@ -591,6 +603,24 @@ def _is_initialized() -> bool:
     import ray
 
     return bool(ray.is_initialized())
+
+
+def _started_cluster() -> str:
+    """The address that ``auto`` means: ``RAY_ADDRESS``, or what ``ray start`` noted on this machine.
+
+    Ray itself would also try any Ray process of this machine, as the private one of another program, and wait for long.
+
+    Raises:
+        UsageError: there is none.
+    """
+    base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (Ray's rule)
+    with contextlib.suppress(OSError):
+        noted = (Path(base) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
+        return os.environ.get("RAY_ADDRESS") or noted
+    if address := os.environ.get("RAY_ADDRESS"):
+        return address
+    hint = "Type `ray start --head`, or give its HOST:PORT."
+    raise UsageError("There is no Ray cluster at auto.", "RAY_ADDRESS is not set, and none was started here.", hint)
 
 
 def _check_reachable(address: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import site
 import subprocess
 import sys
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,9 +145,9 @@ def test_answers_are_merged_once_and_in_order():
 
     run_chunks(Twice(), lambda: lambda chunk: len(chunk.items), make_chunks(range(10), 3, lambda: None), merge)
     assert merged == [(0, 3), (1, 3), (2, 3), (2, 3), (3, 1)]
-    with pytest.raises(KernelvizError, match="end again and again"):
+    with pytest.raises(KernelvizError, match="crash repeatedly"):
         run_chunks(Shuffled(deadly=range(1000)), _counter, make_chunks(range(1000), 32, lambda: None), merge)
-    with pytest.raises(KernelvizError, match="32 to 63 end their process together"):
+    with pytest.raises(KernelvizError, match="32 to 63 crash their process together"):
         run_chunks(Together(), _counter, make_chunks(range(99), 32, lambda: None), lambda *_: None)
 
 
@@ -186,6 +188,62 @@ def test_uris_are_not_looked_for_on_machines(monkeypatch):
     assert made == [([], False)]
 
 
+def test_wrong_tallies_and_engines_are_rejected_with_an_example():
+    """An instance in place of a class, no tally, a name or a class as engine: wrong usage before any image is read."""
+    network = torch.nn.Conv2d(3, 4, 3)
+    for tallies in ({}, {"s": kv.ChannelTally()}, [kv.ChannelTally]):
+        with pytest.raises(UsageError, match="must map names to classes"):
+            gather_many(network, [], tallies=tallies)
+    for engine in ("ray", kv.InThisProcess, 4):
+        with pytest.raises(UsageError, match="method map_chunks"):
+            gather_many(network, [], tallies={"s": kv.ChannelTally}, engine=engine)
+
+
+class Losing:
+    """An engine that takes or answers some of the chunks only."""
+
+    def __init__(self, taken, lost=()):
+        self.taken, self.lost = taken, lost
+
+    def map_chunks(self, make_worker, chunks):
+        """Yield some of the chunks with their answers."""
+        worker = make_worker()
+        for chunk in islice(chunks, self.taken):
+            if chunk.number not in self.lost:
+                yield chunk, worker(chunk)
+
+
+@pytest.mark.parametrize("engine", [Losing(2), Losing(0), Losing(9, {1}), Losing(9, {2})])
+def test_an_engine_that_loses_a_chunk_is_an_error(engine):
+    """Images that no worker answered for never go missing without a word."""
+    with pytest.raises(KernelvizError, match="did not yield an answer for each chunk"):
+        run_chunks(engine, _counter, make_chunks(range(3), 1, dict), lambda *_: None)
+
+
+def test_failed_images_are_in_their_order_in_batches_too():
+    """An image that fails before those of the batch it would be in is reported after them."""
+    images = [torch.rand(3, 8, 8), torch.rand(1, 8, 8), b"text", torch.rand(3, 8, 8)]
+
+    class Rejecting(kv.ChannelTally):
+        def add(self, maps, image=None, place=None):
+            if place == 0:
+                raise KernelvizError("It is rejected.")
+            super().add(maps, image, place)
+
+    found = gather_many(torch.nn.Conv2d(3, 4, 3), images, tallies={"s": Rejecting}, batch_size=3)
+    assert [each.number for each in found.failed] == [0, 1, 2]
+
+
+def test_installed_packages_do_not_travel(monkeypatch, tmp_path):
+    """In an environment that uses the packages of another one, those are known as installed."""
+    own = ModuleType("own_network")
+    own.__file__ = str(tmp_path / "own_network.py")
+    monkeypatch.setitem(sys.modules, "own_network", own)
+    assert own in ray_engine._own_modules()
+    monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
+    assert own not in ray_engine._own_modules()
+
+
 class Together:
     """An engine in which one chunk ends its process, but none of its images alone."""
 
@@ -197,7 +255,7 @@ class Together:
 
 
 def _counter():
-    return len
+    return lambda chunk: len(chunk.items)
 
 
 @pytest.mark.slow
@@ -277,7 +335,7 @@ def test_an_image_that_ends_workers_is_named_by_the_command(command):
     code, document, _, err = command("features", "-l", "layer1", "--statistics", "--workers", "2", out="out")
     assert code == 3
     assert [error["input"] for error in document["errors"]] == ["images/07.png", "images/12.png"]
-    assert "images/07.png: The process that works on it ends." in err
+    assert "images/07.png: The worker process crashes on this image." in err
     assert len(document["statistics"][0]["images"]) == 22
 
 
@@ -323,6 +381,19 @@ def test_what_is_not_there_is_rejected_early(monkeypatch):
         ray_engine._check_facts({**here, "torch": "1.0"}, [])
     with pytest.raises(UsageError, match="is not seen from node-7"):
         ray_engine._check_facts({**here, "missing": [__file__]}, [__file__])
+
+
+def test_auto_is_a_cluster_that_was_started_and_no_other_process_of_ray(monkeypatch, tmp_path):
+    """It is RAY_ADDRESS, else what ``ray start`` noted; if neither exists that is wrong usage, without a wait."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UsageError, match="no Ray cluster at auto"):
+        ray_engine._started_cluster()
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.1:6379\n")
+    assert ray_engine._started_cluster() == "10.0.0.1:6379"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
+    assert ray_engine._started_cluster() == "10.0.0.2:6379"
 
 
 def test_items_know_their_places():

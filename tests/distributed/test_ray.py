@@ -130,7 +130,7 @@ def test_actors_have_the_bits_of_one_process_though_one_is_killed(gathered, capf
     assert Path(os.environ[FLAG]).exists()
     assert found.failed == ()
     assert len(found["statistics"]["0"].images) == 96
-    assert "a worker ended, its 32 images are done again" in notices
+    assert "a worker exited unexpectedly; its 32 images are processed again" in notices
     assert {key: os.environ.get(key) for key in environment} == environment
     assert capfd.readouterr().err == ""
 
@@ -140,7 +140,7 @@ def test_an_image_that_kills_workers_is_found_and_named_alone(gathered):
     """Its neighbours, and the chunk that waits behind it, are counted; the run ends within a minute of a quiet machine."""
     found, notices = gathered(Deadly, without={37})
     assert [each.number for each in found.failed] == [37]
-    assert "ends" in found.failed[0].error.what
+    assert "crashes" in found.failed[0].error.what
     assert len(found["statistics"]["0"].images) == 95
     assert notices
 
