@@ -34,12 +34,9 @@ class Architecture:
         Raises:
             UnknownLayerError: there is no such stage.
         """
-        from kernelviz.network.selection import convolutions_of
+        from kernelviz.network.selection import chosen_records
 
-        records = {layer.name: layer for layer in self.layers}
-        found = [convolutions_of(pattern, list(records), self.names) for pattern in patterns or ()]
-        names = [name for each in found for name in each] if patterns else [self.first]
-        return [records[name] for name in dict.fromkeys(names)] if all(found) else None
+        return chosen_records(patterns, self.layers, self.names, self.first)
 
     def weight_of(self, layer: str) -> str | None:
         """The tensor that is the weight of a layer as it convolves; None if the network has to compute it."""

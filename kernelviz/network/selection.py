@@ -26,6 +26,8 @@ from kernelviz.wording import nearest_text, shown, split_name, stage_index
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from kernelviz.records import ConvLayer
+
 TAKE_ALL = "`--layer '*'` takes all of them"
 LISTED = "`kernelviz layers MODEL` lists all layers."
 
@@ -152,6 +154,21 @@ def convolutions_of(pattern: str, names: Sequence[str], network: NetworkNames, h
             what = f"{shown(pattern)} contains no convolution. It ends at {shown(match.names[0])}."
             raise UnknownLayerError(what, hint=hint)
     return found
+
+
+def chosen_records(
+    patterns: Sequence[str] | None, layers: Sequence[ConvLayer], network: NetworkNames, first: str
+) -> list[ConvLayer] | None:
+    """The convolutions among ``layers`` that the patterns name, by default the ``first``; None if one names none.
+
+    Raises:
+        UnknownLayerError: there is no such stage.
+    """
+    records = {layer.name: layer for layer in layers}
+    found = [convolutions_of(pattern, list(records), network) for pattern in patterns or ()]
+    names = [name for each in found for name in each] if patterns else [first]
+    complete = all(found) and all(name in records for name in names)
+    return [records[name] for name in dict.fromkeys(names)] if complete else None
 
 
 def is_missing_part(match: LayerMatch, names: Sequence[str]) -> bool:

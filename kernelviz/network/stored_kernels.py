@@ -37,13 +37,10 @@ class StoredKernels:
         Raises:
             UnknownLayerError: there is no such stage.
         """
-        from kernelviz.network.selection import convolutions_of
+        from kernelviz.network.selection import chosen_records
 
-        records = {layer.name: layer for layer in self.layers}
-        found = [convolutions_of(pattern, list(records), self.names) for pattern in patterns or ()]
-        names = [name for each in found for name in each] if patterns else [self.first]
-        complete = all(found) and all(name in self.tensors for name in names)
-        return [records[name] for name in dict.fromkeys(names)] if complete else None
+        chosen = chosen_records(patterns, self.layers, self.names, self.first)
+        return None if chosen is None or any(layer.name not in self.tensors for layer in chosen) else chosen
 
     def holds(self, layers: Sequence[ConvLayer]) -> bool:
         """Whether the file has the kernels of these layers, in the shapes that the layers state."""
