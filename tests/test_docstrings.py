@@ -56,6 +56,15 @@ def test_the_pages_name_what_exists():
         assert verbs <= set(kernelviz.__all__), f"{page} names {verbs - set(kernelviz.__all__)}"
 
 
+def test_the_pages_name_every_function():
+    """Each public function is named in the README or the recipes, which also say how the reference of all names is made."""
+    text = "\n".join(PAGES.values())
+    functions = [name for name in NAMES if inspect.isfunction(getattr(kernelviz, name))]
+    assert functions
+    assert not [name for name in functions if not re.search(rf"\b{name}\b", text)]
+    assert all("python -m pdoc kernelviz -o api -d google" in page for page in PAGES.values())
+
+
 def test_the_reference_lists_every_public_name():
     """The page of ``python -m pdoc kernelviz`` has the public names and nothing else."""
     pdoc = pytest.importorskip("pdoc.doc")
