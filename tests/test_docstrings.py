@@ -17,7 +17,7 @@ import kernelviz
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(set(kernelviz.__all__) - {"__version__"})
 PAGES = {page: (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "examples/README.md")}
-VERBS = "animate|apply|capture|compare|crop|effective|expand|find|list|load|make|match|plot|read|save|select|shift"
+VERBS = "|".join(sorted({name.partition("_")[0] for name in NAMES if "_" in name}))  # animate, apply, capture, …
 
 HOW = """kernelviz.{name} has no example in its docstring. Add one as its last section:
 
