@@ -64,7 +64,7 @@ def test_the_reference_lists_every_public_name():
 
 @pytest.mark.slow
 def test_the_reference_is_complete(tmp_path):
-    """It is made without a warning, with each name, its signature and its example, and needs no other file."""
+    """Made without a warning, it has each name, its signature and its example, and needs no other file."""
     pdoc = pytest.importorskip("pdoc")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -72,6 +72,8 @@ def test_the_reference_is_complete(tmp_path):
         pdoc.pdoc("kernelviz", output_directory=tmp_path)
     page = (tmp_path / "kernelviz.html").read_text(encoding="utf-8")
     assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="https?:', page)
+    sections = set(re.findall(r"<h6[^>]*>(.*?):?</h6>", page))  # any line with a colon before indented ones is taken for one
+    assert sections == {"Arguments", "Attributes", "Example", "Raises", "Returns"}
     for name in NAMES:
         section = page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
         signature = re.sub(r"<[^>]+>", "", section.partition('<span class="signature')[2].partition("<label")[0])
