@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from kernelviz.cli.env import PACKAGES
 from kernelviz.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -132,6 +133,12 @@ def test_every_imported_package_is_declared(metadata):
     required = metadata.get_all("Requires-Dist")
     assert used <= {_normal(line) for line in required}
     assert {_normal(line) for line in required if "extra ==" not in line} <= used
+
+
+def test_env_lists_every_dependency(metadata):
+    """A report of a fault has the versions of all that the package and its extras install."""
+    required = metadata.get_all("Requires-Dist")
+    assert {_normal(line) for line in required if "extra == 'dev'" not in line} <= set(PACKAGES)
 
 
 def _normal(requirement):
