@@ -20,7 +20,7 @@ MODULES = {
 TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
 
 FLOORS = [
-    ["errors", "version", "wording", "threads"],
+    ["errors", "version", "wording", "threads", "allocator"],
     ["storage"],
     ["reading", "notebook"],
     ["records", "arithmetic"],

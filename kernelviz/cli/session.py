@@ -576,10 +576,12 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     with without_collection():
+        from kernelviz.allocator import keep_freed_memory
         from kernelviz.network.model import load_model, use_device
         from kernelviz.network.weights.names import is_sized_by_timm
 
     device = use_device(choices.device, choices.threads)
+    keep_freed_memory()
     progress(f"building {choices.name}", 0, 0)
     size = options.parse_input_size(choices.input_size, traced=True)
     try:

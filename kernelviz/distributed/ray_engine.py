@@ -26,10 +26,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from kernelviz.allocator import keep_freed_memory
 from kernelviz.distributed.engines import WorkerLostError
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.files.scratch import scratch_folder
-from kernelviz.threads import no_warnings, processors
+from kernelviz.threads import no_warnings, processors, share_processors
 from kernelviz.version import __version__
 from kernelviz.wording import counted
 
@@ -286,7 +287,8 @@ class Ray:
         kind = ray.remote(
             num_cpus=self.threads, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=0
         )(_Actor)  # fmt: skip
-        actors = [_Handle(kind.remote(self.threads, str(Path.cwd()))) for _ in range(workers)]
+        share = processors() // workers if self.address is None else None
+        actors = [_Handle(kind.remote(self.threads, str(Path.cwd()), share)) for _ in range(workers)]
         self._check_actors(ray, actors)
         self._actors = actors
 
@@ -476,10 +478,13 @@ class _Flow:
 class _Actor:
     """What runs in the process of a worker."""
 
-    def __init__(self, threads: int, directory: str) -> None:
+    def __init__(self, threads: int, directory: str, share: int | None = None) -> None:
         from kernelviz.network.model import use_device
 
+        if share is not None:
+            share_processors(share)
         use_device("cpu", threads)  # Ray sets the environment alone
+        keep_freed_memory()
         with contextlib.suppress(OSError):
             os.chdir(directory)  # names of images may be relative to it
         self.digest = ""
