@@ -17,7 +17,7 @@ import kernelviz
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(set(kernelviz.__all__) - {"__version__"})
 PAGES = {page: (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "examples/README.md")}
-VERBS = "animate|apply|capture|compare|crop|effective|expand|find|list|load|make|match|plot|read|save|select|shift"
+VERBS = "|".join(sorted({name.partition("_")[0] for name in NAMES if "_" in name}))  # animate, apply, capture, …
 
 HOW = """kernelviz.{name} has no example in its docstring. Add one as its last section:
 
@@ -63,6 +63,15 @@ def test_the_pages_name_what_exists():
             assert importlib.util.find_spec(f"kernelviz.{name}"), f"{page} names kernelviz.{name}"
         verbs = set(re.findall(rf"\b(?:{VERBS})_\w+\b(?=`|\()", text)) - {"make_worker"}  # a parameter of engines
         assert verbs <= set(kernelviz.__all__), f"{page} names {verbs - set(kernelviz.__all__)}"
+
+
+def test_the_pages_name_every_function():
+    """Each public function is named in the README or the recipes, which also say how the reference of all names is made."""
+    text = "\n".join(PAGES.values())
+    functions = [name for name in NAMES if inspect.isfunction(getattr(kernelviz, name))]
+    assert functions
+    assert not [name for name in functions if not re.search(rf"\b{name}\b", text)]
+    assert all("python -m pdoc kernelviz -o api -d google" in page for page in PAGES.values())
 
 
 def test_the_reference_lists_every_public_name():
