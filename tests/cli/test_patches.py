@@ -171,6 +171,23 @@ def test_single_patches_are_files_of_their_own(run, photos):
     assert run(*MODEL, photos, "-r", "-l", "layer1.0.conv1", "--channels", "2", "--single", "--patches", "2").code == 0
 
 
+def test_single_patches_of_an_earlier_run_are_deleted(run, photos):
+    """The folder has the files of its index; all other files stay, and nothing changes if one of them is in the way."""
+    words = (*MODEL, photos, "-r", "-l", "layer1.0.conv1", "--single")
+    (index,) = run(*words, "--channels", "1-2", "--patches", "3").paths
+    folder = index.parent
+    (folder / "notes.png").write_bytes(b"mine")
+    (folder / "0007-01.png").write_bytes(b"mine")
+    assert run(*words, "--channels", "2", "--patches", "2").code == 0
+    listed = {entry["file"] for entry in json.loads(index.read_text())["files"]}
+    assert listed == {"0002-01.png", "0002-02.png"}
+    assert {path.name for path in folder.iterdir()} == {*listed, "index.json", "notes.png", "0007-01.png"}
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = run(*words, "--channels", "2,7", "--patches", "1")
+    assert (result.code, "0007-01.png is in the way" in result.complaint[0]) == (1, True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_standard_input_is_read_once(run, photos, monkeypatch):
     """An image from a pipe is kept for the second look at it."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((photos / "1.png").read_bytes())))
