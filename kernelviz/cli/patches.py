@@ -151,7 +151,7 @@ def patches(
     """
 
     def work(report: Report) -> None:
-        report.more |= {"images": session.ImageRows(), "layers": []}
+        report.more |= {"images": session.ImageRows(top=None), "layers": []}
         check_order("patches", model, images)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)

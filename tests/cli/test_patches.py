@@ -36,6 +36,7 @@ def test_it_draws_and_the_document_has_every_patch(run, photos):
     document = result.document
     assert (result.code, document["errors"]) == (0, [])
     (found,) = document["layers"]
+    assert {image["top"] for image in document["images"]} == {None}  # class scores do not apply
     assert (found["name"], found["images"]) == ("layer1.0.conv1", ["0.png", "1.png", "2.png", "3.png"])
     assert [each["channel"] for each in found["channels"]] == [3, 1]
     picture, arrays = document["outputs"]
