@@ -257,7 +257,8 @@ def _opponent_scale_text(tiles: Tiles, scale: Scale) -> str:
     rgb = f"{PART}rgb: mid-grey 0, full colour its own largest weight" if len(tiles.pictures) > len(OPPONENTS) else ""
     clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
     if scale.kind == "range":
-        return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as requested{clipped}{rgb}"
+        low, high = number_text(scale.low, plus=True), number_text(scale.high, plus=True)
+        return f"Scale {low} to {high}, as requested{clipped}{rgb}"
     if scale.kind == "tile":
         return f"Scale tile: full colour the largest value of a kernel’s three planes; kernels do not compare{rgb}"
     if scale.limit == 0:
