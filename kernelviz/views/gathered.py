@@ -104,7 +104,7 @@ class ImageList:
         if other is not self:
             for at, state in enumerate(other._states):
                 place = other._first + at
-                if state != self._state(place):
+                if state not in (_ABSENT, self._state(place)):
                     self.add(place, *other.of(place))
 
     def _state(self, place: int) -> int:
