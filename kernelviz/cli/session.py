@@ -580,7 +580,7 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     with without_collection():
-        from kernelviz.allocator import keep_freed_memory
+        from kernelviz.network.freed_memory import keep_freed_memory
         from kernelviz.network.model import load_model, use_device
         from kernelviz.network.weights.names import is_sized_by_timm
 

@@ -26,10 +26,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from kernelviz.allocator import keep_freed_memory
 from kernelviz.distributed.engines import WorkerLostError
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.files.scratch import scratch_folder
+from kernelviz.network.freed_memory import keep_freed_memory
 from kernelviz.threads import no_warnings, processors, share_processors
 from kernelviz.version import __version__
 from kernelviz.wording import counted

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 import kernelviz as kv
-from kernelviz.allocator import keep_freed_memory
 from kernelviz.distributed import InThisProcess, Ray, gather_many
+from kernelviz.network.freed_memory import keep_freed_memory
 from kernelviz.threads import processors
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 CODE = """
 import resource
 import numpy as np
-from kernelviz.allocator import keep_freed_memory
+from kernelviz.network.freed_memory import keep_freed_memory
 keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
