@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kernelviz.distributed.engines import WorkerLostError
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.files.scratch import scratch_folder
+from kernelviz.storage.uris import without_credentials
 from kernelviz.threads import no_warnings, processors
 from kernelviz.version import __version__
 from kernelviz.wording import counted
@@ -238,9 +239,10 @@ class Ray:
                 "num_cpus": workers * self.threads, "include_dashboard": False,
                 "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path), **gpus,
             }  # fmt: skip
+        choices["job_config"] = _job_config()
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            with no_warnings():
+            with no_warnings(), _program_without_credentials(ray):
                 ray.init(**choices)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             why = " ".join(str(error).split())[:300]
@@ -506,6 +508,38 @@ class _Actor:
                 raise ValueError("The network arrived damaged.")
             self.worker, self.digest = cloudpickle.loads(packed)(), digest
         return self.worker(chunk)
+
+
+class _SearchPath(list[str]):
+    """The directories that Ray puts in front of ``sys.path`` in workers: of those it adds, the ones this process has.
+
+    Ray adds the current directory in any case. A file ``torch.py`` there would be run instead of torch.
+    """
+
+    def extend(self, directories: Iterable[str]) -> None:
+        here = {os.path.abspath(each) for each in sys.path}  # noqa: PTH100  ("" is the current directory)
+        super().extend(each for each in directories if os.path.abspath(each) in here)  # noqa: PTH100
+
+
+def _job_config() -> Any:
+    """The settings of Ray for this program, whose workers import from where this process does."""
+    from ray.job_config import JobConfig
+
+    config = JobConfig()
+    config._py_driver_sys_path = _SearchPath()  # noqa: SLF001  (there is no public setting)
+    return config
+
+
+@contextmanager
+def _program_without_credentials(ray: Any) -> Iterator[None]:
+    """Let Ray know the command line without the credentials of URIs: a cluster lists it for all of its users."""
+    utils = ray._private.utils  # noqa: SLF001  (there is no public setting)
+    find = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: " ".join(map(without_credentials, sys.argv))
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = find
 
 
 def _packed(make_worker: Callable[[], Worker], stack: ExitStack) -> Any:

@@ -36,13 +36,16 @@ FLAG = "KERNELVIZ_TEST_FLAG"
 
 
 class Frail(kv.ChannelTally):
-    """Ends the process of a worker at one place, once."""
+    """Ends the process of a worker at one place, once; it notes where that imports from, and what Ray knows of programs."""
 
     def add(self, maps, image=None, place=None):
         """Add the maps of an image, or end."""
         flag = Path(os.environ[FLAG])
         if place == 40 and os.getpid() != HERE and not flag.exists():
-            flag.write_text(str(os.getpid()))
+            from ray._private.state import state
+
+            jobs = [job["Entrypoint"] for job in state.job_table()]
+            flag.write_text(json.dumps({"path": sys.path, "directory": str(Path.cwd()), "jobs": jobs}))
             os.kill(os.getpid(), signal.SIGKILL)
         super().add(maps, image, place)
 
@@ -123,11 +126,19 @@ def check_nothing_is_left(folder, within=5.0):
     assert not (Path.home() / ".ray").exists()
 
 
-def test_actors_have_the_bits_of_one_process_though_one_is_killed(gathered, capfd):
-    """A worker that is killed in a chunk is replaced, its images count once, and nothing of Ray stays behind."""
+def test_actors_have_the_bits_of_one_process_though_one_is_killed(gathered, capfd, tmp_path, monkeypatch):
+    """A worker that is killed in a chunk is replaced, its images count once, and nothing of Ray stays behind.
+
+    Workers import nothing from the current directory, and no job of Ray is listed with credentials.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kernelviz", "features", "--weights=s3://me:pa55word@bucket/x.pt"])
     environment = dict(os.environ)
     found, notices = gathered(Frail)
-    assert Path(os.environ[FLAG]).exists()
+    seen = json.loads(Path(os.environ[FLAG]).read_text())
+    assert seen["directory"] == str(tmp_path)
+    assert not {"", ".", str(tmp_path)} & {*seen["path"]}
+    assert seen["jobs"] == ["kernelviz features --weights=s3://bucket/x.pt"]
     assert found.failed == ()
     assert len(found["statistics"]["0"].images) == 96
     assert "a worker exited unexpectedly; its 32 images are processed again" in notices
