@@ -232,12 +232,12 @@ class Ray:
         """
         local, workers = self.address is None, self.workers or 1
         choices: dict[str, Any] = {"address": self._cluster, "log_to_driver": False, "configure_logging": False}
-        if local:
+        if local:  # Ray lets everybody write into its own folder, so that is inside of one that is private
             self._check_memory(workers)
             gpus = {"num_gpus": math.ceil(workers * self.gpus_per_worker)} if self.gpus_per_worker else {}
             choices |= {
                 "num_cpus": workers * self.threads, "include_dashboard": False,
-                "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path), **gpus,
+                "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path / "r"), **gpus,
             }  # fmt: skip
         choices["job_config"] = _job_config()
         handler = signal.getsignal(signal.SIGTERM)
@@ -648,9 +648,14 @@ def _started_cluster() -> str:
         UsageError: there is none.
     """
     base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (Ray's rule)
-    with contextlib.suppress(OSError):
-        noted = (Path(base) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
-        return os.environ.get("RAY_ADDRESS") or noted
+    with contextlib.suppress(OSError), (Path(base) / "ray" / "ray_current_cluster").open(encoding="utf-8") as file:
+        if not os.environ.get("RAY_ADDRESS"):
+            if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid not in (os.geteuid(), 0):
+                why = f"Another user has written {file.name}, and a cluster could run code here."
+                raise UsageError(
+                    "There is no Ray cluster of yours at auto.", why, "If you trust it, give its HOST:PORT."
+                )
+            return file.read().strip()
     if address := os.environ.get("RAY_ADDRESS"):
         return address
     hint = "Type `ray start --head`, or give its HOST:PORT."
