@@ -45,7 +45,7 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
     recipe. A new folder is created atomically. An existing one is unchanged until all files are made; then its index is
     removed, the files are moved in, and a new index is written. Files of an earlier run for other channels are deleted; all
     other files are kept. At a URI the index is removed first, then the files are put one by one; new ones are deleted again
-    if one fails.
+    if one fails. A folder of other ``singles`` is replaced only with ``force``. ``threads`` write, by default up to four.
 
     Raises:
         FileInTheWayError: something else has this path; nothing was changed.

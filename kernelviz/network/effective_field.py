@@ -100,8 +100,8 @@ def effective_fields(
 ) -> tuple[EffectiveField, ...]:
     """The effective receptive fields of several layers, of one forward pass per image and a backward pass per layer.
 
-    ``layers`` are as in ``capture_features``, by default the first convolution and the stages. The rest is as in
-    ``effective_field``.
+    ``layers`` are as in ``capture_features``, by default the first convolution and the stages. ``network``, ``images``,
+    ``at``, ``channels``, ``input_size`` and ``crop`` are as in ``effective_field``.
 
     Example:
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 8, 3, padding=1))

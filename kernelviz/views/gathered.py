@@ -8,6 +8,7 @@ import re
 from array import array
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 
 _NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
+
+
+@lru_cache(maxsize=64)
+def _without_numbers(text: str) -> str:
+    return _NUMBER.sub("", text)
+
+
 _HASH = 32  # bytes of a SHA-256
 _ABSENT, _UNKNOWN, _KNOWN = range(3)  # an image that is not there, without a hash, with one
 
@@ -148,6 +156,8 @@ class _HashIndex:
         import numpy as np
 
         key = self._key(digest)
+        if not len(self._keys):
+            return list(self._recent.get(key, ()))
         first, end = (int(np.searchsorted(self._keys, np.uint64(key), side)) for side in ("left", "right"))
         return [*self._places[first:end].tolist(), *self._recent.get(key, ())]
 
@@ -173,10 +183,11 @@ class Gathered:
     """The images that a tally counts: their names and hashes, and how they were read.
 
     Images are ordered by their place among all images, in whatever order they are added. ``listed`` holds what is known of
-    each; several tallies may share it.
+    each; several tallies may share it. With ``of_view`` the notes also state what the network sees of an image.
     """
 
-    def __init__(self, listed: ImageList | None = None) -> None:
+    def __init__(self, listed: ImageList | None = None, *, of_view: bool = False) -> None:
+        self._of_view = of_view
         self.listed = ImageList() if listed is None else listed
         self._first = 0
         self._here = array("I")  # 0, or 1 and the kind of the image if it is counted
@@ -213,9 +224,13 @@ class Gathered:
         name = name or (image.name if image else f"image {place}")
         self.listed.add(place, name, path, image.sha256 if image else None)
         self._mark(place, kind)
-        for at, note in enumerate(dict.fromkeys(reading_notes(maps))):
+        for at, note in enumerate(dict.fromkeys(self._notes_of(maps))):
             self._add_note(_Note(1, (place, at), note))
         return place
+
+    def _notes_of(self, maps: FeatureMaps) -> tuple[str, ...]:
+        seen = maps.seen.notes if self._of_view and maps.seen is not None else ()
+        return reading_notes(maps, seen)
 
     def check_place(self, place: int) -> int:
         """Check that the place of an image is free, and return it.
@@ -230,7 +245,7 @@ class Gathered:
         return place
 
     def _add_note(self, note: _Note) -> None:
-        key = _NUMBER.sub("", note.text)
+        key = _without_numbers(note.text)
         if key in self._notes:
             self._notes[key].merge(note)
         else:
@@ -255,8 +270,8 @@ class Gathered:
         if image is not None:
             self.listed.add(place, image.name, image.path, image.sha256)
         self._mark(place, kind)
-        for at, note in enumerate(dict.fromkeys(reading_notes(maps))):
-            first = self._notes[_NUMBER.sub("", note)]
+        for at, note in enumerate(dict.fromkeys(self._notes_of(maps))):
+            first = self._notes[_without_numbers(note)]
             first.at, first.text = min((first.at, first.text), ((place, at), note))
 
     def _mark(self, place: int, kind: int) -> None:
@@ -332,12 +347,12 @@ def identity_of(digests: Iterable[str | None]) -> dict[str, Any] | None:
     return {"name": counted(count, "image"), "sha256": whole.hexdigest()} if count else None
 
 
-def reading_notes(maps: FeatureMaps) -> tuple[str, ...]:
-    """How the image of these maps was read."""
+def reading_notes(maps: FeatureMaps, more: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """How the image of these maps was read; ``more`` are further notes on it."""
     image = maps.image
     bands = image.bands_for(maps.input_size[0])[1] if image and maps.input_size else ()
     chosen = preprocessing_notes(maps.source.preprocessing) if image and maps.source else ()
-    return (*(image.notes if image else ()), *bands, *chosen)
+    return (*(image.notes if image else ()), *(more if image else ()), *bands, *chosen)
 
 
 def _below(path: str, paths: set[str]) -> str:

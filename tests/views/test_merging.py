@@ -78,6 +78,19 @@ def test_statistics_and_patches_are_the_same_bits_in_any_order_and_tree(images, 
         check_equal(in_parts(new, images, order, seed).result(), whole.result())
 
 
+@pytest.mark.parametrize("new", [ChannelTally, lambda: PatchTally(lowest=True)], ids=["statistics", "patches"])
+def test_a_tally_that_was_merged_may_go_on(images, new):
+    """What is added to a tally after it was merged into another one changes the other one in nothing."""
+    first, second, whole = new(), new(), new()
+    for number in range(40):
+        (first if number < 20 else second).add(images[number], place=number)
+        whole.add(images[number], place=number)
+    first.merge(second)
+    for number in range(40, 80):
+        second.add(images[number], place=number)
+    check_equal(first.result(), whole.result())
+
+
 def test_statistics_equal_exact_sums(images):
     """Means and deviations are those of ``math.fsum`` over all values, up to the rounding of one operation."""
     tally = ChannelTally()
