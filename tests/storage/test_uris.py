@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kernelviz.errors import UsageError
+from kernelviz.storage import uris
 from kernelviz.storage.uris import (
     Uri,
     as_path,
@@ -20,6 +21,14 @@ from kernelviz.storage.uris import (
     secrets,
     without_credentials,
 )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch):
+    """No test knows the credentials of another."""
+    monkeypatch.setattr(uris, "_users", {})
+    monkeypatch.setattr(uris, "_queries", {})
+
 
 PLAIN = [
     "a.png",
