@@ -157,9 +157,10 @@ def test_a_cluster_that_another_user_noted_is_not_joined(temporary, monkeypatch)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     assert ray_engine._started_cluster() == "10.0.0.1:6379"
-    with monkeypatch.context() as patch, pytest.raises(UsageError, match="no Ray cluster of yours"):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "fstat", lambda _: os.stat_result([0o644, 0, 0, 1, os.geteuid() + 1, *[0] * 5]))
-        ray_engine._started_cluster()
+        with pytest.raises(UsageError, match="no Ray cluster of yours"):
+            ray_engine._started_cluster()
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
     assert ray_engine._started_cluster() == "10.0.0.2:6379"
 
