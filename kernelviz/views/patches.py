@@ -15,7 +15,7 @@ from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps, check_positive
 from kernelviz.threads import one_blas_thread
 from kernelviz.views.exact_sums import ExactSums, deviations, means
-from kernelviz.views.gathered import Gathered
+from kernelviz.views.gathered import Gathered, duplicates_text
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.statistics import check_channels, check_layers, power_of
 from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text, shown
@@ -889,15 +889,6 @@ def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
             f"{counted(lost, 'value is', 'values are')} not finite, in {counted(broken, 'channel')}, and left out"
         )
     return [*lines, *filter(None, [duplicates_text(patches.duplicates)])]
-
-
-def duplicates_text(names: Sequence[str]) -> str:
-    """Which images have the bytes of earlier ones; empty if none has."""
-    if not names:
-        return ""
-    same = inflected(len(names), "has the bytes of an earlier image", "have the bytes of earlier images")
-    first = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-    return f"{counted(len(names), 'image')} {same}, counted once: {first}"
 
 
 def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:
