@@ -30,6 +30,7 @@ from kernelviz.distributed.engines import WorkerLostError
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.files.scratch import scratch_folder
 from kernelviz.network.freed_memory import keep_freed_memory
+from kernelviz.storage.uris import without_credentials
 from kernelviz.threads import no_warnings, processors, share_processors
 from kernelviz.version import __version__
 from kernelviz.wording import counted
@@ -232,16 +233,17 @@ class Ray:
         """
         local, workers = self.address is None, self.workers or 1
         choices: dict[str, Any] = {"address": self._cluster, "log_to_driver": False, "configure_logging": False}
-        if local:
+        if local:  # Ray lets everybody write into its own folder, so that is inside of one that is private
             self._check_memory(workers)
             gpus = {"num_gpus": math.ceil(workers * self.gpus_per_worker)} if self.gpus_per_worker else {}
             choices |= {
                 "num_cpus": workers * self.threads, "include_dashboard": False,
-                "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path), **gpus,
+                "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path / "r"), **gpus,
             }  # fmt: skip
+        choices["job_config"] = _job_config()
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            with no_warnings():
+            with no_warnings(), _program_without_credentials(ray):
                 ray.init(**choices)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             why = " ".join(str(error).split())[:300]
@@ -513,6 +515,38 @@ class _Actor:
         return self.worker(chunk)
 
 
+class _SearchPath(list[str]):
+    """The directories that Ray puts in front of ``sys.path`` in workers: of those it adds, the ones this process has.
+
+    Ray adds the current directory in any case. A file ``torch.py`` there would be run instead of torch.
+    """
+
+    def extend(self, directories: Iterable[str]) -> None:
+        here = {os.path.abspath(each) for each in sys.path}  # noqa: PTH100  ("" is the current directory)
+        super().extend(each for each in directories if os.path.abspath(each) in here)  # noqa: PTH100
+
+
+def _job_config() -> Any:
+    """The settings of Ray for this program, whose workers import from where this process does."""
+    from ray.job_config import JobConfig
+
+    config = JobConfig()
+    config._py_driver_sys_path = _SearchPath()  # noqa: SLF001  (there is no public setting)
+    return config
+
+
+@contextmanager
+def _program_without_credentials(ray: Any) -> Iterator[None]:
+    """Let Ray know the command line without the credentials of URIs: a cluster lists it for all of its users."""
+    utils = ray._private.utils  # noqa: SLF001  (there is no public setting)
+    find = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: " ".join(map(without_credentials, sys.argv))
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = find
+
+
 def _packed(make_worker: Callable[[], Worker], stack: ExitStack) -> Any:
     """What workers do, as an array of bytes, which they read from shared memory without a copy.
 
@@ -619,9 +653,14 @@ def _started_cluster() -> str:
         UsageError: there is none.
     """
     base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (Ray's rule)
-    with contextlib.suppress(OSError):
-        noted = (Path(base) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
-        return os.environ.get("RAY_ADDRESS") or noted
+    with contextlib.suppress(OSError), (Path(base) / "ray" / "ray_current_cluster").open(encoding="utf-8") as file:
+        if not os.environ.get("RAY_ADDRESS"):
+            if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid not in (os.geteuid(), 0):
+                why = f"Another user has written {file.name}, and a cluster could run code here."
+                raise UsageError(
+                    "There is no Ray cluster of yours at auto.", why, "If you trust it, give its HOST:PORT."
+                )
+            return file.read().strip()
     if address := os.environ.get("RAY_ADDRESS"):
         return address
     hint = "Type `ray start --head`, or give its HOST:PORT."

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kernelviz.errors import UsageError
+from kernelviz.storage import uris
 from kernelviz.storage.uris import (
     Uri,
     as_path,
@@ -20,6 +21,14 @@ from kernelviz.storage.uris import (
     secrets,
     without_credentials,
 )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch):
+    """No test knows the credentials of another."""
+    monkeypatch.setattr(uris, "_users", {})
+    monkeypatch.setattr(uris, "_queries", {})
+
 
 PLAIN = [
     "a.png",
@@ -52,9 +61,11 @@ def test_file_uris_are_plain_paths():
         assert resolved(f"file:///tmp/{typed}") == resolved(f"FILE://localhost/tmp/{typed}") == f"/tmp/{meant}"
     assert os.fsencode(resolved("file:///tmp/%ff")) == b"/tmp/\xff"
     assert as_path("file:///tmp/a.png") == Path("/tmp/a.png")
-    for text in ("file://server/a.png", "file://a.png"):
-        with pytest.raises(UsageError, match="no file of this machine"):
+    for text in ("file://server/a.png", "file://a.png", "file://me:s3cret@server/a.png"):
+        with pytest.raises(UsageError, match="no file of this machine") as caught:
             resolved(text)
+        assert "s3cret" not in str(caught.value)
+        assert "s3cret" not in without_credentials(f"-o{text}")
 
 
 CREDENTIALS = {
@@ -82,7 +93,8 @@ def test_credentials_are_kept_apart(text):
     assert resolved(found) == found
     assert secret in secrets()
     assert without_credentials(f"--weights={text}") == f"--weights={found}"
-    assert without_credentials(f"-o{text}") == f"-o{found}"
+    for before in ("-o", "width=", "--model-arg=width=", "hf-hub:", "local-dir:"):
+        assert without_credentials(f"{before}{text}") == f"{before}{found}"
 
 
 def test_what_is_no_credential_stays():
