@@ -59,7 +59,7 @@ class ImageList:
         at = self._at(place)
         if path is not None and place < len(self._given) and self._given[place] == path:
             path = self._given[place]  # the same object
-        new = self._states[at] == _ABSENT
+        new = self._states[at] != _KNOWN
         self._names[at] = None if path is not None and name == os.path.basename(path) else name  # noqa: PTH119  (a Path interns its parts)
         self._paths[at] = path
         self._states[at] = _UNKNOWN if digest is None else _KNOWN
@@ -240,10 +240,10 @@ class Gathered:
         """Check that the place of an image is free, and return it.
 
         Raises:
-            UsageError: it is negative or taken.
+            UsageError: it is negative, too large or taken.
         """
-        if place < 0:
-            raise UsageError(f"The place of an image is a number from 0, but got {place}.")
+        if not 0 <= place < 2**31:
+            raise UsageError(f"The place of an image is a number from 0 to {2**31 - 1:,}, but got {place:,}.")
         if place in self:
             raise UsageError(f"There is an image with the number {place} already.")
         return place
@@ -323,6 +323,10 @@ class Gathered:
         return tuple(_below(path, shared) if path and many[name] > 1 else name for name, path in each)
 
     def notes(self) -> tuple[str, ...]:
+        """Notes on the images."""
+        return self.reading_notes()
+
+    def reading_notes(self) -> tuple[str, ...]:
         """How the images were read: each note with the number of images that it is about, if that is not all."""
         return tuple(self._joined(note) for note in sorted(self._notes.values(), key=lambda note: note.at))
 
@@ -347,10 +351,11 @@ class CountedOnce(Gathered):
     an image with these bytes is in a tally into which this one will be merged.
     """
 
-    def __init__(self, listed: ImageList | None = None, copies: Collection[int] = ()) -> None:
-        super().__init__(listed)
+    def __init__(self, listed: ImageList | None = None, copies: Collection[int] = (), *, of_view: bool = False) -> None:
+        super().__init__(listed, of_view=of_view)
         self.duplicates: dict[int, str] = {}
         self._copies = frozenset(copies)
+        self._left_out: set[str] = set()  # hashes of images at these places, of which there may be further files
         self._after_copies = 0
 
     @property
@@ -362,7 +367,7 @@ class CountedOnce(Gathered):
         """Check that the place of an image is free, and return it.
 
         Raises:
-            UsageError: it is negative or taken.
+            UsageError: it is negative, too large or taken.
         """
         if place in self.duplicates:
             raise UsageError(f"There is an image with the number {place} already.")
@@ -375,10 +380,15 @@ class CountedOnce(Gathered):
         place and that of the image.
         """
         image = maps.image
-        before = self.place_of(image.sha256) if image is not None else None
-        if image is None or (before is None and place not in self._copies):
+        if image is None:
             return False
-        if before is None or place > before:
+        before = self.place_of(image.sha256)
+        left_out = place in self._copies or image.sha256 in self._left_out
+        if left_out:
+            self._left_out.add(image.sha256)
+        elif before is None:
+            return False
+        if before is None or left_out or place > before:
             self._add_duplicate(place, image.name)
         else:
             self._add_duplicate(before, self.listed.of(before)[0])
@@ -422,14 +432,19 @@ class CountedOnce(Gathered):
         for place, name in (other.duplicates if isinstance(other, CountedOnce) else {}).items():
             self._add_duplicate(place, name)
 
+    @property
+    def duplicate_names(self) -> tuple[str, ...]:
+        """The names of the duplicates, in the order of their places."""
+        return tuple(self.duplicates[place] for place in sorted(self.duplicates))
+
     def duplicates_notes(self) -> tuple[str, ...]:
         """Which files are duplicates, as a note; none if there are none."""
-        text = duplicates_text([self.duplicates[place] for place in sorted(self.duplicates)])
+        text = duplicates_text(self.duplicate_names)
         return (text,) if text else ()
 
     def notes(self) -> tuple[str, ...]:
         """Which files are duplicates, and how the images were read."""
-        return (*self.duplicates_notes(), *super().notes())
+        return (*self.duplicates_notes(), *self.reading_notes())
 
 
 def duplicates_text(names: Sequence[str]) -> str:

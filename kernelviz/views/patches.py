@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
-from kernelviz.records import as_maps, check_positive
+from kernelviz.records import as_array, as_maps, check_positive
 from kernelviz.threads import one_blas_thread
 from kernelviz.views.exact_sums import ExactSums, deviations, means
-from kernelviz.views.gathered import Gathered, duplicates_text
+from kernelviz.views.gathered import CountedOnce, duplicates_text
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.statistics import check_channels, check_layers, power_of
 from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text, shown
@@ -370,11 +370,9 @@ class PatchTally:
         self.layer = ""
         self.source: Source | None = None
         self.mixes_image = False
-        self.duplicates: dict[int, str] = {}
-        self.images = Gathered(of_view=True)
+        self.images = CountedOnce(of_view=True)
         self._facts: list[_Facts] = []
         self._kinds: dict[tuple[object, ...], int] = {}
-        self._copies: frozenset[int] = frozenset()
         self._sums: _Moments | None = None
         self._best: tuple[_Best, ...] = ()
 
@@ -398,17 +396,15 @@ class PatchTally:
                 the place is taken, or there are another layer or other channels than before.
         """
         subject = as_maps(maps)
+        if subject.values.dtype not in (np.float32, np.float64):  # a record that was made of other numbers
+            subject = replace(subject, values=as_array(subject.values))
         layer = self.layer or subject.layer or ""
         if subject.layer and subject.layer != layer:
             what = f"A tally is of one layer, but got maps of {shown(subject.layer)} after those of {shown(layer)}."
             raise UsageError(what, hint="Make a tally for each layer.")
         found = check_field(subject.field, layer, subject.lost, per_image=self.per_image)
-        if place is None:
-            place = max(self.images.next_place, 1 + max(self.duplicates, default=-1))
-        if place in self.duplicates:
-            raise UsageError(f"There is an image with the number {place} already.")
-        self.images.check_place(place)
-        if self._is_copy(subject, place):
+        place = self.images.next_place if place is None else self.images.check_place(place)
+        if self.images.is_copy(subject, place, partial(self._move, subject, found, layer)):
             return
         if self._sums is not None:
             check_channels(len(self._sums.count), len(subject.values))
@@ -442,31 +438,22 @@ class PatchTally:
             self._sums = _Moments.empty(len(sums.count), sums.low.dtype)
         self._sums.merge(sums)
 
-    def _is_copy(self, maps: FeatureMaps, number: int) -> bool:
-        """Whether an image was added before, as a file of the same bytes; the one of the smaller number is counted."""
-        image = maps.image
-        before = self.images.place_of(image.sha256) if image is not None else None
-        if image is None or (before is None and number not in self._copies):
-            return False
-        if before is None or number > before:
-            self.duplicates[number] = image.name
-        else:
-            self.duplicates[before] = self.images.listed.of(before)[0]
-            self.images.move(before, maps, number)
-            for each in self._best:
-                each.renumber(before, number)
-        return True
+    def _move(self, maps: FeatureMaps, found: Field, layer: str, before: int, place: int) -> None:
+        """Let an image with these maps be at an earlier place."""
+        for one, new in zip(
+            self._best, self._best_of(maps, found, place, layer, _Moments.of(maps.values)), strict=True
+        ):
+            one.move(before, new)
 
     def fresh(self, copies: Collection[int] = ()) -> PatchTally:
         """An empty tally with the same settings, to be merged into this one; ``copies`` are numbers not to be counted."""
         found = PatchTally(self.patches, self.per_image, lowest=self.lowest, inside=self.inside)
-        found._copies = frozenset(copies)
+        found.images = CountedOnce(copies=copies, of_view=True)
         return found
 
     def copies_in(self, other: PatchTally) -> tuple[int, ...]:
         """The numbers of images of another tally that are in this one, as files of the same bytes."""
-        digests = ((place, other.images.listed.of(place)[2]) for place in other.images.places)
-        return tuple(place for place, digest in digests if digest and self.images.place_of(digest) is not None)
+        return self.images.copies_in(other.images)
 
     def _best_of(self, maps: FeatureMaps, found: Field, number: int, layer: str, sums: _Moments) -> tuple[_Best, ...]:
         """The units of one image: those of largest and, if requested, of smallest value."""
@@ -504,25 +491,15 @@ class PatchTally:
                 what = f"Only tallies with equal settings are merged, but {name} is {getattr(self, name)} and"
                 raise UsageError(f"{what} {getattr(other, name)}.")
         check_layers(self.layer, other.layer)
-        self.images.check_apart(other.images)
-        taken = {number for number in self.duplicates if number in other.duplicates or number in other.images}
-        taken |= {number for number in other.duplicates if number in self.images}
-        if taken:
-            what = f"Both tallies have an image with the number {min(taken)}."
-            raise UsageError(what, hint="Give each image its number in all: tally.add(maps, place=number).")
-        for number in self.copies_in(other):
-            name = other.images.listed.of(number)[0]
-            raise UsageError(f"Both tallies have the image {name}.", hint="Add each image to one of them.")
-        self.duplicates |= other.duplicates
+        if self._sums is not None and other._sums is not None:
+            check_channels(len(self._sums.count), len(other._sums.count))
+        self.images.merge(other.images, [self._kind(facts) for facts in other._facts])
         if other._sums is None:
             return
-        if self._sums is not None:
-            check_channels(len(self._sums.count), len(other._sums.count))
         self._merge_best(other._best)
         for best in self._best:
             best.settle()  # the arrays of the other tally may change
         self._merge_sums(other._sums)
-        self.images.merge(other.images, [self._kind(facts) for facts in other._facts])
         self.layer, self.source = self.layer or other.layer, self.source or other.source
         self.mixes_image |= other.mixes_image
 
@@ -568,13 +545,13 @@ class PatchTally:
             exact=all(is_exact(axis) for each in added for axis in each.field.axes),
             mixes_image=self.mixes_image,
             border=_border_shares(np.array([facts.sides for facts in self._facts], np.int64)[kinds], rankings[0]),
-            duplicates=tuple(self.duplicates[number] for number in sorted(self.duplicates)),
+            duplicates=names.duplicate_names,
             paths=tuple(path for _, path, _ in listed),
             digests=tuple(digest for *_, digest in listed),
             input_size=next(iter(input_sizes)) if len(input_sizes) == 1 else None,
             source=self.source,
             identity=names.as_recipe(),
-            notes=(*self._wrapped(rankings, numbers), *names.notes()),
+            notes=(*self._wrapped(rankings, numbers), *names.reading_notes()),
             map_size=next(iter(map_sizes)) if len(map_sizes) == 1 else None,
         )
 
@@ -705,18 +682,19 @@ class _Best:
         self._put(rows, *(np.concatenate([kept[rows], new[rows]], axis=1)
                           for kept, new in ((self.ranks, ranks), (self.keys, keys))))  # fmt: skip
 
-    def renumber(self, before: int, now: int) -> None:
-        """Give an image another number."""
+    def move(self, before: int, other: _Best) -> None:
+        """Replace the units of an image by those of its copy at an earlier place, of which some may come in now."""
         self.settle()
         here = self.keys >> _UNIT_BITS == before
-        self.keys[here] += (now - before) << _UNIT_BITS
-        rows = np.flatnonzero(here.any(axis=1))
-        self._put(rows, self.ranks[rows], self.keys[rows])
+        self.ranks[here], self.keys[here] = np.inf, _NOWHERE
+        self._put(np.arange(len(self.ranks)), np.concatenate([self.ranks, other.ranks], axis=1),
+                  np.concatenate([self.keys, other.keys], axis=1))  # fmt: skip
 
     def _put(self, rows: Array, ranks: Array, keys: Array) -> None:
         """Replace the units of these channels by the best of some."""
         order = np.lexsort((keys, ranks), axis=-1)[:, : self.ranks.shape[1]]
         every = np.arange(len(rows))[:, None]
+        self.ranks = self.ranks.astype(ranks.dtype, copy=False)  # float64 if some images have it
         self.ranks[rows], self.keys[rows] = ranks[every, order], keys[every, order]
 
 

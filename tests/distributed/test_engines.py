@@ -39,12 +39,12 @@ LAYERS = ("layer1", "layer2")
 
 @pytest.fixture(scope="module")
 def images():
-    """Sixty-eight small images, and two of them again."""
+    """Sixty-seven small images, one of them again, and one twice in one chunk."""
     found = []
     for number in range(70):
         pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
         found.append(kv.read_image(pixels, name=f"{number}.png"))
-    found[40], found[69] = found[3], found[67]
+    found[40], found[41], found[69] = found[3], found[3], found[67]
     return found
 
 
@@ -82,7 +82,7 @@ def test_the_result_is_the_same_in_any_order(network, images, whole, seed):
     engine = Shuffled(seed)
     found = gather_many(network, images, LAYERS, tallies=TALLIES, input_size=32, engine=engine)
     assert facts(found) == facts(whole)
-    assert whole["patches"]["layer1"].result().duplicates == ("3.png", "67.png")
+    assert whole["patches"]["layer1"].result().duplicates == ("3.png", "3.png", "67.png")
     assert len(engine.seen) > 3  # chunks with copies of earlier images are done again
     assert found.failed == whole.failed == ()
 

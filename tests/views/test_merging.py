@@ -217,6 +217,21 @@ def test_copies_are_counted_once_over_all_parts(images):
     assert one.result().duplicates == ("image-3.png", "image-5.png")
 
 
+@pytest.mark.parametrize("new", [ChannelTally, CovarianceTally, PatchTally])
+def test_further_copies_in_one_part_are_left_out_at_once(images, new):
+    """A part with several copies of an image of another part is counted again once, not copy after copy without end."""
+    one, other = in_parts(new, images, range(3), 0), new()
+    for place, number in enumerate((5, 1, 1, 6, 1), start=3):
+        other.add(images[number], place=place)
+    again = one.fresh(copies=one.copies_in(other))
+    for place, number in enumerate((5, 1, 1, 6, 1), start=3):
+        again.add(images[number], place=place)
+    assert one.copies_in(again) == ()
+    one.merge(again)
+    assert list(one.images.places) == [0, 1, 2, 3, 6]
+    assert sorted(one.images.duplicates) == [4, 5, 7]
+
+
 @pytest.mark.parametrize("new", [ChannelTally, CovarianceTally])
 def test_sums_count_files_of_the_same_bytes_once(images, new):
     """The sums are those without the copy, in any order of the images; tallies of a file and its copy are not merged."""

@@ -79,6 +79,39 @@ def test_an_image_with_the_same_bytes_is_counted_once_in_any_order():
         check_equal(found, tallied([first, second, third]).result())
 
 
+def test_a_copy_at_an_earlier_place_brings_in_units_that_were_dropped():
+    """Of equal values the first images are kept, also if a later image, whose units were left out, has an earlier copy."""
+    every = list(many_maps(6, levels=1))
+    again = replace(every[5], image=replace(every[5].image, name="again.png"))
+    found = tallied([*every, again], [1, 2, 3, 4, 5, 6, 0], patches=3, per_image=2, lowest=True).result()
+    expected = tallied([again, *every[:5]], patches=3, per_image=2, lowest=True).result()
+    check_equal(replace(found, duplicates=()), expected)
+    assert found.duplicates == ("image-5.png",)
+    assert (found.places[..., 0] == 0).any()
+
+
+def test_maps_of_any_numbers_are_ranked():
+    """Integers, booleans and half precision are ranked by their values; one image in float64 keeps its precision."""
+    numbers = np.arange(32).reshape(2, 4, 4)
+    for dtype in (np.int64, np.uint8, np.float16):
+        found = tallied([make_maps(numbers.astype(dtype), 0)], lowest=False).result()
+        assert found.values[:, 0].tolist() == [15, 31]
+    assert tallied([make_maps(numbers > 20, 0)]).result().values[1, 0] == 1
+    single, double = make_maps((numbers / 3).astype(np.float32), 0), make_maps(numbers / 7, 1)
+    for order in ((0, 1), (1, 0)):
+        found = tallied([(single, double)[at] for at in order], order, patches=2).result()
+        assert found.values[1].tolist() == [np.float32(31 / 3), 31 / 7]
+
+
+def test_the_place_of_an_image_is_bounded():
+    """A place that no unit can be numbered by is rejected, not an overflow of NumPy."""
+    maps = next(many_maps(1))
+    assert tallied([maps], [2**31 - 1]).result().images == ("image-0.png",)
+    for place in (-1, 2**31):
+        with pytest.raises(UsageError, match="number from 0 to 2,147,483,647"):
+            tallied([maps], [place])
+
+
 def test_equal_best_values_are_counted_with_their_images():
     """How many units share the best value, and how many images have one."""
     values = np.zeros((2, 4, 4), np.float32)
