@@ -160,15 +160,18 @@ def chosen_weights(
 
 
 def split_word(word: str) -> tuple[str, str | None]:
-    """The weights of ``random@1`` or ``last.ckpt@ema``, and what is after the last ``@``; None if that is no part of both.
+    """The weights of ``random@1`` or ``last.ckpt@ema``, and what is after the ``@``; None if that is no part of both.
 
-    A file whose name has an ``@`` comes before.
+    A file whose name has an ``@`` comes before, and a key may have one.
     """
-    given, mark, part = word.rpartition("@")
-    if not mark or os.path.exists(word):  # noqa: PTH110
+    if os.path.exists(word):  # noqa: PTH110
         return word, None
-    is_file = os.path.isfile(given) or (given.lower().endswith(_ENDINGS) and "/" not in part)  # noqa: PTH113
-    return (given, part) if given == "random" or is_file else (word, None)
+    for mark in reversed(list(re.finditer("@", word))):
+        given, part = word[: mark.start()], word[mark.end() :]
+        missing = given.lower().endswith(_ENDINGS) and "/" not in part
+        if given == "random" or missing or os.path.isfile(given):  # noqa: PTH113
+            return given, part
+    return word, None
 
 
 def _looks_like_file(word: str) -> bool:

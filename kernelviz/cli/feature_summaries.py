@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kernelviz.cli import session, terminal
 from kernelviz.cli.feature_workers import Jobs, gather
 from kernelviz.errors import UsageError
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,7 +123,9 @@ def _save_basis(run: FeatureRun, name: str, tally: CovarianceTally) -> Basis:
     shares = ", ".join(f"{share:.1%}" for share in basis.share)
     run.report.inform(f"{name}: {shares} of the variance over {tally.positions:,} positions")
     _warn_of_copies(run, tally)
-    add_output(run, path, name, "basis", shown=len(basis.components), nonfinite=0)
+    add_output(
+        run, path, name, "basis", shown=len(basis.components), nonfinite=0, notes=tally.images.duplicates_notes()
+    )
     return basis
 
 
@@ -243,7 +246,7 @@ def _draw_statistics(run: FeatureRun, tally: ChannelTally) -> None:
 
     found, source = tally.result(), run.plan.network.source
     run.report.more.setdefault("statistics", []).append(statistics_entry(found))
-    run.report.inform(f"{found.layer}: {len(found.mean):,} channels over {len(found.images):,} images")
+    run.report.inform(f"{found.layer}: {len(found.mean):,} channels over {counted(len(found.images), 'image')}")
     _warn_of_copies(run, tally)
     run.report.inform(*statistics_table(found, whole=run.report.verbose, width=terminal.message_width()))
     path = path_of(run, found.layer, "statistics", found.identity, run.output.suffix)

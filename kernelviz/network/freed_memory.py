@@ -8,6 +8,7 @@ import os
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 _KEPT = 64 * 2**20
 _LARGEST = 32 * 2**20  # the most that glibc takes
+_CHOICES = ("trim_threshold", "mmap_threshold", "mmap_max", "top_pad")  # of a user who knows what to keep
 
 
 def keep_freed_memory() -> None:
@@ -16,9 +17,11 @@ def keep_freed_memory() -> None:
     By default it soon returns freed memory to the system: the forward pass of EfficientNet-Lite0 then touches 14 to 19 MB
     of new pages for each image, which takes a quarter of its time (``mallopt(3)``). A library leaves that to its caller, so
     that only the command and the workers call this. Other C libraries, and a choice of the user
-    (``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES``), remain as they are.
+    (as ``MALLOC_TRIM_THRESHOLD_``, or ``glibc.malloc.trim_threshold`` in ``GLIBC_TUNABLES``), remain as they are. Variables
+    for something else, as ``MALLOC_ARENA_MAX``, which many container images set, are no such choice.
     """
-    if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if any(f"MALLOC_{name.upper()}_" in os.environ or f"glibc.malloc.{name}=" in tunables for name in _CHOICES):
         return
     try:
         if not (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc"):

@@ -231,6 +231,7 @@ def test_layers_of_other_shapes_are_left_out(run, files):
         (("random@one", "a.pt"), 2, "The seed of random@one must be a whole number"),
         (("a.pt", "missing.pt@ema"), 1, "There is no weights file missing.pt"),
         (("a.pt", "a.pt@nothing"), 1, "nothing"),
+        (("a.pt", "a.pt@no@thing"), 1, "holds no tensors under no@thing"),
         (("a.pt", "hub"), 4, "has no published weights"),
     ],
 )

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from kernelviz.network import freed_memory
+
 CODE = """
 import resource
 import numpy as np
@@ -35,5 +37,25 @@ def page_faults(**variables: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
 def test_freed_memory_is_used_again():
     """Arrays of a megabyte that follow freed ones take no new pages, unless the user's choice has each of them mapped."""
-    assert page_faults() < 100
+    assert page_faults(MALLOC_ARENA_MAX="2") < 100  # which is no choice of what is kept
     assert page_faults(MALLOC_MMAP_THRESHOLD_="131072") > 1000
+
+
+@pytest.mark.parametrize("name", ["MALLOC_TOP_PAD_", "GLIBC_TUNABLES"])
+def test_the_choice_of_the_user_is_kept(monkeypatch, name):
+    """What the user chose in either form is not replaced, and systems without ``confstr`` or glibc are left alone."""
+    monkeypatch.setattr(freed_memory.ctypes, "CDLL", lambda *_: pytest.fail("malloc was changed"))
+    for each in [each for each in os.environ if each.startswith(("MALLOC_", "GLIBC_"))]:
+        monkeypatch.delenv(each)
+    with monkeypatch.context() as context:
+        context.setenv(name, "glibc.malloc.mmap_max=0" if name == "GLIBC_TUNABLES" else "1")
+        freed_memory.keep_freed_memory()
+    for error in (ValueError("unrecognized configuration name"), OSError(22, "Invalid argument"), AttributeError()):
+
+        def fail(_, error=error):
+            raise error
+
+        monkeypatch.setattr(os, "confstr", fail, raising=False)
+        freed_memory.keep_freed_memory()
+    monkeypatch.setattr(os, "confstr", lambda _: None)
+    freed_memory.keep_freed_memory()
