@@ -290,9 +290,9 @@ def command(tmp_path, monkeypatch, capsys):
         engines.append(Shuffled(workers=choices.workers, deadly=run.deadly))
         return engines[-1]
 
-    def run(name, *options, out):
+    def run(name, *options, out, model="test_resnet", images="images"):
         capsys.readouterr()
-        words = [name, "test_resnet", "images", "-r", "--weights", "random", "--input-size", "32", "--json"]
+        words = [name, model, images, "-r", "--weights", "random", "--input-size", "32", "--json"]
         code = main([*words, *options, "-o", out])
         printed, err = capsys.readouterr()
         files = {path.relative_to(out): path.read_bytes() for path in sorted(Path(out).rglob("*.*")) if path.is_file()}
@@ -337,6 +337,38 @@ def test_an_image_that_ends_workers_is_named_by_the_command(command):
     assert [error["input"] for error in document["errors"]] == ["images/07.png", "images/12.png"]
     assert "images/07.png: The worker process crashes on this image." in err
     assert len(document["statistics"][0]["images"]) == 22
+
+
+BREAKING = """
+import torch
+
+class Breaking(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 3), torch.nn.Conv2d(4, 2, 3))
+
+    def forward(self, x):
+        middle = self[1](self[0](x))
+        if len(x.unique()) > 3:
+            raise ValueError("not this image")
+        return self[2](middle)
+"""
+
+
+@pytest.mark.parametrize("options", [("--style", "bare"), ("--statistics",)], ids=" ".join)
+def test_a_forward_pass_that_breaks_ends_as_in_one_process(command, options):
+    """The layers that ran before the break are drawn and reported, then the failure is named; sums are not drawn."""
+    Path("breaking.py").write_text(BREAKING)
+    words = ("features", *options, "-l", "*")
+    ends = {}
+    for out, more in {"one": ("--threads", "1"), "two": ("--workers", "2")}.items():
+        code, document, files, err = command(*words, *more, out=out, model="breaking.py:Breaking", images="images/03.png")
+        ends[out] = code, document, files, err.replace(f"{out}/", "")
+    assert ends["one"][:3] == ends["two"][:3]
+    assert (ends["one"][0], len(ends["one"][2])) == (1, 2 if "bare" in options else 0)
+    added = "2 workers of 1 thread each; the numbers are those of --threads 1\n"
+    assert ends["two"][3].replace(added, "") == ends["one"][3]
+    assert "not this image" in ends["one"][3]
+    assert added in ends["two"][3]
 
 
 def test_without_ray_it_is_stated_what_to_install(command, monkeypatch):
