@@ -210,8 +210,7 @@ class Ray:
             raise UsageError(what, hint="Start a new process, or call ray.init() and then use Ray().")
         self._cluster = "local"
         if self.address is not None:
-            self._cluster = _started_cluster() if self.address == "auto" else self.address
-            _check_reachable(self._cluster)
+            self._cluster = find_cluster(self.address)
         variables = dict(_LOCAL if local else _CLUSTER)
         if local:
             self._folder = self._stack.enter_context(scratch_folder("kv-"))
@@ -605,14 +604,35 @@ def _is_initialized() -> bool:
     return bool(ray.is_initialized())
 
 
-def _started_cluster() -> str:
-    """The address that ``auto`` means: ``RAY_ADDRESS``, or what ``ray start`` noted on this machine.
+def find_cluster(address: str) -> str:
+    """HOST:PORT of a cluster that answers; ``auto`` is ``RAY_ADDRESS``, or what ``ray start`` noted on this machine.
 
-    Ray itself would also try any Ray process of this machine, as the private one of another program, and wait for long.
+    Ray itself would wait for minutes where none answers, and for ``auto`` try any Ray process of this machine as well, such
+    as the private one of another program.
 
     Raises:
         UsageError: there is none.
     """
+    found = _noted_cluster() if address == "auto" else address
+    host, _, port = found.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        why = "Ray's clients with ray:// are not supported." if found.startswith("ray://") else ""
+        hint = "For example --ray 10.0.0.1:6379, as `ray start --head` prints it."
+        raise UsageError(f"--ray takes auto or HOST:PORT, but got {found}.", why, hint)
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), REACHED) as connection:
+            is_server = os.environ.get("RAY_USE_TLS", "0") != "0" or _speaks_http2(connection)
+    except (OSError, OverflowError) as error:
+        why = f"{error}.".replace("timed out.", f"It does not answer within {REACHED:.0f} s.")
+    else:
+        if is_server:
+            return found
+        why = "What answers there is another program."
+    hint = "Type `ray start --head` there, which prints the HOST:PORT to give, or give --workers alone."
+    raise UsageError(f"There is no Ray cluster at {found}.", why, hint)
+
+
+def _noted_cluster() -> str:
     base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (Ray's rule)
     with contextlib.suppress(OSError):
         noted = (Path(base) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
@@ -623,20 +643,20 @@ def _started_cluster() -> str:
     raise UsageError("There is no Ray cluster at auto.", "RAY_ADDRESS is not set, and none was started here.", hint)
 
 
-def _check_reachable(address: str) -> None:
-    """Check that something answers at HOST:PORT; Ray would wait for long.
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # with empty settings (RFC 9113)
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Whether a server answers the beginning of HTTP/2, which gRPC uses, with its settings.
 
     Raises:
-        UsageError: nothing does.
+        OSError: it does not answer in time.
     """
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not host or not port.isdecimal():
-        raise UsageError(f"--ray takes auto or HOST:PORT, but got {address}.", hint="For example --ray 10.0.0.1:6379")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), REACHED).close()
-    except (OSError, OverflowError) as error:
-        hint = "Type `ray start --head` there, or give --workers alone."
-        raise UsageError(f"There is no Ray cluster at {address}.", f"{error}.", hint) from None
+    connection.sendall(_PREFACE)
+    answer = b""
+    while len(answer) < 4 and (part := connection.recv(9)):
+        answer += part
+    return answer[3:4] == b"\x04"
 
 
 def _free_memory() -> int | None:
