@@ -170,7 +170,8 @@ class Ray:
     def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
         """Yield each chunk with the answer of a worker, as they come.
 
-        A chunk whose process ends is done again once; if that ends as well, a ``WorkerLostError`` is its answer.
+        If a process ends, a ``WorkerLostError`` is the answer of the chunk that it worked on; one that waited behind that is
+        done again.
 
         Raises:
             UsageError: the cluster has not the resources, versions or files that the workers need.
@@ -319,6 +320,7 @@ class _Handle:
     """An actor, and how many chunks it has.
 
     After its process ended it is started again ``since`` some time; ``probe`` is a call that it answers once it is there.
+    ``suspect`` is the chunk that it worked on then.
     """
 
     handle: Any
@@ -326,15 +328,15 @@ class _Handle:
     pid: int | None = None
     since: float | None = None
     probe: Any = None
+    suspect: Chunk | None = None
 
 
 @dataclass(frozen=True)
 class _Sent:
-    """A chunk that an actor has, how often it was sent before, and what it counts in the load of the actor."""
+    """A chunk that an actor has, and what it counts in the load of the actor."""
 
     chunk: Chunk
     actor: _Handle
-    tries: int
     load: int
 
 
@@ -348,7 +350,7 @@ class _Flow:
         self.chunks = iter(chunks)
         self.actors = engine._actors  # noqa: SLF001  (its own other half)
         self.sent: dict[Any, _Sent] = {}
-        self.held: deque[tuple[Chunk, int]] = deque()  # to be worked on alone
+        self.held: deque[Chunk] = deque()  # to be worked on alone
         self.next: Chunk | None = None
 
     def answers(self) -> Iterator[tuple[Chunk, Any]]:
@@ -369,9 +371,10 @@ class _Flow:
             ready = _finished(self.ray, [*self.sent, *probes])
             for reference in set(ready) & self.sent.keys():
                 answered = time.monotonic()
-                sent = self.sent.pop(reference)
-                sent.actor.load -= sent.load
+                sent = self.sent[reference]
                 found = self._answer(reference, sent)
+                sent.actor.load -= sent.load
+                del self.sent[reference]
                 if found is not None:
                     yield sent.chunk, found[0]
             if (quiet := time.monotonic() - answered) > SILENT:
@@ -418,30 +421,35 @@ class _Flow:
             raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from error
         except errors.RayError as error:
             lost = WorkerLostError(f"A worker process exited unexpectedly: {type(error).__name__}.")
-            sent.actor.since = sent.actor.since or time.monotonic()
-        if sent.tries or sent.chunk.alone:
+        actor = sent.actor
+        if actor.since is None:
+            actor.since = time.monotonic()
+            chunks = [each.chunk for each in self.sent.values() if each.actor is actor]  # in the order of sending
+            actor.suspect = chunks[0]
+            if not sent.chunk.alone:
+                count = sum(len(chunk.items) for chunk in chunks)
+                number = counted(count, "image is", "images are")
+                self.engine.notice(f"a worker exited unexpectedly; its {number} processed again")
+        if sent.chunk is actor.suspect:
             return (lost,)
-        count = counted(len(sent.chunk.items), "image is", "images are")
-        self.engine.notice(f"a worker exited unexpectedly; its {count} processed again")
-        self.held.append((sent.chunk, sent.tries + 1))
+        self.held.append(sent.chunk)
         return None
 
     def _send(self) -> None:
         """Give chunks to actors that have room; one that is to be alone to an actor that has nothing else."""
         while (chunk := self._peek()) is not None:
             if chunk.alone:
-                self.held.append((chunk, 0))
+                self.held.append(chunk)
                 self.next = None
                 continue
             actor = min(self._feedable(), key=lambda each: each.load, default=None)
             if actor is None or actor.load >= IN_FLIGHT or chunk.number >= self._oldest() + AHEAD * len(self.actors):
                 break
             self.next = None
-            self._give(chunk, actor, 0, 1)
+            self._give(chunk, actor, 1)
         for actor in self.actors:
             if self.held and not actor.load and actor.since is None:
-                chunk, tries = self.held.popleft()
-                self._give(chunk, actor, tries, IN_FLIGHT)  # nothing may wait behind it
+                self._give(self.held.popleft(), actor, IN_FLIGHT)  # nothing may wait behind it
 
     def _feedable(self) -> list[_Handle]:
         """The actors that may get more: all but the least busy one, if a chunk waits for one that is free."""
@@ -455,14 +463,14 @@ class _Flow:
 
     def _oldest(self) -> int:
         """The number of the oldest chunk that is not done."""
-        known = [each.chunk.number for each in self.sent.values()] + [chunk.number for chunk, _ in self.held]
+        known = [each.chunk.number for each in self.sent.values()] + [chunk.number for chunk in self.held]
         return min([*known, *([self.next.number] if self.next else [])])
 
-    def _give(self, chunk: Chunk, actor: _Handle, tries: int, load: int) -> None:
+    def _give(self, chunk: Chunk, actor: _Handle, load: int) -> None:
         with _uninterrupted():
             reference = actor.handle.work.remote(*self.work, chunk)
         actor.load += load
-        self.sent[reference] = _Sent(chunk, actor, tries, load)
+        self.sent[reference] = _Sent(chunk, actor, load)
 
     def cancel(self) -> None:
         """Forget what is on its way."""
