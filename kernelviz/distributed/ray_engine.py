@@ -170,7 +170,7 @@ class Ray:
     def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
         """Yield each chunk with the answer of a worker, as they come.
 
-        If a process ends, a ``WorkerLostError`` is the answer of the chunk that it worked on; one that waited behind that is
+        If a process ends, a ``WorkerLostError`` is the answer of the chunk that it worked on; one that waited behind it is
         done again.
 
         Raises:
