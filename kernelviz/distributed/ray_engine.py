@@ -553,6 +553,7 @@ def _own_modules() -> list[ModuleType]:
     """The modules that are not installed; those of ``__main__`` are always packed by their content."""
     places = {
         str(_PACKAGE), *sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages(),
+        *(each for each in sys.path if each and any(Path(each).glob("*.dist-info"))),  # of `pip install --target`
     }  # fmt: skip
     installed = tuple(f"{each}{os.sep}" for place in places for each in {place, os.path.realpath(place)})
     return [

@@ -150,6 +150,8 @@ def kept() -> Credentials:
 
 def without_credentials(argument: str) -> str:
     """An argument of a command line, in which a URI has no credentials; they are kept as by ``resolved``."""
+    if (collapsed := _COLLAPSED.match(argument)) and collapsed[1].lower() not in _LOCAL:
+        return resolved(f"{collapsed[1]}://{collapsed[2]}").replace("://", ":/", 1)  # as pathlib leaves it
     found = _ARGUMENT.match(argument)
     if found is None or scheme_of(argument[found.end() :]) in _LOCAL:
         return argument

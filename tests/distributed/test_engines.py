@@ -238,13 +238,18 @@ def test_failed_images_are_in_their_order_in_batches_too():
     assert [each.number for each in found.failed] == [0, 1, 2]
 
 
-def test_installed_packages_do_not_travel(monkeypatch, tmp_path):
-    """In an environment that uses the packages of another one, those are known as installed."""
+@pytest.mark.parametrize("how", ["another environment", "a folder of pip"])
+def test_installed_packages_do_not_travel(monkeypatch, tmp_path, how):
+    """Packages of another environment, or of a folder into which pip installs, are known as installed."""
     own = ModuleType("own_network")
     own.__file__ = str(tmp_path / "own_network.py")
     monkeypatch.setitem(sys.modules, "own_network", own)
+    monkeypatch.syspath_prepend(str(tmp_path))
     assert own in ray_engine._own_modules()
-    monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
+    if how == "another environment":
+        monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
+    else:
+        (tmp_path / "own-1.0.dist-info").mkdir()
     assert own not in ray_engine._own_modules()
 
 

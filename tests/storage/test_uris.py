@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from file_systems import emptied
 
-from kernelviz import read_image, save_arrays
+from kernelviz import capture_many, read_image, save_arrays
 from kernelviz.errors import UsageError
 from kernelviz.files.finding import find_images
 from kernelviz.storage.objects import put
@@ -141,6 +142,9 @@ def test_a_uri_that_was_a_path_is_rejected_with_the_text_to_give(uri, shown, tmp
             work(path)
         assert caught.value.hint == f'Give the URI as text: "{shown}".'
         assert "pa55word" not in str(caught.value)
+    (failed,) = capture_many(torch.nn.Conv2d(3, 1, 1), [path], on_map=lambda _: None)
+    assert "cannot hold" in failed.error.what
+    assert "pa55word" not in failed.name
     assert not list(tmp_path.iterdir())
     folder = path.parts[0]
     (tmp_path / folder).mkdir()
