@@ -1,6 +1,6 @@
 """kernelviz shows what the convolutions of a network learned and what they do to an image.
 
-From a model to a picture of its kernels:
+From a model to a picture of its kernels, step by step:
 
     model = kernelviz.load_model("tf_efficientnet_lite0")
     layer = kernelviz.select_layers(model, "conv_stem")[0]

@@ -23,7 +23,7 @@ from kernelviz.report.patches import SHARE, PatchSource, Ranked, with_patches
 from kernelviz.report.playground import Playground
 from kernelviz.storage.uris import as_path, name_in
 from kernelviz.streaming import FailedImage, Passes, ReadImage, is_tensor, name_of, pixels_again
-from kernelviz.views.gathered import Gathered, ImageList
+from kernelviz.views.gathered import ImageList
 from kernelviz.views.patches import Patches, PatchTally, check_field
 from kernelviz.wording import counted, inflected, shown
 
@@ -330,7 +330,7 @@ class _Ranking:
                 self.reasons[tap.name] = f"{error.what} {error.why}".strip()
             else:
                 tally = self.tallies[tap.name] = PatchTally(PATCHES)
-                tally.images = Gathered(listed)
+                tally.images.listed = listed
         passes: Passes[Any, Input, ReadImage[Any]] = Passes(
             read=self._read, ready=self._ready, plan=self._plan, on_map=self._add, after=self._after, failed=self._fail,
             batch_size=1, to_the_end=False, exclusive=uses_all_processors(module_of(self.plan.network)),

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from contextlib import AbstractContextManager
 
 
 def processors() -> int:
@@ -28,17 +27,27 @@ THREADS = max(2, min(4, processors()))
 
 
 @cache
-def _libraries() -> Any:
+def _blas_libraries() -> tuple[Any, ...]:
     """The linear algebra that this process has loaded; looking for it takes some milliseconds."""
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
-def one_blas_thread() -> AbstractContextManager[object]:
-    """Let NumPy's linear algebra use one thread: with several, the last bits depend on their number."""
-    limits: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
-    return limits
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let NumPy's linear algebra use one thread: with several, the last bits depend on their number.
+
+    ``ThreadpoolController.limit`` does the same, but also asks the libraries for all that is known of them.
+    """
+    before = [(library, library.num_threads) for library in _blas_libraries()]
+    try:
+        for library, _ in before:
+            library.set_num_threads(1)
+        yield
+    finally:
+        for library, number in before:
+            library.set_num_threads(number)
 
 
 _filters = threading.RLock()

@@ -17,7 +17,7 @@ import kernelviz
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(set(kernelviz.__all__) - {"__version__"})
 PAGES = {page: (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "examples/README.md")}
-VERBS = "animate|apply|capture|compare|crop|effective|expand|find|list|load|make|match|plot|read|save|select|shift"
+VERBS = "|".join(sorted({name.partition("_")[0] for name in NAMES if "_" in name}))  # animate, apply, capture, …
 
 HOW = """kernelviz.{name} has no example in its docstring. Add one as its last section:
 
@@ -46,6 +46,15 @@ def test_every_public_name_has_an_example_that_is_true(name, tmp_path, monkeypat
     assert not report, "".join(report)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.islower()])
+def test_every_parameter_is_described(name):
+    """The docstring of a function names each of its parameters; the first one may be clear from the summary."""
+    function = getattr(kernelviz, name)
+    text = inspect.getdoc(function).partition("Example:")[0]
+    for parameter in list(inspect.signature(function).parameters)[1:]:
+        assert re.search(rf"\b{parameter}\b", text), parameter
+
+
 def test_the_pages_name_what_exists():
     """Each ``kernelviz.name`` and each verb of the library in the README and the recipes is public, or a module."""
     for page, text in PAGES.items():
@@ -56,6 +65,15 @@ def test_the_pages_name_what_exists():
         assert verbs <= set(kernelviz.__all__), f"{page} names {verbs - set(kernelviz.__all__)}"
 
 
+def test_the_pages_name_every_function():
+    """Each public function is named in the README or the recipes, which also say how the reference of all names is made."""
+    text = "\n".join(PAGES.values())
+    functions = [name for name in NAMES if inspect.isfunction(getattr(kernelviz, name))]
+    assert functions
+    assert not [name for name in functions if not re.search(rf"\b{name}\b", text)]
+    assert all("python -m pdoc kernelviz -o api -d google" in page for page in PAGES.values())
+
+
 def test_the_reference_lists_every_public_name():
     """The page of ``python -m pdoc kernelviz`` has the public names and nothing else."""
     pdoc = pytest.importorskip("pdoc.doc")
@@ -64,7 +82,7 @@ def test_the_reference_lists_every_public_name():
 
 @pytest.mark.slow
 def test_the_reference_is_complete(tmp_path):
-    """It is made without a warning, with each name, its signature and its example, and needs no other file."""
+    """Made without a warning, it has each name, its signature and its example, and needs no other file."""
     pdoc = pytest.importorskip("pdoc")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -72,6 +90,9 @@ def test_the_reference_is_complete(tmp_path):
         pdoc.pdoc("kernelviz", output_directory=tmp_path)
     page = (tmp_path / "kernelviz.html").read_text(encoding="utf-8")
     assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="https?:', page)
+    # A line of letters with a colon before indented ones is taken for the head of a section
+    sections = set(re.findall(r"<h6[^>]*>(.*?):?</h6>", page))
+    assert sections == {"Arguments", "Attributes", "Example", "Raises", "Returns"}
     for name in NAMES:
         section = page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
         signature = re.sub(r"<[^>]+>", "", section.partition('<span class="signature')[2].partition("<label")[0])

@@ -20,7 +20,18 @@ SCRIPTS = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name 
 PICTURES = ROOT / "examples" / "pictures"
 
 
-LONG = {"compare", "expand", "field", "layer", "match", "shift", "training"}  # each takes seconds
+LONG = {
+    "checkpoint",
+    "compare",
+    "detector",
+    "expand",
+    "field",
+    "layer",
+    "match",
+    "shift",
+    "sixteen_bits",
+    "training",
+}  # each takes seconds
 EACH = [pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ()) for path in SCRIPTS]
 
 
@@ -89,9 +100,10 @@ def test_the_committed_pictures_are_those_that_the_examples_make(tmp_path, scrip
         if name in TRAINED:
             assert near(trained_numbers(tmp_path / name), trained_numbers(PICTURES / name)), name
             continue
-        ours, kept = pixels(tmp_path / name), pixels(PICTURES / name)
-        assert ours.shape == kept.shape, name
-        assert np.abs(ours - kept).mean() < 1, name
+        if not name.endswith(".svg"):
+            ours, kept = pixels(tmp_path / name), pixels(PICTURES / name)
+            assert ours.shape == kept.shape, name
+            assert np.abs(ours - kept).mean() < 1, name
         assert alike(what_was_drawn(tmp_path / name), what_was_drawn(PICTURES / name)), name
 
 

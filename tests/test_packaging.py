@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import tarfile
 import zipfile
 from email.parser import Parser
+from importlib.metadata import packages_distributions
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from kernelviz.cli.env import PACKAGES
 from kernelviz.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -101,3 +105,41 @@ def test_the_metadata_names_licence_and_versions(metadata):
     assert metadata["Requires-Python"] == ">=3.11"
     assert {f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13)} <= set(classifiers)
     assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+def imported(path):
+    """The packages that a module imports, also within functions and by name, without those of Python itself."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module]
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func) and node.args:
+            modules = [node.args[0].value] if isinstance(node.args[0], ast.Constant) else []
+        yield from {module.partition(".")[0] for module in modules} - sys.stdlib_module_names
+
+
+def test_every_imported_package_is_declared(metadata):
+    """What the package imports is a dependency or in an extra, and every dependency is imported."""
+    modules = {name for path in PACKAGE.rglob("*.py") for name in imported(path)}
+    modules -= {
+        "kernelviz",
+        "_typeshed",  # for type checkers only
+        "torchvision",  # only for the models that a user names with it
+    }
+    distributions = packages_distributions()
+    used = {_normal(distributions.get(module, [module])[0]) for module in modules}
+    required = metadata.get_all("Requires-Dist")
+    assert used <= {_normal(line) for line in required}
+    assert {_normal(line) for line in required if "extra ==" not in line} <= used
+
+
+def test_env_lists_every_dependency(metadata):
+    """A report of a fault has the versions of all that the package and its extras install."""
+    required = metadata.get_all("Requires-Dist")
+    assert {_normal(line) for line in required if "extra == 'dev'" not in line} <= set(PACKAGES)
+
+
+def _normal(requirement):
+    return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")

@@ -143,12 +143,15 @@ def check_order(command: str, model: str, images: Sequence[str]) -> None:
 
 def _with_examples(words: Sequence[str], missing: str) -> str:
     """The command with what it lacks; ``words`` are the command and its arguments."""
-    command, given = " ".join(words[:2] if words[0] == "explain" else words[:1]), words[1:]
+    count = 2 if words[0] == "explain" else 1
+    command, given = " ".join(words[:count]), words[count:]
     see = f"see `kernelviz {command} --help`."
     if missing == "IMAGE" and given:
         if is_image_name(given[0]):
             return f"Type `{with_model(command, given[0])}`; {see}"
         return f"Type `kernelviz {command} {shlex.quote(given[0])} {IMAGE}`; {see}"
+    if command == "explain image":
+        return f"Type `kernelviz {command} {IMAGE}`; {see}"
     if missing == "MODEL" and command in ("kernels", "match", "layers", *WITH_IMAGE):
         return f"Type `{with_model(command, IMAGE)}`; {see}"
     return ""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.comparison_page import Pairs
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.network.model import Model
-    from kernelviz.records import Array
+    from kernelviz.records import Array, Weights
     from kernelviz.views.comparisons import ComparedLayer, Comparison
 
 
@@ -36,7 +36,8 @@ First = Annotated[
     str,
     typer.Argument(
         metavar="A",
-        help="The first weights: auto, bundled, hub or random, as for --weights; a FILE; or a tag of MODEL.",
+        help="The first weights: auto, bundled, hub or random, as for --weights; a FILE; or a tag of MODEL. random@1 has "
+        "the seed 1, and last.ckpt@ema.state_dict is what --weights-key ema.state_dict loads of last.ckpt.",
     ),
 ]
 Second = Annotated[str, typer.Argument(metavar="B", help="The second weights, likewise.")]
@@ -102,6 +103,8 @@ def compare(
     For example: kernelviz compare tf_efficientnet_lite0 bundled fine-tuned.pt
 
     Two trainings of your own network: kernelviz compare my_net.py:Net seed-0.pt seed-1.pt --match
+
+    Averaged weights of a checkpoint: kernelviz compare my_net.py:Net last.ckpt@state_dict last.ckpt@state_dict_ema
     """
 
     def work(report: Report) -> None:
@@ -133,8 +136,20 @@ def chosen_weights(
     weights_key: str | None,
     arguments: Sequence[str] | None,
 ) -> ModelChoices:
-    """The model with the weights that a word names: one of ``WEIGHTS``, an existing file, or a tag of the model."""
+    """The model with the weights that a word names: one of ``WEIGHTS``, an existing file, or a tag of the model.
+
+    Raises:
+        UsageError: the seed of ``random@SEED`` is not a whole number.
+    """
     is_there = os.path.exists(word)  # noqa: PTH110  (takes every text)
+    given, part = split_word(word)
+    if part is not None:
+        if given != "random":
+            return ModelChoices(model, given, timeout=timeout, weights_key=part, arguments=arguments)
+        if not re.fullmatch(r"\d{1,18}", part, re.ASCII):
+            what = f"The seed of {shown(word)} must be a whole number from 0."
+            raise UsageError(what, hint="For example random@1.")
+        return ModelChoices(model, given, int(part), timeout, arguments=arguments)
     if word in WEIGHTS:
         if is_there:
             report.warn(f"{word} means the {word} weights; the file of this name is ./{word}")
@@ -142,6 +157,18 @@ def chosen_weights(
     if is_there or _looks_like_file(word) or not _has_tags(model):
         return ModelChoices(model, word, timeout=timeout, weights_key=weights_key, arguments=arguments)
     return ModelChoices(f"{model.partition('.')[0]}.{word}", "auto", timeout=timeout, arguments=arguments)
+
+
+def split_word(word: str) -> tuple[str, str | None]:
+    """The weights of ``random@1`` or ``last.ckpt@ema``, and what is after the last ``@``; None if that is no part of both.
+
+    A file whose name has an ``@`` comes before.
+    """
+    given, mark, part = word.rpartition("@")
+    if not mark or os.path.exists(word):  # noqa: PTH110
+        return word, None
+    is_file = os.path.isfile(given) or (given.lower().endswith(_ENDINGS) and "/" not in part)  # noqa: PTH113
+    return (given, part) if given == "random" or is_file else (word, None)
 
 
 def _looks_like_file(word: str) -> bool:
@@ -171,8 +198,12 @@ def load_both(
     reasons: dict[str, str] = {}
     by_word = {word: choices(word) for word in dict.fromkeys(words)}
     chosen = [by_word[word] for word in words]
-    if key is not None and all(choice.weights_key is None for choice in chosen):
-        raise UsageError("--weights-key is for a weights file.", hint="Give a file as A or B, or omit --weights-key.")
+    taking = [
+        word for word, choice in by_word.items() if choice.weights_key is not None and split_word(word)[1] is None
+    ]
+    if key is not None and not taking:
+        what = "--weights-key is for a weights file."
+        raise UsageError(what, hint="Give a file, without @, as A or B, or omit --weights-key.")
     for word, choice in zip(words, chosen, strict=True):
         if loaded and choice == chosen[0]:
             loaded.append(loaded[0])
@@ -187,9 +218,9 @@ def load_both(
             raise UsageError(what, error.why, hint) from None
         except (BadWeightsError, NoWeightsError) as error:
             error.hint = _as_arguments(error.hint)
-            if word in WEIGHTS or isinstance(error, NoWeightsError):
+            if choice.weights in WEIGHTS or isinstance(error, NoWeightsError):
                 raise
-            found, more = _similar(word, choice, loaded, error)
+            found, more = _similar(choice, loaded, error)
             session.announce(found.source, choice, report)
             loaded.append(found)
             reasons |= more
@@ -199,9 +230,7 @@ def load_both(
     return loaded[0], loaded[1], reasons
 
 
-def _similar(
-    word: str, choice: ModelChoices, loaded: Sequence[Model], error: BadWeightsError
-) -> tuple[Model, dict[str, str]]:
+def _similar(choice: ModelChoices, loaded: Sequence[Model], error: BadWeightsError) -> tuple[Model, dict[str, str]]:
     """The model with what fits of a file whose layers have other shapes.
 
     Raises:
@@ -214,7 +243,7 @@ def _similar(
         arguments = options.parse_model_args(choice.arguments)
         base = loaded[0] if loaded else load_model(choice.name, weights="random", model_args=arguments)
         with contextlib.suppress(BadWeightsError):
-            return load_similar(base, word, key=choice.weights_key)
+            return load_similar(base, choice.weights or "", key=choice.weights_key)
     raise error
 
 
@@ -293,7 +322,12 @@ class CompareRun:
 
         first, second = self.first.source, self.second.source
         network = first.stem.removesuffix(first.weights_stem)
-        (stem,) = file_stems([(first.stem, "to", second.stem.removeprefix(network), *parts)])
+        apart = [re.sub(r"\W+", "-", text) for text in _places(first.weights, second.weights)]
+        one, other = (
+            "-".join(filter(None, pair))
+            for pair in zip((first.stem, second.stem.removeprefix(network)), apart, strict=True)
+        )
+        (stem,) = file_stems([(one, "to", other, *parts)])
         return stem
 
     def draw_chart(self, found: Comparison) -> None:
@@ -355,6 +389,17 @@ class CompareRun:
             written.append(save_arrays(arrays, target, recipe=recipe, force=self.output.force))
         for each in written:
             self.report.add_output(session.output_row(each, **row))
+
+
+def _places(first: Weights | None, second: Weights | None) -> tuple[str, str]:
+    """Where two weights of one file are in it; empty if they are the same, or of several files."""
+    if first is None or second is None or first == second or first.sha256 is None or first.sha256 != second.sha256:
+        return "", ""
+    return _place(first), _place(second)
+
+
+def _place(weights: Weights) -> str:
+    return ".".join(filter(None, (weights.key, (weights.prefix or "").strip(".")))) or "top level"
 
 
 def pairs_arrays(pairs: Pairs) -> dict[str, Array]:

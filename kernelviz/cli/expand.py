@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -14,16 +15,15 @@ from kernelviz.cli import options, session, terminal
 from kernelviz.cli.advice import check_order
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
-from kernelviz.errors import UsageError
-from kernelviz.wording import counted
+from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
-    from kernelviz.errors import KernelvizError
     from kernelviz.network.model import Model
     from kernelviz.records import Image, Recipe
     from kernelviz.views.linear_weights import LinearWeights
@@ -51,7 +51,8 @@ Layers = Annotated[
         "--layer",
         "-l",
         metavar="PATTERN",
-        help="A layer, as in `kernelviz features`; one picture each. Repeatable.",
+        help="A layer, as in `kernelviz features`; one picture each. Repeatable. Layers that a pattern matches, as "
+        "'blocks.*', are left out if they have no such weights or no channel is explained by one half.",
         show_default=False,
         autocompletion=options.complete_layer,
     ),
@@ -144,14 +145,15 @@ def expand(
             network = reading.prepare(session.load(chosen, report, progress), report)
             run = ExpandRun(
                 network, found, reading.reading, {"input_size": sides, "crop": crop}, str(slopes), channels, show_all,
-                destination, report, progress, asked,
+                destination, report, progress, asked, frozenset(layer),
             )  # fmt: skip
-            report.more["layers"] = []
+            report.more |= {"layers": [], "left_out": []}
             if len(found) == 1:
                 run.read(found[0])  # that it cannot be read comes before that one image is not enough
             names = run.layers(layer)
             for name in names:
                 session.attempt(report, name, len(names), partial(run.draw, name))
+            run.report_left_out()
 
     return run_command("expand", work, as_json=as_json, quiet=quiet, debug=debug)
 
@@ -160,7 +162,8 @@ def expand(
 class ExpandRun:
     """The network, the images, and how they are drawn; each image that fails is reported once.
 
-    ``asked`` is the part of recipes about the chosen options.
+    ``asked`` is the part of recipes about the chosen options. A layer that is not ``named``, but matches a pattern, is
+    left out if it has no weights that explain it.
     """
 
     network: Model
@@ -174,8 +177,10 @@ class ExpandRun:
     report: Report
     progress: Progress
     asked: Recipe
+    named: frozenset[str]
     failed: set[str] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, KernelvizError] = field(default_factory=dict)
 
     def layers(self, patterns: Sequence[str]) -> list[str]:
         """The names of the layers that the patterns name."""
@@ -201,10 +206,23 @@ class ExpandRun:
             self.report.add_failure(path, error)
 
     def draw(self, layer: str) -> None:
-        """Expand a layer, write its picture and, if requested, its arrays, and report both."""
-        from kernelviz.drawing.expanded_page import check_explained, expanded_recipe, plot_expanded
-        from kernelviz.files.names import file_stems
-        from kernelviz.files.writing import save_arrays
+        """Expand a layer and write its picture; one that only a pattern matches is left out if that is not possible."""
+        try:
+            found = self.expand(layer)
+        except KernelvizError as error:
+            if layer in self.named or isinstance(error, UsageError):
+                raise
+            self.left_out[layer] = error
+        else:
+            self.write(found)
+
+    def expand(self, layer: str) -> LinearWeights:
+        """The linear weights of a layer.
+
+        Raises:
+            KernelvizError: it has none, or no channel is explained by one half and not all are requested.
+        """
+        from kernelviz.drawing.expanded_page import check_explained
         from kernelviz.network.linear_weights import expand_units
         from kernelviz.views.kernel_views import named_channels
         from kernelviz.views.linear_weights import check_slopes, expanded_entry
@@ -216,9 +234,17 @@ class ExpandRun:
             self.network, self.paths, layer, slopes=check_slopes(self.slopes), read=self.read, on_error=self.fail,
             progress=self.progress, **self.preparing,
         )  # fmt: skip
-        report, look = self.report, self.output.look
-        report.more["layers"].append(expanded_entry(found))
+        self.report.more["layers"].append(expanded_entry(found))
         check_explained(found, show_all=self.show_all)
+        return found
+
+    def write(self, found: LinearWeights) -> None:
+        """Write the picture of a layer and, if requested, its arrays, and report both."""
+        from kernelviz.drawing.expanded_page import expanded_recipe, plot_expanded
+        from kernelviz.files.names import file_stems
+        from kernelviz.files.writing import save_arrays
+
+        report, look, layer = self.report, self.output.look, found.layer
         figure = plot_expanded(
             found, channels=self.channels, show_all=self.show_all, look=look.name, caption=look.caption
         )
@@ -227,7 +253,7 @@ class ExpandRun:
         (stem,) = file_stems([(source, layer, "expanded", *(["one"] if self.slopes == "one" else []))])
         path = session.picture_path(stem, recipe, self.output, report)
         report.inform(summary(found))
-        report.warn(*found.notes)
+        report.warn(*(note for note in found.notes if note not in report.warnings))
         written = [session.save_page(figure, path, report, force=self.output.force)]
         if self.output.arrays:
             arrays = {"weights": found.weights, "explained": found.explained, "constant": found.constant}
@@ -238,6 +264,36 @@ class ExpandRun:
                 each, layer=layer, view="expanded", shape=found.weights.shape, shown=recipe["shown"],
                 total=len(found.weights), nonfinite=0, notes=found.notes,
             ))  # fmt: skip
+
+    def report_left_out(self) -> None:
+        """Report the layers that were left out, with one note per reason.
+
+        Raises:
+            KernelvizError: the reason of the first, if nothing was drawn and nothing else has failed.
+        """
+        if self.left_out and not self.report.outputs and not self.report.errors:
+            raise next(iter(self.left_out.values()))
+        self.report.more["left_out"] = [
+            {"name": name, "reason": " ".join(filter(None, (error.what, error.why)))}
+            for name, error in self.left_out.items()
+        ]
+        self.report.warn(*left_out_notes(self.left_out))
+
+
+def left_out_notes(errors: Mapping[str, KernelvizError]) -> list[str]:
+    """Which layers were left out and why, one line per reason, with the reason of the first layer that has it."""
+    by_reason: dict[str, list[str]] = {}
+    for name, error in errors.items():
+        reason = re.sub(r"[\d.,]+", "", error.what.replace(shown(name), ""))
+        by_reason.setdefault(reason, []).append(name)
+    lines = []
+    for first, *others in by_reason.values():
+        line = f"{counted(1 + len(others), 'layer is', 'layers are')} left out: {errors[first].what}"
+        if others:
+            line += f" Likewise {', '.join(map(shown, others[:3]))}"
+            line += f" and {counted(len(others) - 3, 'other')}." if len(others) > 3 else "."
+        lines.append(line)
+    return lines
 
 
 def summary(found: LinearWeights) -> str:

@@ -121,8 +121,14 @@ def _save_basis(run: FeatureRun, name: str, tally: CovarianceTally) -> Basis:
     save_basis(basis, path, run.plan.network.source, force=run.output.force)
     shares = ", ".join(f"{share:.1%}" for share in basis.share)
     run.report.inform(f"{name}: {shares} of the variance over {tally.positions:,} positions")
+    _warn_of_copies(run, tally)
     add_output(run, path, name, "basis", shown=len(basis.components), nonfinite=0)
     return basis
+
+
+def _warn_of_copies(run: FeatureRun, tally: ChannelTally | CovarianceTally) -> None:
+    """Name files of the same bytes, which are counted once, for the first of the layers."""
+    run.report.warn(*(note for note in tally.images.duplicates_notes() if note not in run.report.warnings))
 
 
 def _read_bases(run: FeatureRun) -> dict[str, Basis]:
@@ -238,6 +244,7 @@ def _draw_statistics(run: FeatureRun, tally: ChannelTally) -> None:
     found, source = tally.result(), run.plan.network.source
     run.report.more.setdefault("statistics", []).append(statistics_entry(found))
     run.report.inform(f"{found.layer}: {len(found.mean):,} channels over {len(found.images):,} images")
+    _warn_of_copies(run, tally)
     run.report.inform(*statistics_table(found, whole=run.report.verbose, width=terminal.message_width()))
     path = path_of(run, found.layer, "statistics", found.identity, run.output.suffix)
     look = run.output.look

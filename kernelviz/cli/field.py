@@ -324,7 +324,7 @@ def lines(rows: Sequence[Sequence[EffectiveField]]) -> list[str]:
             many = counted(len(each.images) - each.zero - each.nonfinite, "image")
             text = f"{each.layer}, unit {each.unit[0]}, {each.unit[1]}, {many}: {sides}"
             if each.size is not None:
-                text += f"; field {' × '.join(f'{side:,}' for side in dict.fromkeys(each.size))} px"
+                text += f"; receptive field {' × '.join(f'{side:,}' for side in dict.fromkeys(each.size))} px"
             if each.outside:
                 text += f"; {each.outside:.2%} outside of it"
             if each.lost:

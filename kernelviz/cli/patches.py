@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,8 @@ Single = Annotated[
     bool,
     typer.Option(
         "--single",
-        help="Write one bare PNG per patch, into a folder per layer with an index.json.",
+        help="Write one bare PNG per patch, into a folder per layer with an index.json; patches of an earlier run that are "
+        "not among them are deleted.",
         rich_help_panel=options.PICTURES,
     ),
 ]
@@ -94,6 +96,9 @@ Arrays = Annotated[
         rich_help_panel=options.OUTPUT,
     ),
 ]
+
+
+_SINGLE = re.compile(r"\d{4,}(-lowest)?-\d{2,}\.png")
 
 
 def patches(
@@ -146,7 +151,7 @@ def patches(
     """
 
     def work(report: Report) -> None:
-        report.more |= {"images": session.ImageRows(), "layers": []}
+        report.more |= {"images": session.ImageRows(top=None), "layers": []}
         check_order("patches", model, images)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
@@ -373,24 +378,28 @@ def _write_page(run: FeatureRun, wanted: PatchChoices, found: Patches, channels:
 def _write_singles(run: FeatureRun, wanted: PatchChoices, found: Patches, channels: Sequence[int]) -> None:
     """Write a PNG for each patch, its pixels as the network saw them, and an index."""
     from kernelviz.drawing.patches_page import patches_recipe, single_patch
-    from kernelviz.files.single_maps import INDEX
+    from kernelviz.files.single_maps import INDEX, replaced_singles
     from kernelviz.files.writing import save_bytes, save_picture
     from kernelviz.views.patches import patch_entry
 
-    identity = _identity(run, found.layer, found.identity)
+    identity, force = _identity(run, found.layer, found.identity), run.output.force
     output = replace(run.output, suffix=f"/{INDEX}", arrays=False)
     index = session.picture_path(_stem(run, wanted, found.layer), identity, output, run.report)
     recipe, files = run.recipe(patches_recipe(found, channels), None), []
+    pictures: dict[str, tuple[int, Any]] = {}
     for ranking, kind in zip(found.rankings, ("", "-lowest"), strict=False):
         for channel in channels:
             for at, place in enumerate(map(tuple, ranking.places[channel, : int(ranking.counts[channel])].tolist())):
                 name = f"{channel:04d}{kind}-{at + 1:02d}.png"
-                one = {**recipe, "channels": [channel], "shown": 1}
-                save_picture(single_patch(found.crops[place], one), index.parent / name, force=run.output.force)
+                pictures[name] = channel, found.crops[place]
                 entry = patch_entry(found, ranking, channel, at)
                 files.append({"file": name, "channel": channel, "rank": at + 1, "lowest": bool(kind), **entry})
     content = {"layer": found.layer, "recipe": dict(recipe), "files": files}
-    save_bytes(f"{session.json_text(content)}\n".encode("ascii"), index, recipe=recipe, force=run.output.force)
+    with replaced_singles(index, pictures, recipe, own=_SINGLE, force=force):
+        for name, (channel, crop) in pictures.items():
+            one = {**recipe, "channels": [channel], "shown": 1}
+            save_picture(single_patch(crop, one), index.parent / name, force=force)
+    save_bytes(f"{session.json_text(content)}\n".encode("ascii"), index, recipe=recipe, force=force)
     run.report.inform(*(f"  {note}" for note in recipe["notes"]))
     run.report.inform(f"{found.layer}: {counted(len(files), 'patch', 'patches')}, one file each")
     run.report.add_output(session.output_row(index, **_facts(found, recipe)))

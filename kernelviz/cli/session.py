@@ -130,9 +130,13 @@ class Report:
 
 
 class ImageRows(Sequence[dict[str, Any]]):
-    """The rows ``images`` of a document: the path of each image, and what only some of them have."""
+    """The rows ``images`` of a document: the path of each image, and what only some of them have.
 
-    def __init__(self) -> None:
+    ``top`` is that of images without class scores: None for a command that computes none.
+    """
+
+    def __init__(self, top: Sequence[Any] | None = ()) -> None:
+        self._top = top
         self._paths: list[str] = []
         self._more: dict[int, dict[str, Any]] = {}
 
@@ -148,7 +152,7 @@ class ImageRows(Sequence[dict[str, Any]]):
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
             return [self[each] for each in range(*at.indices(len(self)))]
-        return {"path": self._paths[at], "top": [], **self._more.get(at, {})}
+        return {"path": self._paths[at], "top": None if self._top is None else [*self._top], **self._more.get(at, {})}
 
 
 def as_drawn(row: dict[str, Any], picture: PageFigure | Animation | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
+    from kernelviz.drawing.animations import Animation
     from kernelviz.drawing.training_page import ScaleOver
     from kernelviz.network.architecture import Architecture
     from kernelviz.records import ConvLayer
@@ -378,6 +379,7 @@ class TrainingRun:
         figure = plot_history(found, rows, shown=choices.shown, **self.how)
         recipe = figure.recipe or {}
         path = session.picture_path(_stem(found, choices), recipe, output, report)
+        animation, target = self.animation(found, rows, path) if choices.moving else (None, path)
         report.inform(summary(found))
         report.inform(*history_table(found, rows, width=terminal.message_width()))
         known = irregularities(found)
@@ -393,9 +395,9 @@ class TrainingRun:
             report.add_output(session.output_row(target, **facts, **more))
 
         add(path, recipe, recipe["shown"], recipe["notes"])
-        if choices.moving:
-            target, drawn, notes = self.animate(found, rows, path)
-            add(target, drawn, drawn["shown"], notes)
+        if animation is not None:
+            notes = self.save(animation, target, known)
+            add(target, animation.recipe, animation.recipe["shown"], notes)
         if output.arrays:
             arrays = save_arrays(_arrays(found), path.with_suffix(".npz"), recipe=recipe, force=output.force)
             add(arrays, recipe, len(found.kernels), recipe["notes"])
@@ -406,22 +408,29 @@ class TrainingRun:
         look = self.output.look
         return {"scale": self.choices.scale, "axis": self.choices.axis, "look": look.name, "caption": look.caption}
 
-    def animate(self, found: KernelHistory, rows: Sequence[int], beside: Path) -> tuple[Path, Any, list[str]]:
-        """Write the animation beside the film strip; its path, its recipe, and the notes in the file."""
-        from kernelviz.drawing.training_page import animate_kernels
-        from kernelviz.files.recipes import read_recipe
-        from kernelviz.files.writing import check_target
-        from kernelviz.views.kernel_history import irregularities
+    def animation(self, found: KernelHistory, rows: Sequence[int], beside: Path) -> tuple[Animation, Path]:
+        """The animation, and its path beside the film strip.
 
-        choices, known = self.choices, irregularities(found)
+        Raises:
+            FileInTheWayError: something else has this path.
+        """
+        from kernelviz.drawing.training_page import animate_kernels
+        from kernelviz.files.writing import check_target
+
+        choices = self.choices
         chosen = rows if choices.channels is not None or choices.top is not None else None
-        animation = animate_kernels(found, chosen, **self.how)
-        target, force = beside.with_suffix(choices.moving), self.output.force
-        check_target(target, animation.recipe, force=force)
-        session.save_page(animation, target, self.report, force=force, progress=self.progress, known=known)
-        written = read_recipe(target)  # a GIF notes how exact its colours are when it is encoded
-        self.report.warn(*(note for note in written["notes"] if note not in known))
-        return target, animation.recipe, written["notes"]
+        animation, target = animate_kernels(found, chosen, **self.how), beside.with_suffix(choices.moving)
+        check_target(target, animation.recipe, force=self.output.force)
+        return animation, target
+
+    def save(self, animation: Animation, target: Path, known: Sequence[str]) -> list[str]:
+        """Write the animation; the notes in the file, of which those not ``known`` are printed."""
+        from kernelviz.files.recipes import read_recipe
+
+        session.save_page(animation, target, self.report, force=self.output.force, progress=self.progress, known=known)
+        notes: list[str] = read_recipe(target)["notes"]  # a GIF notes how exact its colours are when it is encoded
+        self.report.warn(*(note for note in notes if note not in known))
+        return notes
 
 
 def _stem(found: KernelHistory, choices: TrainingChoices) -> str:

@@ -69,7 +69,7 @@ class TallyTotals:
     def share(self, tally: Any) -> Any:
         """Let an empty tally keep its images in the common list."""
         if isinstance(getattr(tally, "images", None), Gathered):
-            tally.images = Gathered(self.listed)
+            tally.images.listed = self.listed
         return tally
 
     def add(self, key: Any, tally: Any) -> None:

@@ -238,7 +238,9 @@ def scale_text(tiles: Tiles, scale: Scale) -> str:
         mean = "White" if each else "Mid-grey, white in component 3," if tiles.pictures else "Mid-grey"
         return f"{mean} is the mean, full colour {full} standard deviations of a component or more{clipped}"
     if scale.kind == "range":
-        return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}"
+        return (
+            f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as requested{clipped}"
+        )
     if scale.kind == "tile":
         one = "tile" if tiles.as_volumes is None else "map"
         return f"Scale tile: {grey}full colour its own largest {_size(tiles)}; {one}s do not compare"
@@ -255,9 +257,8 @@ def _opponent_scale_text(tiles: Tiles, scale: Scale) -> str:
     rgb = f"{PART}rgb: mid-grey 0, full colour its own largest weight" if len(tiles.pictures) > len(OPPONENTS) else ""
     clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
     if scale.kind == "range":
-        return (
-            f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}{rgb}"
-        )
+        low, high = number_text(scale.low, plus=True), number_text(scale.high, plus=True)
+        return f"Scale {low} to {high}, as requested{clipped}{rgb}"
     if scale.kind == "tile":
         return f"Scale tile: full colour the largest value of a kernel’s three planes; kernels do not compare{rgb}"
     if scale.limit == 0:

@@ -8,7 +8,7 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.mosaic import STRUCK, chequer, strike
-from kernelviz.drawing.page import OUTLINE, Raster, Strokes, outline
+from kernelviz.drawing.page import OUTLINE, Raster, outline
 
 if TYPE_CHECKING:
     from kernelviz.drawing.colour import Content, Scale
@@ -28,27 +28,35 @@ def kernel_tile(
     rows, columns = values.shape[:2]
     tall, wide = rows * zoom, columns * zoom
     finite = np.asarray(np.isfinite(values) if values.ndim == 2 else np.isfinite(values).all(axis=-1))
-    items: list[Item] = [Raster(_content(values, scale, finite, zoom, filled), x, y, wide, tall)]
     if not finite.all():
-        return [*items, outline(x - 1, y - 1, wide + 2, tall + 2, colour="not finite", line=4.0)]
+        content = _content(values, scale, finite, zoom, filled)
+        return [
+            Raster(content, x, y, wide, tall),
+            outline(x - 1, y - 1, wide + 2, tall + 2, colour="not finite", line=4.0),
+        ]
     largest = float(np.abs(values).max(initial=0.0))
     limit = float(colour.tile_limits(values[None], scale).reshape(-1)[0])
-    if largest <= colour.GOOD_AS_ZERO * limit and min(tall, wide) >= STRUCK:
-        items.append(Strokes(((x, y + tall, x + wide, y),), "quiet", 1.5))
-    return [*items, outline(x, y, wide, tall, colour=OUTLINE)]
+    struck = largest <= colour.GOOD_AS_ZERO * limit and min(tall, wide) >= STRUCK
+    content = _content(values, scale, finite, zoom, filled, struck=struck)
+    return [Raster(content, x, y, wide, tall), outline(x, y, wide, tall, colour=OUTLINE)]
 
 
-def _content(values: Array, scale: Scale, finite: Array, zoom: int, filled: int | None) -> Content:
-    """The pixels of a tile: one per value, ``zoom`` by ``zoom`` if some of the values are chequered."""
+def _content(
+    values: Array, scale: Scale, finite: Array, zoom: int, filled: int | None, *, struck: bool = False
+) -> Content:
+    """The pixels of a tile: one per value, ``zoom`` by ``zoom`` if some are chequered or the tile is struck through."""
     coloured = values.ndim == 3
     drawn = (colour.rgb_pixels if coloured else colour.levels)(values[None], scale)[0]
     cells = np.arange(values.shape[0]), np.arange(values.shape[1])
     if filled is not None and not coloured:
         drawn.reshape(-1)[filled:] = colour.PAPER
-    if not finite.all():
+    if struck or not finite.all():
+        ground = drawn[0, 0].copy()
         drawn, lost = (np.repeat(np.repeat(each, zoom, 0), zoom, 1) for each in (drawn, ~finite))
         cells = np.repeat(cells[0], zoom), np.repeat(cells[1], zoom)
         chequer(drawn, lost, _inks(scale, coloured=coloured), max(1, min(4, zoom // 4)))
+        if struck:
+            _strike(drawn, ground, scale)
     return drawn if coloured else colour.Indexed(drawn, colour.Ramp(None, scale.signed), cells)
 
 
@@ -56,6 +64,13 @@ def _inks(scale: Scale, *, coloured: bool) -> Array:
     """The colours of marks, by their index: as they are, or in a picture of levels the index itself."""
     table = colour.palette(None, signed=scale.signed)
     return table if coloured else np.arange(len(table), dtype=np.uint8)
+
+
+def _strike(pixels: Array, ground: Array, scale: Scale) -> None:
+    """Strike a tile through, in a colour that is visible on its ``ground``: a colour, or the index of one."""
+    coloured = pixels.ndim == 3
+    under = ground if coloured else colour.palette(None, signed=scale.signed)[ground]
+    strike(pixels, (0, 0, *pixels.shape[:2]), _inks(scale, coloured=coloured)[colour.mark_on(under)])
 
 
 def planes_tile(
@@ -93,8 +108,7 @@ def _planes_content(planes: Array, scale: Scale, zoom: tuple[int, int], gap: int
     cells = np.repeat(np.arange(drawn.shape[1]), across)
     chequer(pixels, lost, inks, max(2, min(8, min(zoom) // 3)))
     if zero and min(pixels.shape[:2]) >= STRUCK:
-        ground = drawn[0, 0] if coloured else colour.palette(None, signed=scale.signed)[drawn[0, 0]]
-        strike(pixels, (0, 0, *pixels.shape[:2]), inks[colour.mark_on(ground)])
+        _strike(pixels, drawn[0, 0], scale)
     if coloured:
         return np.asarray(pixels)
     if gap and len(planes) > 1:

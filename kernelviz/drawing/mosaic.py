@@ -311,7 +311,8 @@ def make_singles(
 ) -> Singles:
     """A picture for each chosen channel of feature maps (C, H, W), at their own resolution times ``zoom``.
 
-    ``look`` is ``page``, ``dark`` or ``print``.
+    ``channels``, ``top``, ``sort``, ``scale`` and ``cmap`` are as in ``plot_features``; ``look`` is ``page``, ``dark`` or
+    ``print``.
 
     Raises:
         UsageError: A choice does not fit the maps, or a picture is too large.

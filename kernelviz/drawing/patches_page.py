@@ -90,7 +90,8 @@ def plot_patches(
         patches: As ``crop_patches`` returns them, with the crops of these channels.
         channels: Numbers, or a string like ``0-3,7``; by default those whose patches are highest above their mean.
         top: The number of channels by default; six.
-        kernels: The kernels of the layer, drawn at the left if they read three channels, or one.
+        kernels: The kernels of the layer, drawn at the left if they read three channels, or one; not those of groups of
+            three.
         look: ``page``, ``slide``, ``dark`` or ``print``.
         caption: Whether identity and caption are drawn.
 
@@ -224,7 +225,8 @@ def _boxed(patches: Patches, channels: Sequence[int], kernels: KernelBank | None
 def _are_pictures(kernels: KernelBank, channels: int) -> bool:
     """Whether each kernel is one picture of its channel: of colour, or a single plane, larger than one number."""
     shape = kernels.weight.shape
-    return len(shape) == 4 and shape[0] == channels and shape[1] in (1, 3) and 1 < max(shape[2:]) <= KERNEL
+    one = shape[1] == 1 or (shape[1] == 3 and kernels.groups == 1)  # three channels of a group are no colours
+    return len(shape) == 4 and shape[0] == channels and one and 1 < max(shape[2:]) <= KERNEL
 
 
 def _layout(patches: Patches, channels: Sequence[int], kernels: KernelBank | None) -> _Layout:

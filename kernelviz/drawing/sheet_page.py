@@ -495,19 +495,31 @@ def plot_kernels(
 ) -> PageFigure | Axes:
     """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
 
-    Without ``ax`` a new figure is returned, a page with title and caption. With ``ax`` the tiles and the colour bar are
-    drawn into that Axes, which is returned and otherwise unchanged. ``transposed`` marks a plain weight as that of a
-    transposed convolution, (in_channels, out_channels, height, width). One- and three-dimensional kernels are drawn as
-    strips and as columns of slices.
-
-    A plain weight of Keras, (height, width, in_channels, out_channels), is taken with ``layout="keras"``. Without a
-    ``layout``, a shape such as (3, 3, 3, 32), which is more likely that of Keras, is rejected; ``"torch"`` takes it.
-
-    ``palette="safe"`` is for every kind of colour vision: kernels as rgb are drawn as light–dark, yellow–blue and red–green
-    planes too. The colours of the other views are safe already. ``"planes"`` draws the planes alone, as the look ``print``
-    does.
-
-    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+    Args:
+        kernels: A ``KernelBank``, or a plain weight, tensor or array. Kernels of one and three axes are drawn as strips and
+            as columns of slices.
+        ax: Draw the tiles and the colour bar into this Axes of matplotlib, which is returned and otherwise unchanged.
+            Without it a new figure is returned, a page with title and caption.
+        transposed: Whether a plain weight is that of a transposed convolution, (in_channels, out_channels, height, width).
+        view: ``rgb`` (three input channels as red, green and blue), ``sum`` or ``norm`` (over the input channels),
+            ``channels`` (each input channel apart), ``matrix`` (a table of all planes, a heat map of 1 × 1 kernels) or
+            ``spectrum`` (frequency responses). ``auto`` depends on the shape.
+        channels: The kernels to draw, ``"0-15,40"`` or numbers; by default all.
+        top: Draw only the first so many, in the order of ``sort``.
+        sort: ``index``, or ``norm``, ``mean``, ``max`` or ``std``, largest first; the default is ``index``, or ``norm`` if
+            ``top`` is given.
+        scale: The range of the colours: ``tile`` (each its own), ``layer`` (one for all) or two numbers; the default is
+            ``tile`` for ``rgb`` and ``layer`` for any other view.
+        cmap: A colour map of matplotlib; the view ``rgb`` takes none.
+        columns: Tiles per row; by default as the page has space for.
+        zoom: Pixels per weight; by default as the page has space for.
+        layout: Of a plain weight: ``torch``, or ``keras``, (height, width, in_channels, out_channels). Without it, a shape
+            such as (3, 3, 3, 32), which is more likely that of Keras, is rejected.
+        palette: ``safe`` is for every kind of colour vision: kernels as ``rgb`` are drawn as light–dark, yellow–blue and
+            red–green planes too; the colours of the other views are safe already. ``planes`` draws the planes alone, as
+            the look ``print`` does.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: A shape, view, scale, colour map, palette or choice does not fit, or a weight may be of either layout.
@@ -565,20 +577,30 @@ def plot_features(
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
-    Maps of one axis, a record or (C, L), are drawn as strips, those of three, a record or (1, C, D, H, W), as slices.
-    ``axes`` is their number, for arrays of which it is not clear: (1, C, L) with 1, (C, D, H, W) with 3. Of signals longer
-    than the page is wide, each column shows the value farthest from zero of several, and the caption states how many.
-
-    ``reduce`` draws one map instead of all: at each position the ``mean``, ``max`` or ``norm`` over the chosen channels,
-    or, as colour, the first three principal components (``pca``) of ``basis``; without a basis they are fitted to these
-    maps alone. Without ``ax`` a new figure is returned, a page with title and caption. With ``ax`` the tiles and the
-    colour bar are drawn into that Axes, which is returned and otherwise unchanged.
-
-    ``palette="safe"`` is for every kind of colour vision: the first component is drawn as light–dark, the second as
-    orange–blue, and the third apart from them. The colours of the other reductions are safe already. ``"planes"`` draws
-    each component by itself, as the look print does.
-
-    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+    Args:
+        maps: A ``FeatureMaps``, or an array or tensor. Maps of one axis, (C, L), are drawn as strips, those of three,
+            (1, C, D, H, W), as slices. Of signals longer than the page is wide, each column shows the value farthest from
+            zero of several, and the caption states how many.
+        ax: Draw the tiles and the colour bar into this Axes of matplotlib, which is returned and otherwise unchanged.
+            Without it a new figure is returned, a page with title and caption.
+        axes: How many axes the maps of an array have if its shape leaves that open: 1 for (1, C, L), 3 for (C, D, H, W).
+        reduce: Draw one map instead of all: at each position the ``mean``, ``max`` or ``norm`` over the chosen channels,
+            or, as colour, the first three principal components (``pca``).
+        basis: The components of ``pca``; without it they are fitted to these maps alone.
+        channels: The maps to draw, ``"0-15,40"`` or numbers; by default all.
+        top: Draw only the first so many, in the order of ``sort``.
+        sort: ``index``, or ``norm``, ``mean``, ``max`` or ``std``, largest first; the default is ``index``, or ``norm`` if
+            ``top`` is given.
+        scale: The range of the colours: ``tile`` (each its own), ``layer`` (one for all) or two numbers; the default is
+            ``tile`` for maps and ``layer`` for a reduction.
+        cmap: A colour map of matplotlib; ``pca`` takes none.
+        columns: Tiles per row; by default as the page has space for.
+        zoom: Pixels per value; by default as the page has space for.
+        palette: ``safe`` is for every kind of colour vision: the first component is drawn as light–dark, the second as
+            orange–blue, and the third apart from them; the colours of the other reductions are safe already. ``planes``
+            draws each component by itself, as the look ``print`` does.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: A shape, scale, palette or choice does not fit.

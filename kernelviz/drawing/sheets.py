@@ -426,12 +426,23 @@ def make_sheet(
 ) -> Sheet:
     """The sheet of a kernel bank, of feature maps, or of a plain weight (out_channels, in_channels / groups, *kernel_size).
 
-    ``basis`` holds the components of the view ``pca`` of feature maps; without one they are fitted to these maps alone.
-    ``layout`` is that of a plain weight: ``"torch"``, as above, or ``"keras"``, (*kernel_size, in_channels, out_channels).
-    Figures have at most 4 megapixels and bare pictures 64; tiles that do not fit are left out, and the caption states it.
-    With the ``palette`` ``"safe"`` kernels as rgb are drawn as light–dark, yellow–blue and red–green planes too, and
-    principal components as light–dark, orange–blue and, apart, red–blue; the other views have safe colours already. With
-    ``"planes"`` each plane and each component is a picture of its own, for prints without colours.
+    Args:
+        subject: A ``KernelBank``, a ``FeatureMaps`` or a plain weight.
+        view: Of kernels as in ``plot_kernels``, of maps as ``reduce`` of ``plot_features``; ``auto`` is all maps.
+        channels: As in ``plot_kernels``.
+        top: As in ``plot_kernels``.
+        sort: As in ``plot_kernels``.
+        scale: As in ``plot_kernels`` and ``plot_features``.
+        cmap: As in ``plot_kernels`` and ``plot_features``.
+        columns: As in ``plot_kernels``.
+        zoom: As in ``plot_kernels``.
+        style: ``figure`` leaves space for a caption and has at most 4 megapixels; ``bare`` is the tiles alone, of at most
+            64 megapixels. Tiles that do not fit are left out, and the caption states it.
+        basis: The components of the view ``pca``; without it they are fitted to these maps alone.
+        layout: As in ``plot_kernels``.
+        palette: With ``safe`` kernels as rgb are drawn as light–dark, yellow–blue and red–green planes too, and principal
+            components as light–dark, orange–blue and, apart, red–blue; the other views have safe colours already. With
+            ``planes`` each plane and each component is a picture of its own, for prints without colours.
 
     Raises:
         UsageError: A view, scale, colour map, palette or choice does not fit, or a weight may be of either layout.

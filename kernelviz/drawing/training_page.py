@@ -743,7 +743,9 @@ def _scale_line(strip: _Strip) -> str:
         return f"Scale tile: {grey}full colour the largest value of each tile; tiles do not compare"
     if scale.kind == "range":
         clipped = f"{PART}some values lie outside and take the end colour" if strip.is_clipped else ""
-        return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}"
+        return (
+            f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as requested{clipped}"
+        )
     if scale.limit == 0:
         return "Every value is 0"
     largest = f"the largest {'weight' if _quantity(strip) == 'weight' else 'sum'} at any checkpoint"

@@ -372,7 +372,7 @@ def _beyond(values: Array, low: float, high: float) -> int:
     return count
 
 
-ON_WHITE = "transparent parts stand on white"
+ON_WHITE = "transparent parts are drawn on white"
 """The note of an image with transparent parts."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -30,11 +31,15 @@ from kernelviz.storage.objects import delete, listed, put
 from kernelviz.storage.uris import as_path, is_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
     from kernelviz.drawing.mosaic import Singles
+    from kernelviz.records import Recipe
 
 
 INDEX = "index.json"
 _PART = 64
+_OWN = re.compile(r"\d+\.png")
 _CHANNEL, _LIMITS = "<kernelviz channel>", "<kernelviz limits>"
 
 
@@ -45,7 +50,7 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
     recipe. A new folder is created atomically. An existing one is unchanged until all files are made; then its index is
     removed, the files are moved in, and a new index is written. Files of an earlier run for other channels are deleted; all
     other files are kept. At a URI the index is removed first, then the files are put one by one; new ones are deleted again
-    if one fails.
+    if one fails. A folder of other ``singles`` is replaced only with ``force``. ``threads`` write, by default up to four.
 
     Raises:
         FileInTheWayError: something else has this path; nothing was changed.
@@ -104,8 +109,7 @@ def _put_singles(singles: Singles, folder: Path, *, force: bool, threads: int | 
     writer = _Putter(singles, folder, frozenset(there), force=force)
     for name in there.keys() & {*writer.names}:
         check_target(folder / name, singles.recipe, force=force)
-    old = [name for name in there if name[:-4].isdecimal() and name.endswith(".png") and name not in writer.names]
-    stale = [folder / name for name in old if may_replace(folder / name, singles.recipe)]
+    stale = _stale(folder, there, writer.names, singles.recipe, _OWN)
     try:
         delete(index)
         _fill(writer, threads)
@@ -120,6 +124,57 @@ def _put_singles(singles: Singles, folder: Path, *, force: bool, threads: int | 
             raise write_error(folder, error) from error
         raise
     return index
+
+
+@contextlib.contextmanager
+def replaced_singles(
+    index: Path, names: Collection[str], recipe: Recipe, *, own: re.Pattern[str], force: bool
+) -> Iterator[None]:
+    """Let the block write files of these names into the folder of an index, which is removed before.
+
+    Afterwards files of an earlier run that are not among them are deleted: those whose names match ``own`` and whose
+    recipes are of the same picture. All other files are kept. If the block fails, the folder has no index.
+
+    Raises:
+        FileInTheWayError: something else has one of these paths; nothing was changed.
+        WriteError: a file could not be deleted.
+    """
+    folder = index.parent
+    try:
+        there = _names_in(folder)
+        check_target(index, recipe, force=force)
+        for name in sorted(there & {*names}):
+            check_target(folder / name, recipe, force=force)
+        stale = _stale(folder, there, names, recipe, own)
+        _remove(index)
+        yield
+        for path in stale:
+            _remove(path)
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _names_in(folder: Path) -> set[str]:
+    """The names of the files in a folder; none if there is no folder."""
+    try:
+        return {*listed(folder)} if is_uri(folder) else {path.name for path in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def _stale(
+    folder: Path, there: Iterable[str], names: Collection[str], recipe: Recipe, own: re.Pattern[str]
+) -> list[Path]:
+    """The files of an earlier run of the same pictures that are not among the new names."""
+    old = [folder / name for name in sorted(there) if own.fullmatch(name) and name not in names]
+    return [path for path in old if may_replace(path, recipe)]
+
+
+def _remove(path: Path) -> None:
+    if is_uri(path):
+        delete(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _make_temporary(temporary: Path, folder: Path) -> None:
@@ -185,9 +240,7 @@ def _move_into(writer: _Writer, folder: Path) -> None:
         WriteError: it failed; the folder may then have no index.
     """
     made, index = [path.name for path in writer.folder.iterdir()], writer.index()
-    names = {*writer.names, INDEX}
-    old = [path for path in folder.glob("*.png") if path.stem.isdecimal() and path.name not in names]
-    stale = [path for path in old if may_replace(path, writer.singles.recipe)]
+    stale = _stale(folder, _names_in(folder), writer.names, writer.singles.recipe, _OWN)
     if not made and not stale and holds(folder / INDEX, index):
         return
     check_target(folder / INDEX, writer.singles.recipe, force=writer.force, data=index)

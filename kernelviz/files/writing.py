@@ -26,7 +26,7 @@ from kernelviz.files.recipes import CSV_HEAD, HTML_HEAD, is_whole, read_recipe, 
 from kernelviz.reading import open_regular, read_regular
 from kernelviz.storage.objects import kind_of, put
 from kernelviz.storage.uris import as_path, is_uri
-from kernelviz.version import __version__
+from kernelviz.version import SCHEMA, __version__
 from kernelviz.views.components import COLOURS, Basis
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def save_arrays(arrays: Mapping[str, Array], path: Path | str, *, recipe: Recipe
     """Write arrays as ``.npz``, which ``numpy.load(path, allow_pickle=False)`` reads; return the path.
 
     Keys are the names made safe as for files; the original names are in the key ``names``, in the same order, and the
-    recipe is in the key ``recipe``.
+    recipe is in the key ``recipe``. A file with the same recipe is replaced, anything else only with ``force``.
 
     Raises:
         UsageError: an array contains objects.
@@ -477,6 +477,9 @@ _HINT = "Give a file …-basis.npz written by --reduce pca."
 def save_basis(basis: Basis, path: Path | str, source: Source | None = None, *, force: bool = False) -> Path:
     """Write a basis as ``.npz``: ``mean`` (C,), ``components`` (3, C), ``deviations`` (3,), ``share`` (3,), and a recipe.
 
+    ``source``, of a model or of maps, is in the recipe. The same basis of an earlier run at this path is replaced, anything
+    else only with ``force``.
+
     Raises:
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed.
@@ -488,7 +491,7 @@ def save_basis(basis: Basis, path: Path | str, source: Source | None = None, *, 
     """
     recipe: dict[str, Any] = {
         "kernelviz": __version__,
-        "schema": 1,
+        "schema": SCHEMA,
         "command": "features",
         "model": source.as_recipe() if source else basis.model,
         "layer": basis.layer or None,

@@ -170,7 +170,7 @@ def _bank(size: int, *, everywhere: bool) -> tuple[Filter, ...]:
 
 
 def find_filter(name: str, size: int = 3) -> Filter:
-    """Find a filter by its name; ``name@5`` is that of 5 × 5.
+    """Find a filter by its name, of ``size`` × ``size``; ``name@5`` is that of 5 × 5.
 
     Raises:
         UsageError: there is none; the message has the nearest names.
@@ -396,7 +396,8 @@ KINDS = _KINDS
 def find_filters(word: str, size: int = 3) -> tuple[Filter, ...]:
     """The filters that a word means: one by its name, all of a kind (``edge``), or one in all orientations (``sobel``).
 
-    ``edge@5`` are those of 5 × 5. Filters of smaller sizes within a larger one are found by their names only.
+    They are ``size`` × ``size``; ``edge@5`` are those of 5 × 5. Filters of smaller sizes within a larger one are found by
+    their names only.
 
     Raises:
         UsageError: there are none; the message has the nearest names.

@@ -189,7 +189,7 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
     A kernel of three input channels is applied to the normalised image, as in its network (without the bias). For any other
     kernel the main plane of ``match_kernels`` is applied to the luma, which the network never does. The second response is
     that of the closest filter, scaled to the kernel; it is missing if the kernel is zero. Its ``agreement`` is the
-    correlation of both over all pixels.
+    correlation of both over all pixels. ``kernel`` is its number in the ``bank``; ``border`` is as in ``apply_filter``.
 
     Raises:
         UsageError: there is no such kernel, it is not finite, or the image or the layer has another shape.

@@ -86,6 +86,8 @@ def gradient_name(kernels: Sequence[object], size: int = 3) -> tuple[str, int] |
 def apply_gradient(image: object, name: str = "sobel", size: int = 3, *, border: Border = "repeat") -> Gradient:
     """The strength and the direction of the edges of an image, by ``sobel``, ``scharr`` or ``prewitt``.
 
+    ``name`` is one of these, ``size`` the side of its filters; ``image`` and ``border`` are as in ``apply_filter``.
+
     Raises:
         UsageError: there is no such pair of filters of this size, or ``apply_filter`` rejects the image or the border.
 
@@ -114,6 +116,7 @@ def apply_gradient(image: object, name: str = "sobel", size: int = 3, *, border:
 def plot_gradient(gradient: Gradient, *, title: str = "", look: LookName = "page", caption: bool = True) -> PageFigure:
     """Draw an image, both responses, the strength of the edges, and their directions as arrows.
 
+    ``gradient`` is of ``apply_gradient``. ``title`` replaces the title of the page.
     ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Example:

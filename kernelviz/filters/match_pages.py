@@ -231,11 +231,17 @@ def plot_matches(
 ) -> PageFigure:
     """Draw what the kernels of a layer resemble: a ``Matches``, or what ``match_kernels`` accepts.
 
-    With ``kind``, for example ``"spot"``, only kernels of this kind or of these kinds are drawn.
-
-    With the ``palette`` ``"safe"``, for every kind of colour vision, kernels of three channels are drawn as light–dark,
-    yellow–blue and red–green planes instead of as colour. ``look`` is ``page``, ``slide``, ``dark`` or ``print``;
-    ``caption=False`` leaves out identity and caption.
+    Args:
+        matches: A ``Matches``, or what ``match_kernels`` accepts.
+        gabor: As in ``match_kernels``. It has no effect on a ``Matches``, nor do ``level``, ``transposed`` and ``layout``.
+        level: As in ``match_kernels``.
+        transposed: As in ``match_kernels``.
+        layout: As in ``match_kernels``.
+        kind: Draw only kernels of this kind or of these kinds, for example ``"spot"``.
+        palette: With ``safe``, for every kind of colour vision, kernels of three channels are drawn as light–dark,
+            yellow–blue and red–green planes instead of as colour.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: There are no classical filters for these kernels, see ``match_kernels``; there is no such kind, or no

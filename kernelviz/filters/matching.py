@@ -225,7 +225,8 @@ class KernelMatch:
     colour direction. ``kind`` is the filter's, or ``weak`` (closer than chance, but below the threshold), ``none``
     (no closer than chance), ``zero`` (as good as zero beside the largest of its plane) or ``not finite``. ``score`` is the
     |cosine|, ``chance`` the share of random kernels with this score, ``factor`` the scale of the filter, ``pattern`` the
-    compared values. Rows that are zero or not finite have None for ``closest`` and the fields after it.
+    compared values. ``colour`` is the strongest colour direction of an image layer, ``gabor`` the Gabor function that was
+    fitted. Rows that are zero or not finite have None for ``closest`` and the fields after it.
 
     Example:
         >>> sobel, laplacian = [[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
@@ -310,11 +311,17 @@ def match_kernels(
 ) -> Matches:
     """Compare every kernel of a layer with every classical filter of its size, over scale, sign and orientation.
 
-    ``kernels`` is a KernelBank, a weight (out_channels, in_channels / groups, n, n), or one kernel (n, n). Each kernel has
-    one main plane: the strongest colour direction for three input channels, the only plane for one, else the sum over the
-    input channels. ``planes`` adds the sum and each input plane. From 5 × 5 on a Gabor function is fitted to the main
-    planes, unless ``gabor`` is False. ``level`` is the share of random kernels, of independent normal weights, that may be
-    named. ``layout`` is that of a plain weight, as in ``plot_kernels``.
+    Each kernel has one main plane: the strongest colour direction for three input channels, the only plane for one, else
+    the sum over the input channels.
+
+    Args:
+        kernels: A ``KernelBank``, a weight (out_channels, in_channels / groups, n, n), or one kernel (n, n).
+        planes: Also compare the sum and each input plane.
+        gabor: Whether a Gabor function is fitted to the main planes, from 5 × 5 on.
+        level: The share of random kernels, of independent normal weights, that may be named.
+        transposed: Whether a plain weight is that of a transposed convolution.
+        progress: Called with a label, what is done and the total.
+        layout: Of a plain weight, as in ``plot_kernels``.
 
     Raises:
         UsageError: the kernels are not 2 × 2 to 32 × 32 and square, or the level is not between 0 and 1.

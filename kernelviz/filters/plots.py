@@ -27,7 +27,7 @@ def plot_filter(
     Takes an image and kernels as ``apply_filter`` does, also in a list, ``plot_filter(image, ["sobel-x", "laplacian"])``;
     or, without kernels, a Response or several of one image. A name may be that of several filters, as for
     ``find_filters``: ``"edge"``, ``"blur,spot"``, ``"line@5"``. ``"sobel"``, ``"scharr"`` or ``"prewitt"`` alone draws the
-    strength and the direction of edges, see ``plot_gradient``.
+    strength and the direction of edges, see ``plot_gradient``. ``border`` is as in ``apply_filter``.
     If the page would exceed four megapixels, only the middle of the image is drawn, and the caption states it.
 
     ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.

@@ -26,7 +26,7 @@ from kernelviz.views.effective_fields import (
     outside_of,
     smallest_square,
 )
-from kernelviz.views.gathered import Gathered
+from kernelviz.views.gathered import CountedOnce
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.wording import counted, reason_text, shown
 
@@ -54,7 +54,8 @@ def effective_field(
 
     For each image the gradient of the unit, the sum of its channels, with respect to the network's input is taken in eval
     mode; its absolute values are summed over the input's channels and averaged over the images, in float64 and in their
-    order. ``outside`` is exactly 0 unless a gate, a mean or attention mixes in the whole image.
+    order. Files of the same bytes are counted once. ``outside`` is exactly 0 unless a gate, a mean or attention mixes in
+    the whole image.
 
     Args:
         network: A ``Model``, or any module that takes one batch of images.
@@ -100,8 +101,8 @@ def effective_fields(
 ) -> tuple[EffectiveField, ...]:
     """The effective receptive fields of several layers, of one forward pass per image and a backward pass per layer.
 
-    ``layers`` are as in ``capture_features``, by default the first convolution and the stages. The rest is as in
-    ``effective_field``.
+    ``layers`` are as in ``capture_features``, by default the first convolution and the stages. ``network``, ``images``,
+    ``at``, ``channels``, ``input_size`` and ``crop`` are as in ``effective_field``.
 
     Example:
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 8, 3, padding=1))
@@ -190,7 +191,7 @@ class FieldTally:
     ) -> None:
         self.network, self.layers, self.at, self.channels = network, layers, at, channels
         self.input_size, self.crop = input_size, crop
-        self.images = Gathered()
+        self.images = CountedOnce()
         self.units: tuple[_Unit, ...] = ()
         self._plan: CapturePlan | None = None
         self._sums: dict[str, Array] = {}
@@ -258,9 +259,12 @@ class FieldTally:
         """
         given = as_input(self.network, image, input_size=self.input_size, crop=self.crop)
         plan = self.plan(given.size, given.batch)
-        gradients = self._gradients(plan, given)
         source = source_of(self.network)
-        self.images.add(FeatureMaps(np.zeros(0), image=given.noted_image, input_size=given.size, source=source))
+        facts = FeatureMaps(np.zeros(0), image=given.noted_image, input_size=given.size, source=source)
+        if self.images.is_copy(facts, self.images.next_place):
+            return
+        gradients = self._gradients(plan, given)
+        self.images.add(facts)
         for name, values in gradients.items():
             if not np.isfinite(values).all():
                 self._nonfinite[name] += 1

@@ -118,7 +118,7 @@ def _layer_operation(row: TracedLayer, call: RecordedCall, traced: Trace, run: i
     operation, notes = _operation(row.name, call)
     if row.runs > 1:
         which = f"run {run + 1}" if run else "the first"
-        notes.append(f"it runs {row.runs} times in a pass; these are the sizes of {which}")
+        notes.append(f"it runs {row.runs} times in one forward pass; these are the sizes of {which}")
     return LayerOperation(row, operation, traced.input_size, traced.source, tuple(notes))
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.report.contents import LayerPatches, PatchImage
+from kernelviz.views.gathered import duplicates_text
 from kernelviz.views.patches import (
     border_text,
     choice_text,
     clipping_texts,
     crop_of,
-    duplicates_text,
     end_text,
     irregularities,
     reduction_text,

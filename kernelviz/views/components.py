@@ -12,10 +12,12 @@ from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps
 from kernelviz.threads import one_blas_thread
-from kernelviz.views.gathered import Gathered
+from kernelviz.views.gathered import CountedOnce
 from kernelviz.views.statistics import check_channels, check_layers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from kernelviz.records import Array, FeatureMaps, Recipe, Source
 
 
@@ -114,7 +116,7 @@ class CovarianceTally:
 
     The images are summed in chunks of 32 places, in their order, and the chunks in theirs, so that tallies of whole chunks
     are merged to the same bits as one tally of all images: in any order, as long as the chunks between which others are
-    missing take no more than 256 MB.
+    missing take no more than 256 MB. Files of the same bytes are counted once.
 
     Example:
         >>> tally = kernelviz.CovarianceTally()
@@ -127,7 +129,7 @@ class CovarianceTally:
     """
 
     def __init__(self) -> None:
-        self.images = Gathered()
+        self.images = CountedOnce()
         self.source: Source | None = None
         self.layer = ""
         self._channels = 0
@@ -157,7 +159,10 @@ class CovarianceTally:
         flat = flat[:, np.isfinite(flat).all(axis=0)]
         if self._channels:
             check_channels(self._channels, len(flat))
-        place = self.images.add(subject, place=place)
+        place = self.images.next_place if place is None else self.images.check_place(place)
+        if self.images.is_copy(subject, place):
+            return
+        self.images.add(subject, place=place)
         self._note(subject.layer or "", subject.source, len(flat))
         chunk = place // CHUNK
         self._chunk(chunk).merge(_Moments.of(flat))
@@ -180,9 +185,15 @@ class CovarianceTally:
             self._done.merge(self._chunks.pop(number))
             self._end = number + 1
 
-    def fresh(self) -> CovarianceTally:
-        """An empty tally, to be merged into this one."""
-        return CovarianceTally()
+    def fresh(self, copies: Collection[int] = ()) -> CovarianceTally:
+        """An empty tally, to be merged into this one; ``copies`` are places not to be counted."""
+        found = CovarianceTally()
+        found.images = CountedOnce(copies=copies)
+        return found
+
+    def copies_in(self, other: CovarianceTally) -> tuple[int, ...]:
+        """The places of images of another tally that are in this one, as files of the same bytes."""
+        return self.images.copies_in(other.images)
 
     def merge(self, other: CovarianceTally) -> None:
         """Add everything that another tally of the same layer has.
@@ -191,11 +202,11 @@ class CovarianceTally:
             UsageError: it is of another layer, or has other channels or an image of this tally.
         """
         check_layers(self.layer, other.layer)
-        if not other.images:
-            return
-        if self._channels:
+        if self._channels and other._channels:
             check_channels(self._channels, other._channels)
         self.images.merge(other.images)
+        if not other.images:
+            return
         self._note(other.layer, other.source, other._channels)
         self._done.merge(other._done)
         self._end = max(self._end, other._end)

@@ -8,19 +8,27 @@ import re
 from array import array
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.errors import UsageError
-from kernelviz.wording import counted, preprocessing_notes
+from kernelviz.wording import counted, inflected, preprocessing_notes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from kernelviz.records import FeatureMaps
 
 
 _NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
+
+
+@lru_cache(maxsize=64)
+def _without_numbers(text: str) -> str:
+    return _NUMBER.sub("", text)
+
+
 _HASH = 32  # bytes of a SHA-256
 _ABSENT, _UNKNOWN, _KNOWN = range(3)  # an image that is not there, without a hash, with one
 
@@ -148,6 +156,8 @@ class _HashIndex:
         import numpy as np
 
         key = self._key(digest)
+        if not len(self._keys):
+            return list(self._recent.get(key, ()))
         first, end = (int(np.searchsorted(self._keys, np.uint64(key), side)) for side in ("left", "right"))
         return [*self._places[first:end].tolist(), *self._recent.get(key, ())]
 
@@ -159,12 +169,12 @@ class _Note:
     count: int
     at: tuple[int, int]
     text: str
-    alike: bool = False
+    differ: bool = False
 
     def merge(self, other: _Note) -> None:
         """Add others."""
         self.count += other.count
-        self.alike = self.alike or other.alike or self.text != other.text
+        self.differ = self.differ or other.differ or self.text != other.text
         if other.at < self.at:
             self.at, self.text = other.at, other.text
 
@@ -173,10 +183,11 @@ class Gathered:
     """The images that a tally counts: their names and hashes, and how they were read.
 
     Images are ordered by their place among all images, in whatever order they are added. ``listed`` holds what is known of
-    each; several tallies may share it.
+    each; several tallies may share it. With ``of_view`` the notes also state what the network sees of an image.
     """
 
-    def __init__(self, listed: ImageList | None = None) -> None:
+    def __init__(self, listed: ImageList | None = None, *, of_view: bool = False) -> None:
+        self._of_view = of_view
         self.listed = ImageList() if listed is None else listed
         self._first = 0
         self._here = array("I")  # 0, or 1 and the kind of the image if it is counted
@@ -213,9 +224,13 @@ class Gathered:
         name = name or (image.name if image else f"image {place}")
         self.listed.add(place, name, path, image.sha256 if image else None)
         self._mark(place, kind)
-        for at, note in enumerate(dict.fromkeys(reading_notes(maps))):
+        for at, note in enumerate(dict.fromkeys(self._notes_of(maps))):
             self._add_note(_Note(1, (place, at), note))
         return place
+
+    def _notes_of(self, maps: FeatureMaps) -> tuple[str, ...]:
+        seen = maps.seen.notes if self._of_view and maps.seen is not None else ()
+        return reading_notes(maps, seen)
 
     def check_place(self, place: int) -> int:
         """Check that the place of an image is free, and return it.
@@ -230,7 +245,7 @@ class Gathered:
         return place
 
     def _add_note(self, note: _Note) -> None:
-        key = _NUMBER.sub("", note.text)
+        key = _without_numbers(note.text)
         if key in self._notes:
             self._notes[key].merge(note)
         else:
@@ -255,8 +270,8 @@ class Gathered:
         if image is not None:
             self.listed.add(place, image.name, image.path, image.sha256)
         self._mark(place, kind)
-        for at, note in enumerate(dict.fromkeys(reading_notes(maps))):
-            first = self._notes[_NUMBER.sub("", note)]
+        for at, note in enumerate(dict.fromkeys(self._notes_of(maps))):
+            first = self._notes[_without_numbers(note)]
             first.at, first.text = min((first.at, first.text), ((place, at), note))
 
     def _mark(self, place: int, kind: int) -> None:
@@ -265,7 +280,7 @@ class Gathered:
         if place < self._first:
             self._here[:0] = array("I", [0]) * (self._first - place)
             self._first = place
-        if (more := place + 1 - self.next_place) > 0:
+        if (more := place + 1 - self._first - len(self._here)) > 0:
             self._here.extend(array("I", [0]) * more)
         self._here[place - self._first] = 1 + kind
         self._count += 1
@@ -293,7 +308,7 @@ class Gathered:
         for place in other.places:
             self._mark(place, kinds[other.kind(place)])
         for note in other._notes.values():
-            self._add_note(_Note(note.count, note.at, note.text, note.alike))
+            self._add_note(_Note(note.count, note.at, note.text, note.differ))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -309,7 +324,7 @@ class Gathered:
 
     def _joined(self, note: _Note) -> str:
         """The first of notes that differ in their numbers alone, with the number of images that they are about."""
-        about = ["and alike"] if note.alike else []
+        about = ["and others"] if note.differ else []
         about += [] if note.count == len(self) else [f"{note.count:,} of {counted(len(self), 'image')}"]
         return f"{note.text} ({', '.join(about)})" if about else note.text
 
@@ -319,6 +334,107 @@ class Gathered:
         None if the hash of one of them is unknown.
         """
         return identity_of(self.listed.of(place)[2] for place in self.places)
+
+
+class CountedOnce(Gathered):
+    """The images that a tally counts, each once: of files of the same bytes that at the first place.
+
+    ``duplicates`` are the names of the other files by their place. ``copies`` are places that are left out too, because
+    an image with these bytes is in a tally into which this one will be merged.
+    """
+
+    def __init__(self, listed: ImageList | None = None, copies: Collection[int] = ()) -> None:
+        super().__init__(listed)
+        self.duplicates: dict[int, str] = {}
+        self._copies = frozenset(copies)
+        self._after_copies = 0
+
+    @property
+    def next_place(self) -> int:
+        """The place after the last image and the last copy."""
+        return max(super().next_place, self._after_copies)
+
+    def check_place(self, place: int) -> int:
+        """Check that the place of an image is free, and return it.
+
+        Raises:
+            UsageError: it is negative or taken.
+        """
+        if place in self.duplicates:
+            raise UsageError(f"There is an image with the number {place} already.")
+        return super().check_place(place)
+
+    def is_copy(self, maps: FeatureMaps, place: int, on_move: Callable[[int, int], object] = lambda *_: None) -> bool:
+        """Whether an image was added before as a file of the same bytes, or will be: it is kept as a duplicate.
+
+        If it is at an earlier place than that file, the file becomes the duplicate, and ``on_move`` is called with its
+        place and that of the image.
+        """
+        image = maps.image
+        before = self.place_of(image.sha256) if image is not None else None
+        if image is None or (before is None and place not in self._copies):
+            return False
+        if before is None or place > before:
+            self._add_duplicate(place, image.name)
+        else:
+            self._add_duplicate(before, self.listed.of(before)[0])
+            self.move(before, maps, place)
+            on_move(before, place)
+        return True
+
+    def _add_duplicate(self, place: int, name: str) -> None:
+        self.duplicates[place] = name
+        self._after_copies = max(self._after_copies, place + 1)
+
+    def copies_in(self, other: Gathered) -> tuple[int, ...]:
+        """The places of images of another tally that are in this one, as files of the same bytes."""
+        digests = ((place, other.listed.of(place)[2]) for place in other.places)
+        return tuple(place for place, digest in digests if digest and self.place_of(digest) is not None)
+
+    def check_apart(self, other: Gathered) -> None:
+        """Check that no image is in both, nor a copy of one.
+
+        Raises:
+            UsageError: there is one.
+        """
+        super().check_apart(other)
+        theirs = other.duplicates if isinstance(other, CountedOnce) else {}
+        taken = {place for place in self.duplicates if place in theirs or place in other}
+        taken |= {place for place in theirs if place in self}
+        if taken:
+            what = f"Both tallies have an image with the number {min(taken)}."
+            raise UsageError(what, hint="Give each image its number in all: tally.add(maps, place=number).")
+        for place in self.copies_in(other):
+            name = other.listed.of(place)[0]
+            raise UsageError(f"Both tallies have the image {name}.", hint="Add each image to one of them.")
+
+    def merge(self, other: Gathered, kinds: Sequence[int] = (0,)) -> None:
+        """Add the images and the duplicates of another tally; ``kinds`` are what its kinds are called here.
+
+        Raises:
+            UsageError: an image is in both.
+        """
+        super().merge(other, kinds)
+        for place, name in (other.duplicates if isinstance(other, CountedOnce) else {}).items():
+            self._add_duplicate(place, name)
+
+    def duplicates_notes(self) -> tuple[str, ...]:
+        """Which files are duplicates, as a note; none if there are none."""
+        text = duplicates_text([self.duplicates[place] for place in sorted(self.duplicates)])
+        return (text,) if text else ()
+
+    def notes(self) -> tuple[str, ...]:
+        """Which files are duplicates, and how the images were read."""
+        return (*self.duplicates_notes(), *super().notes())
+
+
+def duplicates_text(names: Sequence[str]) -> str:
+    """Which images have the bytes of earlier ones; empty if none has."""
+    if not names:
+        return ""
+    same = inflected(len(names), "has the bytes of an earlier image", "have the bytes of earlier images")
+    first = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return f"{counted(len(names), 'image')} {same}, counted once: {first}"
 
 
 def identity_of(digests: Iterable[str | None]) -> dict[str, Any] | None:
@@ -332,12 +448,12 @@ def identity_of(digests: Iterable[str | None]) -> dict[str, Any] | None:
     return {"name": counted(count, "image"), "sha256": whole.hexdigest()} if count else None
 
 
-def reading_notes(maps: FeatureMaps) -> tuple[str, ...]:
-    """How the image of these maps was read."""
+def reading_notes(maps: FeatureMaps, more: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """How the image of these maps was read; ``more`` are further notes on it."""
     image = maps.image
     bands = image.bands_for(maps.input_size[0])[1] if image and maps.input_size else ()
     chosen = preprocessing_notes(maps.source.preprocessing) if image and maps.source else ()
-    return (*(image.notes if image else ()), *bands, *chosen)
+    return (*(image.notes if image else ()), *(more if image else ()), *bands, *chosen)
 
 
 def _below(path: str, paths: set[str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps, check_positive
 from kernelviz.threads import one_blas_thread
 from kernelviz.views.exact_sums import ExactSums, deviations, means
-from kernelviz.views.gathered import Gathered
+from kernelviz.views.gathered import Gathered, duplicates_text
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.statistics import check_channels, check_layers, power_of
 from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text, shown
@@ -318,6 +319,10 @@ class _Facts:
     field: Field
     input_size: tuple[int, ...] | None
 
+    def is_like(self, other: _Facts) -> bool:
+        """Whether they have one and the same field, as most images of a run, whose key need not be made then."""
+        return self.field is other.field and self.sides == other.sides and self.input_size == other.input_size
+
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for equal facts; fields hold arrays."""
@@ -366,7 +371,7 @@ class PatchTally:
         self.source: Source | None = None
         self.mixes_image = False
         self.duplicates: dict[int, str] = {}
-        self.images = Gathered()
+        self.images = Gathered(of_view=True)
         self._facts: list[_Facts] = []
         self._kinds: dict[tuple[object, ...], int] = {}
         self._copies: frozenset[int] = frozenset()
@@ -392,7 +397,7 @@ class PatchTally:
             UsageError: the receptive field is not known, no unit has it inside the image though ``inside`` was requested,
                 the place is taken, or there are another layer or other channels than before.
         """
-        subject = _noted(as_maps(maps))
+        subject = as_maps(maps)
         layer = self.layer or subject.layer or ""
         if subject.layer and subject.layer != layer:
             what = f"A tally is of one layer, but got maps of {shown(subject.layer)} after those of {shown(layer)}."
@@ -410,7 +415,7 @@ class PatchTally:
         sums, (rows, columns) = _Moments.of(subject.values), subject.values.shape[1:]
         best = self._best_of(subject, found, place, layer, sums)
         self._merge_sums(sums)
-        self._best = self._merged(best)
+        self._merge_best(best)
         self.layer, self.source = layer, self.source or subject.source
         self.mixes_image |= found.mixes_image
         kind = self._kind(_Facts((int(rows), int(columns)), found, subject.input_size))
@@ -418,20 +423,23 @@ class PatchTally:
 
     def _kind(self, facts: _Facts) -> int:
         """The number of the facts of an image."""
+        if self._facts and facts.is_like(self._facts[0]):
+            return 0
         key = facts.key
         if key not in self._kinds:
             self._kinds[key] = len(self._facts)
             self._facts.append(facts)
         return self._kinds[key]
 
-    def _merged(self, best: tuple[_Best, ...]) -> tuple[_Best, ...]:
+    def _merge_best(self, best: tuple[_Best, ...]) -> None:
         if not self._best:
-            return tuple(each.cut(self.patches) for each in best)
-        return tuple(one.merged(new, self.patches) for one, new in zip(self._best, best, strict=True))
+            self._best = tuple(_Best.empty(each, self.patches) for each in best)
+        for one, new in zip(self._best, best, strict=True):
+            one.merge(new)
 
     def _merge_sums(self, sums: _Moments) -> None:
         if self._sums is None:
-            self._sums = _Moments(len(sums.count), sums.low.dtype)
+            self._sums = _Moments.empty(len(sums.count), sums.low.dtype)
         self._sums.merge(sums)
 
     def _is_copy(self, maps: FeatureMaps, number: int) -> bool:
@@ -445,7 +453,8 @@ class PatchTally:
         else:
             self.duplicates[before] = self.images.listed.of(before)[0]
             self.images.move(before, maps, number)
-            self._best = tuple(each.renumbered(before, number) for each in self._best)
+            for each in self._best:
+                each.renumber(before, number)
         return True
 
     def fresh(self, copies: Collection[int] = ()) -> PatchTally:
@@ -468,25 +477,20 @@ class PatchTally:
             check_inside(found, layer, sides)
             lines = [inside_units(axis, side) for axis, side in zip(found.axes, sides, strict=True)]
             values = values[:, lines[0]][:, :, lines[1]]
-        apart = tuple(-(-axis.size // (2 * axis.jump)) if is_exact(axis) else 0 for axis in found.axes)  # type: ignore[operator]
+        apart = tuple(-(-axis.size // (2 * axis.jump)) for axis in found.axes) if self.per_image > 1 else ()  # type: ignore[operator]
         signs = (1, -1) if self.lowest else (1,)
-        before: list[Array | None] = [best.values[:, 0] for best in self._best]
-        before = before or [None] * len(signs)
-        finite = bool((sums.count == sums.values).all())
+        before: list[Array | float] = [best.first for best in self._best]
+        before = before or [np.inf] * len(signs)
+        finite = sums.at is not None or bool((sums.count == sums.values).all())
         at = (None, None) if lines or sums.at is None else sums.at
-        units = [
-            _units_of(values, self.per_image, apart, sign, finite=finite, best=best, at=extreme)
-            for sign, best, extreme in zip(signs, before, at, strict=False)
-        ]
         result = []
-        for (chosen, flat, count), sign in zip(units, signs, strict=True):
-            rows, across = np.divmod(flat, values.shape[2])
+        for sign, best, extreme in zip(signs, before, at, strict=False):
+            ranks, units, count = _units_of(values, self.per_image, apart, sign, finite=finite, best=best, at=extreme)
             if lines:
-                rows, across = lines[0][rows], lines[1][across]
-            places = np.stack([np.full_like(rows, number), rows, across], axis=-1).astype(np.int64)
-            missing = ~np.isfinite(chosen)
-            places[missing] = -1
-            result.append(_Best(sign, chosen, places, count, (count > 0).astype(np.int64)))
+                rows, columns = np.divmod(units, values.shape[2])
+                units = lines[0][rows] * maps.values.shape[2] + lines[1][columns]
+            keys = np.where(ranks < np.inf, units + (number << _UNIT_BITS), _NOWHERE)
+            result.append(_Best(sign, ranks, keys, count, (count > 0).astype(np.int64), ranks[:, 0]))
         return tuple(result)
 
     def merge(self, other: PatchTally) -> None:
@@ -514,7 +518,9 @@ class PatchTally:
             return
         if self._sums is not None:
             check_channels(len(self._sums.count), len(other._sums.count))
-        self._best = self._merged(other._best)
+        self._merge_best(other._best)
+        for best in self._best:
+            best.settle()  # the arrays of the other tally may change
         self._merge_sums(other._sums)
         self.images.merge(other.images, [self._kind(facts) for facts in other._facts])
         self.layer, self.source = self.layer or other.layer, self.source or other.source
@@ -586,36 +592,40 @@ class PatchTally:
 
     def _ranking(self, best: _Best, numbers: Sequence[int], worst: Array) -> Ranking:
         """The units without those that have the channel's worst value, which is no excitation, with their boxes."""
-        kept = np.isfinite(best.values) & (best.values != worst[:, None])
-        values = np.where(kept, best.values + 0, np.nan).astype(best.values.dtype)
-        places = np.where(kept[..., None], best.places, -1)
-        boxes = np.full((*kept.shape, 4), -1, np.int64)
-        for number in np.unique(places[..., 0][kept]).tolist():
-            here = places[..., 0] == number
-            for axis, found in enumerate(self._facts[self.images.kind(number)].field.axes):
-                first, last = extents(found)
-                units = places[here][:, axis + 1]
-                boxes[here, 2 * axis], boxes[here, 2 * axis + 1] = first[units], last[units]
-        places[..., 0] = np.where(kept, np.searchsorted(numbers, places[..., 0]), -1)
+        best.settle()
+        values = -best.sign * best.ranks
+        kept = np.isfinite(values) & (values != worst[:, None])
+        images, units = best.keys >> _UNIT_BITS, best.keys & (2**_UNIT_BITS - 1)
+        places, boxes = np.full((*kept.shape, 3), -1, np.int64), np.full((*kept.shape, 4), -1, np.int64)
+        for number in np.unique(images[kept]).tolist():
+            here = kept & (images == number)
+            facts = self._facts[self.images.kind(number)]
+            at = np.divmod(units[here], facts.sides[1])
+            places[here] = np.stack([np.full_like(at[0], np.searchsorted(numbers, number)), *at], axis=-1)
+            for axis, (found, positions) in enumerate(zip(facts.field.axes, at, strict=True)):
+                for end, pixels in enumerate(extents(found)):
+                    boxes[here, 2 * axis + end] = pixels[positions]
+        chosen = np.where(kept, values + 0, np.nan).astype(values.dtype)
         some = kept.any(axis=1)
-        return Ranking(values, places, boxes, np.where(some, best.units, 0), np.where(some, best.shared, 0))
-
-
-def _noted(maps: FeatureMaps) -> FeatureMaps:
-    """The maps, whose image also has the notes on what the network sees of it."""
-    if maps.image is None or maps.seen is None or not maps.seen.notes:
-        return maps
-    return replace(maps, image=replace(maps.image, notes=(*maps.image.notes, *maps.seen.notes)))
+        return Ranking(chosen, places, boxes, np.where(some, best.units, 0), np.where(some, best.shared, 0))
 
 
 def _units_of(
-    values: Array, count: int, apart: tuple[int, ...], sign: int, *, finite: bool, best: Array | None, at: Array | None
+    values: Array,
+    count: int,
+    apart: tuple[int, ...],
+    sign: int,
+    *,
+    finite: bool,
+    best: Array | float,
+    at: Array | None,
 ) -> tuple[Array, Array, Array]:
-    """The best units of one image for each channel: values (C, n), flat places (C, n), and how many have the best value.
+    """The best units of one image for each channel: ranks (C, n), flat places (C, n), and how many have the best value.
 
-    Those that are nearer than ``apart`` to an earlier one along both axes are left out. A value that is not finite is never
-    chosen; where there is no further unit, the value is NaN. Units are not counted where an earlier image is better:
-    ``best`` are the best values so far, NaN for none; ``at`` are the flat places of the best ones here, if known.
+    A rank is a value times ``-sign``. Units that are nearer than ``apart`` to an earlier one along both axes are left out.
+    A value that is not finite is never chosen; where there is no further unit, the rank is infinite. Units are not counted
+    where an earlier image is better: ``best`` are the best ranks so far; ``at`` are the flat places of the best units here,
+    if known.
     """
     channels, rows, columns = values.shape
     flat = values.reshape(channels, -1)
@@ -625,10 +635,12 @@ def _units_of(
         flat = np.where(np.isfinite(flat), flat, np.asarray(worst, flat.dtype))
     at = find(flat, axis=1) if at is None else at
     here = flat[every, at]
-    counted_here = np.isfinite(here) if best is None else np.isfinite(here) & ~(sign * here < sign * best)
+    ranks, places = [-sign * here], [at]
+    good = ranks[0] <= best
+    counted_here = np.flatnonzero(good if finite else good & (ranks[0] < np.inf))
     units = np.zeros(channels, np.int64)
-    units[counted_here] = np.count_nonzero(flat[counted_here] == here[counted_here, None], axis=1)
-    chosen, places = [here], [at]
+    alike = np.flatnonzero(flat[counted_here] == here[counted_here, None])
+    units[counted_here] = np.bincount(alike // flat.shape[1], minlength=len(counted_here))
     if count > 1:
         left = flat.reshape(channels, rows, columns).copy()
     for _ in range(count - 1):
@@ -638,102 +650,108 @@ def _units_of(
         ]
         left[near[0][:, :, None] & near[1][:, None, :]] = worst
         at = find(left.reshape(channels, -1), axis=1)
-        chosen.append(left.reshape(channels, -1)[every, at])
+        ranks.append(-sign * left.reshape(channels, -1)[every, at])
         places.append(at)
-    found = np.stack(chosen, axis=1)
-    return np.where(np.isfinite(found), found, np.nan).astype(values.dtype), np.stack(places, axis=1), units
+    return np.array(ranks).T, np.array(places).T, units
 
 
-@dataclass(frozen=True)
+_UNIT_BITS = 32
+_NOWHERE = -1  # the key of no unit
+_MOST_WAITING = 16
+
+
+@dataclass
 class _Best:
-    """The best units of each channel so far, in their order: values (C, n), NaN for none, and places (C, n, 3).
+    """The best units of each channel so far: ranks and keys (C, n), in their order, and counts (C,) as in ``Ranking``.
 
-    ``sign`` is 1 for the largest values and -1 for the smallest.
+    A rank is a value times ``-sign``, 1 for the largest values and -1 for the smallest, so that the best is the smallest;
+    it is infinite where there is no unit. A key is the number of the image times 2 ** 32, plus the flat index of the unit
+    in its map, so that equal ranks are in the order of their keys. ``first`` (C,) are the best ranks, also of those in
+    ``waiting``, units that are not sorted in yet: sorting several at once costs as much as sorting one.
     """
 
     sign: int
-    values: Array
-    places: Array
+    ranks: Array
+    keys: Array
     units: Array
     shared: Array
+    first: Array
+    waiting: list[tuple[Array, Array]] = field(default_factory=list)
 
-    def cut(self, count: int) -> _Best:
-        """The same with exactly so many columns."""
-        more = max(0, count - self.values.shape[1])
-        values = np.pad(self.values, ((0, 0), (0, more)), constant_values=np.nan)[:, :count]
-        places = np.pad(self.places, ((0, 0), (0, more), (0, 0)), constant_values=-1)[:, :count]
-        return replace(self, values=values, places=places)
+    @classmethod
+    def empty(cls, like: _Best, most: int) -> _Best:
+        """No unit, with room for so many of each channel."""
+        channels, dtype = len(like.ranks), like.ranks.dtype
+        ranks, none = np.full((channels, most), np.inf, dtype), np.zeros(channels, np.int64)
+        return cls(like.sign, ranks, np.full((channels, most), _NOWHERE), none, none, ranks[:, 0])
 
-    def renumbered(self, before: int, now: int) -> _Best:
-        """The same with another number of an image."""
-        places = self.places.copy()
-        places[places[..., 0] == before, 0] = now
-        values, places = self._in_order(self.values, places)
-        return replace(self, values=values, places=places)
+    def merge(self, other: _Best) -> None:
+        """Add the units of other images."""
+        better, same = other.first < self.first, other.first == self.first
+        self.units = np.where(better, other.units, self.units + same * other.units)
+        self.shared = np.where(better, other.shared, self.shared + same * other.shared)
+        self.first = np.minimum(self.first, other.first)
+        self.waiting += [(other.ranks, other.keys), *other.waiting]
+        if len(self.waiting) >= _MOST_WAITING:
+            self.settle()
 
-    def merged(self, other: _Best, most: int) -> _Best:
-        """The best units of both, in exactly ``most`` columns, as this one has."""
-        first, second = (self._ranked(one.values[:, 0]) for one in (self, other))
-        same = first == second
-        units = np.where(same, self.units + other.units, np.where(second < first, other.units, self.units))
-        shared = np.where(same, self.shared + other.shared, np.where(second < first, other.shared, self.shared))
-        last = self._ranked(self.values[:, -1])
-        earlier = (second == last) & (other.places[:, 0, 0] <= self.places[:, -1, 0])
-        touched = np.flatnonzero(np.isfinite(second) & ((second < last) | earlier))  # only these rows change
-        values, places = self.values.copy(), self.places.copy()
-        if len(touched) and other.values.shape[1] == 1:
-            self._insert(values, places, touched, other)
-        elif len(touched):
-            both = (np.concatenate([getattr(one, name)[touched] for one in (self, other)], axis=1)
-                    for name in ("values", "places"))  # fmt: skip
-            found = self._in_order(*both)
-            values[touched], places[touched] = (each[:, :most] for each in found)
-        return replace(self, values=values, places=places, units=units, shared=shared)
+    def settle(self) -> None:
+        """Sort the units that wait into their places."""
+        if not self.waiting:
+            return
+        ranks, keys = (np.concatenate(each, axis=1) for each in zip(*self.waiting, strict=True))
+        self.waiting.clear()
+        rows = np.flatnonzero((ranks <= self.ranks[:, -1:]).any(axis=1))
+        self._put(rows, *(np.concatenate([kept[rows], new[rows]], axis=1)
+                          for kept, new in ((self.ranks, ranks), (self.keys, keys))))  # fmt: skip
 
-    def _insert(self, values: Array, places: Array, rows: Array, other: _Best) -> None:
-        """Insert one unit of another image into each of these rows, in place; the last unit of a row drops out."""
-        new, ranks = self._ranked(other.values[rows]), self._ranked(values[rows])
-        ahead = (ranks < new) | ((ranks == new) & (places[rows, :, 0] < other.places[rows, :, 0]))
-        column, columns = ahead.sum(axis=1), np.arange(values.shape[1])
-        source = columns - (columns > column[:, None])  # those behind move by one column
-        for kept, added in ((values, other.values), (places, other.places)):
-            moved = kept[rows[:, None], source]
-            moved[np.arange(len(rows)), column] = added[rows, 0]
-            kept[rows] = moved
+    def renumber(self, before: int, now: int) -> None:
+        """Give an image another number."""
+        self.settle()
+        here = self.keys >> _UNIT_BITS == before
+        self.keys[here] += (now - before) << _UNIT_BITS
+        rows = np.flatnonzero(here.any(axis=1))
+        self._put(rows, self.ranks[rows], self.keys[rows])
 
-    def _in_order(self, values: Array, places: Array) -> tuple[Array, Array]:
-        """Units, values (C, n) and places (C, n, 3), in their order."""
-        order = np.lexsort((places[..., 2], places[..., 1], places[..., 0], self._ranked(values)), axis=-1)
-        return np.take_along_axis(values, order, axis=1), np.take_along_axis(places, order[..., None], axis=1)
+    def _put(self, rows: Array, ranks: Array, keys: Array) -> None:
+        """Replace the units of these channels by the best of some."""
+        order = np.lexsort((keys, ranks), axis=-1)[:, : self.ranks.shape[1]]
+        every = np.arange(len(rows))[:, None]
+        self.ranks[rows], self.keys[rows] = ranks[every, order], keys[every, order]
 
-    def _ranked(self, values: Array) -> Array:
-        """Values by which the best unit is the smallest; infinite where there is none."""
-        return np.where(np.isnan(values), np.inf, -self.sign * values)
+
+@lru_cache(maxsize=16)
+def _ones(count: int, dtype: Any) -> Array:
+    return np.ones(count, dtype)
 
 
 class _Moments:
     """Count, exact sums of the sums and squares of each image, and extremes of each channel's finite values."""
 
-    def __init__(self, channels: int, dtype: Any) -> None:
-        self.values = 0
-        self.count = np.zeros(channels, np.int64)
-        self.low, self.high = np.full(channels, np.inf, dtype), np.full(channels, -np.inf, dtype)
-        self.sums, self.squares = ExactSums(channels), ExactSums(channels)
-        self.at: tuple[Array, Array] | None = None  # flat places of the largest and the smallest values of one image
+    def __init__(
+        self, values: int, count: Array, low: Array, high: Array, at: tuple[Array, Array] | None = None
+    ) -> None:
+        self.values, self.count, self.low, self.high = values, count, low, high
+        self.sums, self.squares = ExactSums(len(count)), ExactSums(len(count))
+        self.at = at  # flat places of the largest and the smallest values of one image, if known
+
+    @classmethod
+    def empty(cls, channels: int, dtype: Any) -> _Moments:
+        """Those of no image."""
+        low, high = (np.full(channels, end, dtype) for end in (np.inf, -np.inf))
+        return cls(0, np.zeros(channels, np.int64), low, high)
 
     @classmethod
     def of(cls, maps: Array) -> _Moments:
         """Those of the maps (C, H, W) of one image."""
         flat = maps.reshape(len(maps), -1)
         with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
-            sums, squares = np.vecdot(flat, np.ones(flat.shape[1], flat.dtype)), np.vecdot(flat, flat)
-        count: Array = np.full(len(flat), flat.shape[1])
+            sums, squares = np.vecdot(flat, _ones(flat.shape[1], flat.dtype)), np.vecdot(flat, flat)
         power: Array | int = 0
-        at: tuple[Array, Array] | None = None
         if np.isfinite(squares).all() and np.isfinite(sums).all():
             every = np.arange(len(flat))  # NumPy finds the place of an extreme in a short row faster than its value
             at = flat.argmax(axis=1), flat.argmin(axis=1)
-            high, low = flat[every, at[0]], flat[every, at[1]]
+            found = cls(flat.shape[1], np.full(len(flat), flat.shape[1]), flat[every, at[1]], flat[every, at[0]], at)
         else:
             finite = np.isfinite(flat)
             count = finite.sum(axis=1)
@@ -741,10 +759,9 @@ class _Moments:
             power = power_of(np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0))
             clean = np.where(finite, flat, 0).astype(np.float64) * np.ldexp(1.0, -power)[:, None]
             sums, squares = clean.sum(axis=1), (clean * clean).sum(axis=1)
-        found = cls(len(flat), low.dtype)
+            found = cls(flat.shape[1], count, low, high)
         found.sums.add(sums.astype(np.float64), power)
         found.squares.add(squares.astype(np.float64), 2 * power)
-        found.values, found.count, found.low, found.high, found.at = flat.shape[1], count, low, high, at
         return found
 
     def merge(self, other: _Moments) -> None:
@@ -872,15 +889,6 @@ def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
             f"{counted(lost, 'value is', 'values are')} not finite, in {counted(broken, 'channel')}, and left out"
         )
     return [*lines, *filter(None, [duplicates_text(patches.duplicates)])]
-
-
-def duplicates_text(names: Sequence[str]) -> str:
-    """Which images have the bytes of earlier ones; empty if none has."""
-    if not names:
-        return ""
-    same = inflected(len(names), "has the bytes of an earlier image", "have the bytes of earlier images")
-    first = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-    return f"{counted(len(names), 'image')} {same}, counted once: {first}"
 
 
 def patches_entry(found: Patches, channels: Sequence[int]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps
 from kernelviz.views.exact_sums import ExactSums, deviations, means
-from kernelviz.views.gathered import Gathered
+from kernelviz.views.gathered import CountedOnce
 from kernelviz.wording import UNKNOWN, aligned
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from kernelviz.records import Array, FeatureMaps, Recipe
 
 
@@ -90,7 +93,7 @@ class ChannelTally:
     """Accumulates the statistics of one layer; ``add`` is called with the maps of one image after the other.
 
     The sums over images are exact, so that the result is the same to the last bit whatever the order in which images are
-    added and tallies merged.
+    added and tallies merged. Files of the same bytes are counted once, which ``notes`` of the result state.
 
     Example:
         >>> tally = kernelviz.ChannelTally()
@@ -105,7 +108,7 @@ class ChannelTally:
 
     def __init__(self, layer: str = "") -> None:
         self.layer = layer
-        self.images = Gathered()
+        self.images = CountedOnce()
         self._sums: _Sums | None = None
 
     __repr__ = gathered_repr
@@ -126,15 +129,28 @@ class ChannelTally:
         channels = len(subject.values)
         if self._sums is not None:
             check_channels(len(self._sums.count), channels)
-        place = self.images.add(subject, image, place)
+        place = self.images.next_place if place is None else self.images.check_place(place)
+        if self.images.is_copy(subject, place, partial(self._move, subject.values)):
+            return
+        self.images.add(subject, image, place)
         if self._sums is None:
             self._sums = _Sums(channels)
         self._sums.add(subject.values, place)
         self.layer = self.layer or subject.layer or ""
 
-    def fresh(self) -> ChannelTally:
-        """An empty tally of the same layer, to be merged into this one."""
-        return type(self)(self.layer)
+    def _move(self, maps: Array, before: int, place: int) -> None:
+        if self._sums is not None:
+            self._sums.move(maps, before, place)
+
+    def fresh(self, copies: Collection[int] = ()) -> ChannelTally:
+        """An empty tally of the same layer, to be merged into this one; ``copies`` are places not to be counted."""
+        found = type(self)(self.layer)
+        found.images = CountedOnce(copies=copies)
+        return found
+
+    def copies_in(self, other: ChannelTally) -> tuple[int, ...]:
+        """The places of images of another tally that are in this one, as files of the same bytes."""
+        return self.images.copies_in(other.images)
 
     def merge(self, other: ChannelTally) -> None:
         """Add everything that another tally of the same layer has.
@@ -143,11 +159,11 @@ class ChannelTally:
             UsageError: it is of another layer, or has other channels or an image of this tally.
         """
         check_layers(self.layer, other.layer)
-        if other._sums is None:
-            return
-        if self._sums is not None:
+        if self._sums is not None and other._sums is not None:
             check_channels(len(self._sums.count), len(other._sums.count))
         self.images.merge(other.images)
+        if other._sums is None:
+            return
         if self._sums is None:
             self._sums = _Sums(len(other._sums.count))
         self._sums.merge(other._sums)
@@ -237,6 +253,13 @@ class _Sums:
         below = count * (whole & (2**_MEAN_BITS - 1)).astype(np.float64)
         powers = 2 * power + np.stack([np.zeros_like(exponent)] * 2 + [exponent + _MEAN_BITS, exponent])
         self.squares.add(np.concatenate([mixed, np.stack([above, below])]), powers)
+
+    def move(self, maps: Array, before: int, place: int) -> None:
+        """Let an image with these maps be at an earlier place."""
+        flat = np.where(np.isfinite(maps), maps, -np.inf).reshape(len(maps), -1).astype(np.float64)
+        largest = (self.holder >= 0) & (flat.max(axis=1) == self.high)
+        self.holder[self.holder == before] = place
+        self.holder[largest] = np.minimum(self.holder, place)[largest]
 
     def _add_extremes(self, low: Array, high: Array, holder: Array) -> None:
         same = (high == self.high) & (self.holder >= 0)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import statistics
 from functools import partial
 
 import pytest
@@ -13,7 +12,7 @@ from kernelviz.network.inputs import as_input
 pytestmark = pytest.mark.benchmark
 
 LAYERS = ["conv_stem", "blocks.1.1.conv_dw", "blocks.2.1.conv_dw", "blocks.3.2.conv_dw", "blocks.4.1.conv_dw"]
-IMAGES = 30
+IMAGES, BLOCK = 112, 16  # units are sorted in for 16 images at a time
 
 
 def test_the_tally_takes_a_tenth_of_the_pass_at_most(bundled):
@@ -24,13 +23,16 @@ def test_the_tally_takes_a_tenth_of_the_pass_at_most(bundled):
     given = as_input(bundled, kv.read_image(photograph))
     plan = make_taps(bundled, given.size, LAYERS, batch=given.batch)
     for number in range(IMAGES):
-        part = photograph[10 * number : 10 * number + 250, 5 * number : 5 * number + 250]
+        top, left = 2 * number, 16 * (number % 16)
+        part = photograph[top : top + 250, left : left + 250]
         given = as_input(bundled, kv.read_image(part))
         passes.append(seconds(partial(run, plan, given, lambda _: None, to_the_end=False)))
         every = []
         run(plan, given, every.append, to_the_end=False)
         assert sum(len(maps.values) for maps in every) == 1568
         added.append(seconds(lambda every=every: [tallies[maps.layer].add(maps) for maps in every]))
-    share = statistics.median(added) / statistics.median(passes)
+    share = sum(added[1:]) / sum(
+        passes[1:]
+    )  # without the first, which loads; not medians, since some units are sorted in later
     print(f"\ntally of 1,568 channels: {share:.1%} of the pass")
     assert share <= 0.10

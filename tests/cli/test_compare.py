@@ -147,6 +147,27 @@ def test_every_word_for_weights(run, files):
     ])  # fmt: skip
 
 
+def test_an_at_chooses_the_seed_or_the_weights_in_a_file(run, files):
+    """Two seeds and two weights of one file are compared in one command, and told apart in pictures and their names."""
+    result = run(*files, "random@1", "random@2", "-l", "stem", "--json")
+    document = result.document
+    names = [document["model"]["weights"]["name"], document["against"]["model"]["weights"]["name"]]
+    assert (result.code, names, document["layers"][0]["same"]) == (0, ["seed 1", "seed 2"], False)
+    assert "random1-to-random2-stem" in document["outputs"][0]["path"]
+    torch.save({"model": state(), "ema": {"shadow": state(1)}}, "last.pt")
+    result = run(*files, "last.pt@model", "last.pt@ema.shadow", "-l", "stem", "--json")
+    document = result.document
+    keys = [document["model"]["weights"]["key"], document["against"]["model"]["weights"]["key"]]
+    assert (result.code, keys, document["identical"]) == (0, ["model", "ema.shadow"], False)
+    assert "last-model-to-last-ema-shadow-stem" in document["outputs"][0]["path"]
+    same = run(*files, "a.pt", "last.pt@model", "--json").document
+    assert all(layer["same"] for layer in same["layers"])
+    mixed = run(*files, "last.pt@model", "last.pt", "--weights-key", "ema.shadow", "-l", "stem", "--json").document
+    assert mixed["layers"] == document["layers"]
+    torch.save(state(3), "b.pt@model")
+    assert run(*files, "b.pt@model", "random@3", "-l", "stem", "--json").document["layers"][0]["same"]
+
+
 def test_a_tag_is_weights_of_the_model(run, monkeypatch):
     """It is loaded as MODEL.TAG; a file of that name comes first, and that is stated."""
     from kernelviz.network import model as models
@@ -206,6 +227,10 @@ def test_layers_of_other_shapes_are_left_out(run, files):
         (("a.pt", "b.pt", "--view", "spectral"), 2, "spectral"),
         (("a.pt", "b.pt", "-o", "x.png"), 2, "--output takes a directory"),
         (("auto", "random", "--weights-key", "x"), 2, "--weights-key is for a weights file"),
+        (("a.pt@stem", "a.pt@nothing", "--weights-key", "x"), 2, "--weights-key is for a weights file"),
+        (("random@one", "a.pt"), 2, "The seed of random@one must be a whole number"),
+        (("a.pt", "missing.pt@ema"), 1, "There is no weights file missing.pt"),
+        (("a.pt", "a.pt@nothing"), 1, "nothing"),
         (("a.pt", "hub"), 4, "has no published weights"),
     ],
 )

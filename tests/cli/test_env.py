@@ -1,10 +1,10 @@
-"""``kernelviz env`` tells what is installed."""
+"""``kernelviz env`` prints what is installed."""
 
 from __future__ import annotations
 
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 
 import pytest
 import torch
@@ -17,18 +17,17 @@ from kernelviz.cli.env import PACKAGES
 from kernelviz.network.model import torch_facts
 
 
-def test_each_version_stands_in_a_line_of_its_own(run):
-    """People read one package a line, with the version that is installed, and where a pass would run."""
+def test_each_version_is_on_a_line(run):
+    """One line per package, with the version that is installed, and where a forward pass would run."""
     result = run("env")
     assert (result.code, result.err) == (0, "")
     rows = dict(line.split("  ", maxsplit=1) for line in result.out.splitlines())
     rows = {name.strip(): text.strip() for name, text in rows.items()}
     assert rows["kernelviz"] == __version__
     assert rows["python"] == f"{platform.python_version()} ({sys.executable})"
-    assert rows["torch"] == torch.__version__
-    assert {name: rows[name] for name in PACKAGES if name != "torch"} == {
-        name: version(name) for name in PACKAGES if name != "torch"
-    }
+    installed = {distribution.name.lower().replace("_", "-"): distribution.version for distribution in distributions()}
+    installed["torch"] = torch.__version__
+    assert {name: rows[name] for name in PACKAGES} == {name: installed.get(name, "not installed") for name in PACKAGES}
     assert rows["devices"].startswith("cpu")
     assert rows["threads"] == str(torch.get_num_threads())
     assert rows["hub"] == "https://huggingface.co (offline)"

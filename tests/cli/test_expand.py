@@ -56,6 +56,33 @@ def test_one_of_several_layers_without_a_stand_in_fails_alone(run, arguments):
     assert error["message"].startswith("4 has no linear stand-in: it weighs places by the values of the image")
 
 
+def test_layers_of_a_pattern_without_weights_are_left_out(run, arguments, monkeypatch):
+    """They are summed up in one note per reason, exit code 0; it is an error if one was named, or nothing is drawn."""
+    result = run(*arguments, "-l", "*", "--json")
+    document = result.document
+    notes = [line for line in document["warnings"] if "left out" in line]
+    assert (result.code, document["errors"], [row["layer"] for row in document["outputs"]]) == (
+        0,
+        [],
+        ["0", "1", "2", "3"],
+    )
+    note = "2 layers are left out: 4 has no linear stand-in: it weighs places by the values of the image"
+    assert [line.replace(", as attention does (softmax)", "") for line in notes] == [f"{note}. Likewise 5."]
+    assert note in result.err
+    assert [each["name"] for each in document["left_out"]] == ["4", "5"]
+    both = run(*arguments, "-l", "[25]", "-l", "4", "--json").document
+    assert [error["input"] for error in both["errors"]] == ["4"]
+    assert [each["name"] for each in both["left_out"]] == ["5"]
+    alone = run(*arguments, "-l", "[45]", "--json")
+    assert (alone.code, len(alone.document["errors"]), alone.document["outputs"]) == (1, 1, [])
+    monkeypatch.setattr("kernelviz.views.linear_weights.HALF", 2.0)
+    half = run(*arguments, "-l", "[024]")
+    assert (half.code, half.complaint[0]) == (
+        1,
+        "Error: No channel of 0 has linear weights that explain one half of its output.",
+    )
+
+
 def test_images_that_cannot_be_read_are_named(run, arguments, tmp_path):
     """The others are used, exit code 3."""
     (tmp_path / "bad.png").write_bytes(b"no image")
@@ -71,11 +98,12 @@ def test_what_was_done_to_images_is_stated(run, arguments, tmp_path):
         alpha.putalpha(Image.effect_noise(alpha.size, 90).convert("L"))
         alpha.save(tmp_path / "alpha.png")
     (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
-    result = run(*arguments, str(tmp_path / "alpha.png"), str(tmp_path / "copy.png"), "-l", "2", "--json")
-    (row,) = result.document["outputs"]
+    result = run(*arguments, str(tmp_path / "alpha.png"), str(tmp_path / "copy.png"), "-l", "2", "-l", "0", "--json")
+    row, _ = result.document["outputs"]
     assert result.code == 0
+    assert result.err.count("counted once") == 1
     assert "1 image has the bytes of another, counted once: copy.png" in row["notes"]
-    assert "transparent parts stand on white (1 of 4 images)" in row["notes"]
+    assert "transparent parts are drawn on white (1 of 4 images)" in row["notes"]
     alone = run(*arguments[:3], str(tmp_path / "copy.png"), *arguments[5:], "-l", "2")
     assert (alone.code, "has the bytes of another" in alone.complaint[1]) == (1, True)
 

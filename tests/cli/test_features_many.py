@@ -499,6 +499,26 @@ def test_statistics_are_numpy_s_over_all_images(look, batch):
 
 
 @pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", ["--statistics", "--reduce=pca"])
+def test_files_of_the_same_bytes_are_counted_once(look, choice):
+    """Statistics and components are those of the images without the copy, which a note names; each file is still drawn."""
+    Path("images/0009.png").write_bytes(Path("images/0001.png").read_bytes())
+    result = look("-l", "layer1", *choice.split("="), "--json")
+    note = "1 image has the bytes of an earlier image, counted once: 0009.png"
+    assert result.code == 0
+    if choice == "--statistics":
+        (found,) = result.document["statistics"]
+        assert (len(found["images"]), note in result.document["outputs"][0]["notes"], note in result.err) == (
+            5,
+            True,
+            True,
+        )
+    else:
+        assert read_basis(result.document["outputs"][0]["path"]).images == 5
+        assert (len(result.document["outputs"]), note in result.document["warnings"]) == (7, True)
+
+
+@pytest.mark.usefixtures("few")
 def test_the_table_names_channels_and_images(look):
     """People read a line a channel, the extremes of the means unless ``-v``."""
     result = look("-l", "layer1", "--statistics")

@@ -133,3 +133,16 @@ def test_grad_mode_is_as_before(run, photos):
     """The command leaves torch as it was."""
     assert run(*ARGUMENTS, photos / "0.png").code == 0
     assert torch.is_grad_enabled()
+
+
+def test_files_of_the_same_bytes_are_counted_once(run, photos):
+    """The field is that of the images without the copy, which a note names."""
+    alone = run(*ARGUMENTS, photos, "-r", "--json").document["layers"][0]
+    (photos / "copy.png").write_bytes((photos / "1.png").read_bytes())
+    ended = run(*ARGUMENTS, photos, "-r", "--json")
+    (layer,) = ended.document["layers"]
+    assert ended.code == 0
+    assert (layer["sum"], layer["images"]) == (alone["sum"], alone["images"])
+    note = "1 image has the bytes of an earlier image, counted once: copy.png"
+    assert note in layer["notes"]
+    assert note in ended.document["warnings"]

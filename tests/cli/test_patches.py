@@ -36,6 +36,7 @@ def test_it_draws_and_the_document_has_every_patch(run, photos):
     document = result.document
     assert (result.code, document["errors"]) == (0, [])
     (found,) = document["layers"]
+    assert {image["top"] for image in document["images"]} == {None}  # class scores do not apply
     assert (found["name"], found["images"]) == ("layer1.0.conv1", ["0.png", "1.png", "2.png", "3.png"])
     assert [each["channel"] for each in found["channels"]] == [3, 1]
     picture, arrays = document["outputs"]
@@ -169,6 +170,23 @@ def test_single_patches_are_files_of_their_own(run, photos):
             assert picture.size == (right - left + 1, bottom - top + 1)
     assert arrays.name == "patches.npz"
     assert run(*MODEL, photos, "-r", "-l", "layer1.0.conv1", "--channels", "2", "--single", "--patches", "2").code == 0
+
+
+def test_single_patches_of_an_earlier_run_are_deleted(run, photos):
+    """The folder has the files of its index; all other files stay, and nothing changes if one of them is in the way."""
+    words = (*MODEL, photos, "-r", "-l", "layer1.0.conv1", "--single")
+    (index,) = run(*words, "--channels", "1-2", "--patches", "3").paths
+    folder = index.parent
+    (folder / "notes.png").write_bytes(b"mine")
+    (folder / "0007-01.png").write_bytes(b"mine")
+    assert run(*words, "--channels", "2", "--patches", "2").code == 0
+    listed = {entry["file"] for entry in json.loads(index.read_text())["files"]}
+    assert listed == {"0002-01.png", "0002-02.png"}
+    assert {path.name for path in folder.iterdir()} == {*listed, "index.json", "notes.png", "0007-01.png"}
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = run(*words, "--channels", "2,7", "--patches", "1")
+    assert (result.code, "0007-01.png is in the way" in result.complaint[0]) == (1, True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_standard_input_is_read_once(run, photos, monkeypatch):

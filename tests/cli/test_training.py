@@ -215,6 +215,20 @@ def test_a_gif_states_its_colours_in_the_document(run, training):
     assert note in result.document["warnings"]
 
 
+def test_nothing_is_written_if_the_animation_is_in_the_way(run, training, tmp_path):
+    """All paths are checked before the film strip is written."""
+    del training
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "net.Net.step-0-to-step-1000-conv1-training.webp").write_bytes(b"mine")
+    words = ("training", "net.py:Net", "runs", "-r", "--animate", "--arrays", "-o", out)
+    result = run(*words)
+    assert (result.code, "conv1-training.webp is in the way" in result.complaint[0]) == (1, True)
+    assert [path.read_bytes() for path in out.iterdir()] == [b"mine"]
+    assert len(run(*words, "--force").paths) == 3
+    assert len(run(*words).paths) == 3
+
+
 def test_several_layers_are_read_together(run, training):
     """One picture for each; a checkpoint is opened once for all of them."""
     del training

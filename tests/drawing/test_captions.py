@@ -57,7 +57,7 @@ def test_a_caption_keeps_its_order(new_bank, odd_weight):
     outside = int((np.abs(odd_weight[np.isfinite(odd_weight)]) > 1).sum())
     assert sheet.caption == (
         "One tile per kernel  ·  16 of 16 kernels",
-        f"Scale −1.00 to +1.00, as asked  ·  {outside} of 400 values lie outside and take the end colour",
+        f"Scale −1.00 to +1.00, as requested  ·  {outside} of 400 values lie outside and take the end colour",
         "27 of 400 values are not finite, chequered, in 3 kernels with a black frame: 5, 9, 12",
         "1 is as good as zero, struck through: 3  ·  1 more below 5 % of the limit: 11  ·  1 is constant: 6",
     )
@@ -81,7 +81,7 @@ def test_a_limit_is_named_only_where_there_is_one(new_bank, odd_weight):
         ({"view": "channels"}, "Scale layer: one limit, ±2.00, the same in every tile"),
         ({"view": "norm"}, "Scale layer: one range, 0 to 3.46, the same in every tile"),
         ({"view": "sum", "scale": "tile"}, "Scale tile: full colour its own largest value; tiles do not compare"),
-        ({"view": "sum", "scale": (-9.0, 9.0)}, "Scale −9.00 to +9.00, as asked"),
+        ({"view": "sum", "scale": (-9.0, 9.0)}, "Scale −9.00 to +9.00, as requested"),
     ],
     ids=str,
 )

@@ -68,6 +68,15 @@ def test_its_texts_are_legible_and_apart(case, kernels, new_bank):
     check_texts(kv.plot_patches(patches, range(min(4, len(patches.mean))), kernels=bank))
 
 
+def test_three_inputs_of_a_group_are_no_colours(new_bank):
+    """Only a kernel that reads three channels in all is drawn as colour."""
+    patches, bank = CASES["usual"](), new_bank((5, 3, 3, 3))
+    drawn, grouped = (kv.plot_patches(patches, "0-3", kernels=each) for each in (bank, replace(bank, groups=5)))
+    plain = kv.plot_patches(patches, "0-3")
+    assert any("Kernels: as colour" in text for text in words(drawn))
+    assert words(grouped) == words(plain)
+
+
 def test_ties_dead_channels_and_ends_are_stated():
     """How many units have the best value, what is dead, where a row ends, and what is not finite."""
     figure = kv.plot_patches(CASES["odd"](), "0-3")

@@ -63,7 +63,7 @@ def test_notes_on_reading_are_counted():
     for number, notes in enumerate([("from 0 to 10", "turned"), ("from 0 to 20",), ("turned", "from -1 to 3")]):
         image = Image(np.zeros((2, 2, 3), np.uint8), str(number), "x", None, "x", None, "RGB", notes)
         images.add(FeatureMaps(np.zeros((1, 2, 2)), image=image))
-    assert images.notes() == ("from 0 to 10 (and alike)", "turned (2 of 3 images)")
+    assert images.notes() == ("from 0 to 10 (and others)", "turned (2 of 3 images)")
 
 
 def test_images_of_a_run_are_kept_once_in_little_memory():

@@ -3,7 +3,7 @@
 import math
 import pickle
 import random
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -76,6 +76,19 @@ def test_statistics_and_patches_are_the_same_bits_in_any_order_and_tree(images, 
         for number, maps in enumerate(images):
             whole.add(maps, place=number)
         check_equal(in_parts(new, images, order, seed).result(), whole.result())
+
+
+@pytest.mark.parametrize("new", [ChannelTally, lambda: PatchTally(lowest=True)], ids=["statistics", "patches"])
+def test_a_tally_that_was_merged_may_go_on(images, new):
+    """What is added to a tally after it was merged into another one changes the other one in nothing."""
+    first, second, whole = new(), new(), new()
+    for number in range(40):
+        (first if number < 20 else second).add(images[number], place=number)
+        whole.add(images[number], place=number)
+    first.merge(second)
+    for number in range(40, 80):
+        second.add(images[number], place=number)
+    check_equal(first.result(), whole.result())
 
 
 def test_statistics_equal_exact_sums(images):
@@ -202,3 +215,44 @@ def test_copies_are_counted_once_over_all_parts(images):
     one.merge(again)
     check_equal(one.result(), whole.result())
     assert one.result().duplicates == ("image-3.png", "image-5.png")
+
+
+@pytest.mark.parametrize("new", [ChannelTally, CovarianceTally])
+def test_sums_count_files_of_the_same_bytes_once(images, new):
+    """The sums are those without the copy, in any order of the images; tallies of a file and its copy are not merged."""
+    again = replace(images[1], image=replace(images[1].image, name="again.png"))
+    expected = new()
+    for maps in images[:5]:
+        expected.add(maps)
+    orders = ((0, 1, 2, 3, 4, 5), (5, 4, 3, 2, 1, 0)) if new is ChannelTally else ((0, 1, 2, 3, 4, 5),)
+    for order in orders:
+        tally, every = new(), [*images[:4], again, images[4]]
+        for place in order:
+            tally.add(every[place], place=place)
+        if new is CovarianceTally:
+            check_equal(tally.basis(), expected.basis())
+        else:
+            check_equal(replace(tally.result(), notes=()), expected.result())
+        assert tally.images.notes() == ("1 image has the bytes of an earlier image, counted once: again.png",)
+    other = new()
+    other.add(again, place=9)
+    assert tally.copies_in(other) == (9,)
+    with pytest.raises(UsageError, match="Both tallies have the image"):
+        tally.merge(other)
+    part = tally.fresh(copies=(9,))
+    part.add(again, place=9)
+    tally.merge(part)
+    assert (len(tally.images), sorted(tally.images.duplicates), tally.images.next_place) == (5, [4, 9], 10)
+    with pytest.raises(UsageError, match="number 9 already"):
+        tally.add(images[7], place=9)
+
+
+def test_the_first_place_of_equal_maxima_follows_a_copy():
+    """An image whose copy is at an earlier place is there; the first image with the largest value is named."""
+    tied = [make_maps(np.full((1, 2, 2), 7.0, np.float32), number) for number in range(2)]
+    tally = ChannelTally()
+    tally.add(tied[1], place=3)
+    tally.add(tied[0], place=5)
+    tally.add(tied[0], place=1)
+    result = tally.result()
+    assert (result.images, result.image.tolist()) == (("image-0.png", "image-1.png"), [0])
