@@ -75,6 +75,12 @@ def check_same(found, here):
         assert found["components"][layer].basis().digest == here["components"][layer].basis().digest
 
 
+def check_one_exit(notices):
+    """One line reports the worker that ended, with the images of its one or two chunks; others report a busy machine."""
+    (notice,) = (each for each in notices if "exited" in each)
+    assert re.fullmatch(r"a worker exited unexpectedly; its \d+ images are processed again", notice)
+
+
 @pytest.fixture
 def temporary(monkeypatch):
     """A folder for temporary files, with a short path; Ray's processes are known by the files that they have open there."""
@@ -119,8 +125,7 @@ def test_actors_have_the_bits_of_one_process_though_one_is_killed(tmp_path, temp
     assert Path(os.environ[FLAG]).exists()
     assert found.failed == ()
     assert len(found["statistics"]["0"].images) == 96
-    (notice,) = notices
-    assert re.fullmatch(r"a worker exited unexpectedly; its (32|64) images are processed again", notice)
+    check_one_exit(notices)
     assert {key: os.environ.get(key) for key in environment} == environment
     assert capfd.readouterr().err == ""
 
@@ -221,7 +226,7 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(folder, temporary):
     assert killed
     assert [each.number for each in found.failed] == [100]
     assert len(found["statistics"]["blocks.2"].images) == 199
-    assert [notice for notice in notices if "exited unexpectedly" in notice] == notices[:1]
+    check_one_exit(notices)
 
 
 DEADLY = """
