@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.wording import counted, filled_columns
+from kernelviz.wording import counted, filled_columns, visible
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -93,7 +93,7 @@ def html_frame(page: str, title: str, height: int) -> str:
     """A page in a frame of a notebook cell, in which its script runs apart from the notebook."""
     return (
         f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts" width="100%" height="{height}" '
-        f'style="border: 0" title="{escape(title)}"></iframe>'
+        f'style="border: 0" title="{escape(visible(title))}"></iframe>'
     )
 
 
@@ -139,7 +139,9 @@ def side_by_side(tables: Iterable[str]) -> str:
 
 
 def _table(caption: str, lines: Sequence[str]) -> str:
-    head = f'<caption style="caption-side: top; text-align: left">{escape(caption)}</caption>' if caption else ""
+    head = (
+        f'<caption style="caption-side: top; text-align: left">{escape(visible(caption))}</caption>' if caption else ""
+    )
     return f"<table>{head}{''.join(lines)}</table>"
 
 
@@ -148,4 +150,4 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _cell(text: str, tag: str, *, right: bool) -> str:
-    return f'<{tag} style="text-align: {"right" if right else "left"}">{escape(text)}</{tag}>'
+    return f'<{tag} style="text-align: {"right" if right else "left"}">{escape(visible(text))}</{tag}>'

@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
+_share: list[int] = []  # the number of processors that are left to this process, if others use the rest
+
+
 def processors() -> int:
     """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(there, *_share) if _share else there
+
+
+def share_processors(count: int) -> None:
+    """Use at most so many processors from now on, since other processes use the rest, as the workers beside this one."""
+    _share[:] = [max(1, count)]
 
 
 THREADS = max(2, min(4, processors()))

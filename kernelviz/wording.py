@@ -90,6 +90,8 @@ def sentence(text: str) -> str:
 
 def visible(text: str) -> str:
     """The text on one line: control and format characters are written as escapes."""
+    if text.isprintable():
+        return text
     return "".join(_escape(char) if unicodedata.category(char) in _UNSEEN else char for char in text)
 
 

@@ -177,6 +177,8 @@ def test_tables_are_plain_and_escaped():
     assert table.texts[0] == f"a & b; the first {MOST_ROWS} of 1,000 rows"
     assert table.texts[1:5] == ["name", "size", "<script>x</script>", "3"]
     assert table.tags.count("tr") == MOST_ROWS + 1
+    odd = html_table(("name",), [("\u202egnp\udcff",)], caption="\x1b]8;;")
+    assert Cells(odd).texts == [r"\x1b]8;;", "name", r"\u202egnp\udcff"]
 
 
 def test_a_trace_shows_the_table_of_its_layers():

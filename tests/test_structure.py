@@ -36,7 +36,7 @@ FLOORS = [
 """The rooms of the package from the ground up; the face of the package is ``""``."""
 
 NETWORK_FLOORS = [
-    ["weights", "snapshot", "selection", "failures"],
+    ["weights", "snapshot", "selection", "failures", "freed_memory"],
     ["stored_kernels", "architecture"],
     ["own_code", "torchvision_models"],
     ["model"],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
+import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -220,6 +222,7 @@ def _key(kind: str, choices: ModelChoices, **more: str) -> dict[str, Any] | None
     if weights is not None and weights not in {"auto", "bundled"}:
         weights = str(Path(weights).absolute())
     names = sorted(name for name in os.environ if name.startswith("HF_") or name in _CACHES)
+    settings = json.dumps({name: os.environ[name] for name in names if "TOKEN" not in name})
     return {
         "kind": kind,
         **more,
@@ -231,7 +234,8 @@ def _key(kind: str, choices: ModelChoices, **more: str) -> dict[str, Any] | None
         "partial": choices.partial,
         "input_size": choices.input_size,
         "threads": [os.environ.get(name) for name in _THREADS] + [choices.threads, _processors()],
-        "caches": {name: os.environ[name] for name in names if "TOKEN" not in name} if weights == "auto" else {},
+        # An address may contain a password.
+        "caches": hashlib.sha256(settings.encode("ascii")).hexdigest() if weights == "auto" else "",
     }
 
 

@@ -592,9 +592,11 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
     """Load the model onto its device, and report which weights it has; without weights only the architecture."""
     arguments = options.parse_model_args(choices.arguments)
     device = find_device(choices.device, choices.threads, progress)
+    from kernelviz.network.freed_memory import keep_freed_memory
     from kernelviz.network.model import load_model
     from kernelviz.network.weights.names import is_sized_by_timm
 
+    keep_freed_memory()
     progress(f"building {choices.name}", 0, 0)
     size = options.parse_input_size(choices.input_size, traced=True)
     try:

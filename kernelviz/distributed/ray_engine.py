@@ -29,7 +29,9 @@ from typing import TYPE_CHECKING, Any, Self
 from kernelviz.distributed.engines import WorkerLostError
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.files.scratch import scratch_folder
-from kernelviz.threads import no_warnings, processors
+from kernelviz.network.freed_memory import keep_freed_memory
+from kernelviz.storage.uris import without_credentials
+from kernelviz.threads import no_warnings, processors, share_processors
 from kernelviz.version import __version__
 from kernelviz.wording import counted
 
@@ -231,16 +233,17 @@ class Ray:
         """
         local, workers = self.address is None, self.workers or 1
         choices: dict[str, Any] = {"address": self._cluster, "log_to_driver": False, "configure_logging": False}
-        if local:
+        if local:  # Ray lets everybody write into its own folder, so that is inside of one that is private
             self._check_memory(workers)
             gpus = {"num_gpus": math.ceil(workers * self.gpus_per_worker)} if self.gpus_per_worker else {}
             choices |= {
                 "num_cpus": workers * self.threads, "include_dashboard": False,
-                "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path), **gpus,
+                "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path / "r"), **gpus,
             }  # fmt: skip
+        choices["job_config"] = _job_config()
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            with no_warnings():
+            with no_warnings(), _program_without_credentials(ray):
                 ray.init(**choices)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             why = " ".join(str(error).split())[:300]
@@ -286,7 +289,8 @@ class Ray:
         kind = ray.remote(
             num_cpus=self.threads, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=0
         )(_Actor)  # fmt: skip
-        actors = [_Handle(kind.remote(self.threads, str(Path.cwd()))) for _ in range(workers)]
+        share = processors() // workers if self.address is None else None
+        actors = [_Handle(kind.remote(self.threads, str(Path.cwd()), share)) for _ in range(workers)]
         self._check_actors(ray, actors)
         self._actors = actors
 
@@ -483,10 +487,13 @@ class _Flow:
 class _Actor:
     """What runs in the process of a worker."""
 
-    def __init__(self, threads: int, directory: str) -> None:
+    def __init__(self, threads: int, directory: str, share: int | None = None) -> None:
         from kernelviz.network.model import use_device
 
+        if share is not None:
+            share_processors(share)
         use_device("cpu", threads)  # Ray sets the environment alone
+        keep_freed_memory()
         with contextlib.suppress(OSError):
             os.chdir(directory)  # names of images may be relative to it
         self.digest = ""
@@ -513,6 +520,38 @@ class _Actor:
                 raise ValueError("The network arrived damaged.")
             self.worker, self.digest = cloudpickle.loads(packed)(), digest
         return self.worker(chunk)
+
+
+class _SearchPath(list[str]):
+    """The directories that Ray puts in front of ``sys.path`` in workers: of those it adds, the ones this process has.
+
+    Ray adds the current directory in any case. A file ``torch.py`` there would be run instead of torch.
+    """
+
+    def extend(self, directories: Iterable[str]) -> None:
+        here = {os.path.abspath(each) for each in sys.path}  # noqa: PTH100  ("" is the current directory)
+        super().extend(each for each in directories if os.path.abspath(each) in here)  # noqa: PTH100
+
+
+def _job_config() -> Any:
+    """The settings of Ray for this program, whose workers import from where this process does."""
+    from ray.job_config import JobConfig
+
+    config = JobConfig()
+    config._py_driver_sys_path = _SearchPath()  # noqa: SLF001  (there is no public setting)
+    return config
+
+
+@contextmanager
+def _program_without_credentials(ray: Any) -> Iterator[None]:
+    """Let Ray know the command line without the credentials of URIs: a cluster lists it for all of its users."""
+    utils = ray._private.utils  # noqa: SLF001  (there is no public setting)
+    find = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: " ".join(map(without_credentials, sys.argv))
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = find
 
 
 def _packed(make_worker: Callable[[], Worker], stack: ExitStack) -> Any:
@@ -643,9 +682,14 @@ def find_cluster(address: str) -> str:
 
 def _noted_cluster() -> str:
     base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (Ray's rule)
-    with contextlib.suppress(OSError):
-        noted = (Path(base) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
-        return os.environ.get("RAY_ADDRESS") or noted
+    with contextlib.suppress(OSError), (Path(base) / "ray" / "ray_current_cluster").open(encoding="utf-8") as file:
+        if not os.environ.get("RAY_ADDRESS"):
+            if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid not in (os.geteuid(), 0):
+                why = f"Another user has written {file.name}, and a cluster could run code here."
+                raise UsageError(
+                    "There is no Ray cluster of yours at auto.", why, "If you trust it, give its HOST:PORT."
+                )
+            return file.read().strip()
     if address := os.environ.get("RAY_ADDRESS"):
         return address
     hint = "Type `ray start --head`, or give its HOST:PORT."

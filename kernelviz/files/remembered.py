@@ -1,8 +1,8 @@
 """What is remembered between runs: JSON in the user's cache directory, each entry valid while the files behind it are.
 
 An entry is written whole or not at all, and read only if its checksum, its key and all files that it depends on are as
-they were; anything else counts as not remembered, and so does an entry whose use ended in an error. Entries beyond
-``MOST_BYTES`` are removed, the oldest first.
+they were; anything else counts as not remembered, and so do an entry of another user and one whose use ended in an error.
+Entries beyond ``MOST_BYTES`` are removed, the oldest first. The directory is created for its user alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ MOST_BYTES = 64_000_000
 _LARGEST = 16_000_000  # bytes of one entry; that of a network with 5,000 layers takes 2 MB
 _SETTLED = 2_000_000_000  # nanoseconds: a file changed just before it was hashed may change again in the same tick
 _SUFFIX = ".json"
+_OURS = re.compile(r"[0-9a-f]{32}\.json|\w+\.safetensors|\.kernelviz-[0-9a-f]{16}")
 _NO_FILES: Mapping[Path, str | None] = MappingProxyType({})
 _used: dict[Path, int] = {}
 _doubted: set[Path] = set()
@@ -54,16 +56,20 @@ def entries_directory() -> Path | None:
 
 def can_remember() -> bool:
     """Whether the directory of the entries exists, or can be created."""
-    from kernelviz.files.writing import make_directory
-
     directory = entries_directory()
     if directory is None:
         return False
     try:
-        make_directory(directory)
-    except KernelvizError:
+        _make_own(directory)
+    except (OSError, ValueError):
         return False
     return os.access(directory, os.W_OK)
+
+
+def _make_own(directory: Path) -> None:
+    """Create a directory that only its user can read, unless it exists."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def may_remember() -> bool:
@@ -92,7 +98,7 @@ def entries_size() -> int:
 def recall(key: Mapping[str, Any]) -> Any | None:
     """What was remembered under this key, as JSON has it; None if nothing is, or it no longer holds."""
     path = _path(key)
-    if path is None or path in _doubted:
+    if path is None or path in _doubted or not _is_own(path):
         return None
     try:
         checksum, text = read_regular(path, _LARGEST).split(b"\n", 1)
@@ -110,6 +116,14 @@ def recall(key: Mapping[str, Any]) -> Any | None:
         _write(path, {**entry, "files": renewed})
     _used[path] = time.monotonic_ns()
     return entry["content"]
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file belongs to this user or to root, if there are users."""
+    try:
+        return not hasattr(os, "geteuid") or path.stat().st_uid in (os.geteuid(), 0)
+    except OSError:
+        return False
 
 
 def doubt_used(since: int) -> bool:
@@ -154,7 +168,8 @@ def _write(path: Path, entry: Mapping[str, Any]) -> None:
 
     text = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode()
     if len(text) < _LARGEST:
-        with contextlib.suppress(KernelvizError):
+        with contextlib.suppress(KernelvizError, OSError, ValueError):
+            _make_own(path.parent)
             write_whole(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text, replace=True)
             _doubted.discard(path)
 
@@ -185,10 +200,12 @@ def _renewed(file: Path, mark: dict[str, Any] | None) -> Any:
 
 
 def _entries() -> list[tuple[int, int, Path]]:
-    """(time of change in nanoseconds, bytes, path) of all files in the directory of the entries."""
+    """(time of change in nanoseconds, bytes, path) of all files of this module in the directory of the entries."""
     directory, found = entries_directory(), []
     with contextlib.suppress(OSError):
         for each in os.scandir(directory) if directory else ():
+            if not _OURS.fullmatch(each.name):
+                continue
             with contextlib.suppress(OSError):
                 status = each.stat(follow_symlinks=False)
                 found.append((status.st_mtime_ns, status.st_size, Path(each.path)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scratch:
-    """A folder for the files of other programs, which is deleted afterwards."""
+    """A folder for the files of other programs, which only this user can enter and which is deleted afterwards."""
 
     path: Path
 
@@ -29,7 +29,7 @@ class Scratch:
         return path
 
 
-_SHORT = 32  # characters of a folder in which programs may put sockets, whose paths are limited to 107 bytes
+_SHORT = 28  # characters of a folder in which programs may put sockets, whose paths are limited to 107 bytes
 _VANISHING = 5.0  # seconds until processes that write into a folder have ended
 
 

@@ -15,6 +15,7 @@ import shutil
 import stat
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -470,6 +471,7 @@ def write_error(path: Path, why: str | Exception) -> WriteError:
     )
 
 
+_LARGEST_ARRAY = 1 << 26  # bytes; compressed, it could grow a thousandfold
 _ARRAYS = ("mean", "components", "deviations", "share")
 _HINT = "Give a file …-basis.npz written by --reduce pca."
 
@@ -521,10 +523,10 @@ def read_basis(path: Path | str) -> Basis:
     try:
         recipe = read_recipe(path)
         with open_regular(path) as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name], np.float64) for name in _ARRAYS}
+            arrays = {name: _bounded_array(file, name) for name in _ARRAYS}
     except RecipeError as error:
         raise UsageError(f"{path} is not a basis.", error.what, _HINT) from error
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{path} is not a basis.", str(error).partition("\n")[0], _HINT) from error
     _check(path, arrays)
     layer, images, positions = recipe.get("layer"), recipe.get("images"), recipe.get("positions")
@@ -534,6 +536,13 @@ def read_basis(path: Path | str) -> Basis:
         **arrays, layer=layer if isinstance(layer, str) else "", images=counts[0], positions=counts[1],
         model=model, identity=identity,
     )  # fmt: skip
+
+
+def _bounded_array(file: Any, name: str) -> Array:
+    """An array of an npz file as float64; ValueError if it has more than ``_LARGEST_ARRAY`` bytes."""
+    if file.zip.getinfo(f"{name}.npy").file_size > _LARGEST_ARRAY:
+        raise ValueError(f"{name} has more than {_LARGEST_ARRAY >> 20} MiB.")
+    return np.asarray(file[name], np.float64)
 
 
 def _check(path: Path | str, arrays: dict[str, Array]) -> None:

@@ -651,7 +651,7 @@ def _built(
         except KernelvizError:
             raise
         except Exception as error:  # noqa: BLE001 - each architecture may raise any error
-            changed = "".join(f", {key}={value}" for key, value in {**choices, **spec.arguments}.items())
+            changed = "".join(f", {key}={shown(value)}" for key, value in {**choices, **spec.arguments}.items())
             hint = "Omit --model-arg, or try another model." if spec.arguments else "Try another model."
             what = f"{spec.library} could not build {shown(spec.name)}{changed}."
             raise KernelvizError(what, reason_text(error), hint) from None

@@ -21,6 +21,7 @@ from torch import nn
 from kernelviz.errors import CodeError, KernelvizError, UnknownModelError, UsageError
 from kernelviz.network.failures import raised_at
 from kernelviz.network.weights.names import CodeName, python_files, unknown_module
+from kernelviz.storage.uris import complete, is_uri
 from kernelviz.wording import inflected, nearest_names, nearest_text, shown
 
 if TYPE_CHECKING:
@@ -49,13 +50,18 @@ def build_own(code: CodeName, arguments: Mapping[str, Any]) -> nn.Module:
             return found
         _check_arguments(code, found, arguments)
         try:
-            made = found(**arguments)
+            made = found(**{name: _complete(value) for name, value in arguments.items()})
         except (Exception, SystemExit) as error:
             raise _failed(code, error, "could not be built") from error
     if not isinstance(made, nn.Module):
         kind = type(made).__name__
         raise CodeError(f"{code.text} returned an object of type {kind}, not a torch.nn.Module.")
     return made
+
+
+def _complete(value: Any) -> Any:
+    """An argument as typed: the command keeps the credentials of URIs apart."""
+    return complete(value) if isinstance(value, str) and is_uri(value) else value
 
 
 def code_hash(code: CodeName) -> str | None:

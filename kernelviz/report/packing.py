@@ -30,7 +30,8 @@ The index is JSON::
 ``AXIS`` is {"first": [row], "last": [row]}, inclusive, a unit that reads nothing with first > last; or, if they are evenly
 spaced, {"start", "jump", "size"}: unit i reads rows start + i · jump to start + i · jump + size − 1, as far as the image
 goes. ``field.size`` may hold null: that size is not known. ``field`` is null, and ``lost`` the reason, if it is not
-known, is over three axes, or wraps around the image.
+known, is over three axes, or wraps around the image. In all texts but those of ``model`` and ``recipe``, control and format
+characters are written as escapes.
 
 A block is base64(zlib(parts, one after the other)), and a layer's parts are::
 
@@ -70,6 +71,7 @@ from zlib_ng import zlib_ng
 
 from kernelviz.records import is_untrained
 from kernelviz.version import SCHEMA, __version__
+from kernelviz.wording import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -135,7 +137,17 @@ def packed(report: Report) -> tuple[dict[str, Any], dict[str, str]]:
         "images": [_image_entry(image, f"p{at}") for at, image in enumerate(report.images)],
         "layers": entries,
     }
+    index = {key: value if key in ("model", "recipe") else _visible_texts(value) for key, value in index.items()}
     return index, {"l0": blocks["l0"], **images, **blocks, **pictures}
+
+
+def _visible_texts(value: Any) -> Any:
+    """The value with all of its texts, such as names, on one line: control and format characters become escapes."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {key: _visible_texts(each) for key, each in value.items()}
+    return [_visible_texts(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def json_text(value: object) -> str:

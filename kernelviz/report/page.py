@@ -19,7 +19,7 @@ from kernelviz.drawing.colour import WHITE_RED, ColourTable, Ramp, TintRamp, pal
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.report.packing import json_text, packed, row_differences
 from kernelviz.report.skyline import SLOT, Bar, branches, skyline, stages_of
-from kernelviz.wording import counted
+from kernelviz.wording import counted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,17 +43,17 @@ def report_page(report: Report) -> str:
     thing = "photograph" if all(image.offset for image in report.images) else "input"
     sentences = [layer_sentence(layer, thing) for layer in layers]
     bars = [_bar(layer, text, report.input_size) for layer, text in zip(layers, sentences, strict=True)]
-    model = report.source.model if report.source else report.label
+    model = visible(report.source.model if report.source else report.label)
     images = [_image_facts(image, entry) for image, entry in zip(report.images, index["images"], strict=True)]
-    what = _IMAGE_FILE.sub("", report.images[0].name) if len(images) == 1 else counted(len(images), "image")
+    what = _IMAGE_FILE.sub("", images[0]["name"]) if len(images) == 1 else counted(len(images), "image")
     script = joined_script("main.js")
     style = (
         f"{part_text('page.css')}\n#strip {{ min-width: {SLOT * len(bars)}px; max-width: {5 * SLOT * len(bars)}px; }}\n"
     )
     return template("page.html.jinja").render(
         title=f"How {model} sees {what}", policy=content_policy(script, style), style=style,
-        lead=_lead(report, layers, thing), thing=thing, images=images, random=index["random"], label=report.label,
-        model=model, notes=_notes(report), branches=branches(bars), example=_example(layers),
+        lead=_lead(report, layers, thing), thing=thing, images=images, random=index["random"], label=index["label"],
+        model=model, notes=_notes(index), branches=branches(bars), example=_example(layers),
         searched=counted(report.patch_set, "image") if report.patch_set else "",
         skyline=skyline(bars, stages_of([layer["name"] for layer in layers]), sqrt(prod(_two(report.input_size)))),
         layers=[{**layer, "sentence": text, "address": bar.address, "sees": _sees(layer), "seen": bar.seen}
@@ -279,18 +279,18 @@ def _large(number: int) -> str:
 
 def _image_facts(image: ReportImage, entry: Mapping[str, Any]) -> dict[str, Any]:
     top = [
-        {"name": each.label or f"class {each.index}", "share": f"{100 * each.probability:.1f}%",
+        {"name": shown["label"] or f"class {each.index}", "share": f"{100 * each.probability:.1f}%",
          "text": f"{round(100 * each.probability)} %" if each.probability >= 0.005 else "< 1 %"}
-        for each in image.top
+        for each, shown in zip(image.top, entry["top"], strict=True)
     ]  # fmt: skip
     picture = base64.b64encode(_png(image.pixels)).decode("ascii")
     return {**entry, "top": top, "picture": f"data:image/png;base64,{picture}"}
 
 
-def _notes(report: Report) -> list[str]:
-    images = [f"{image.name}: {note}" for image in report.images for note in image.notes]
-    failed = [f"{name} is left out: {reason}" for name, reason in report.failed]
-    return [*failed, *report.notes, *images]
+def _notes(index: Mapping[str, Any]) -> list[str]:
+    images = [f"{image['name']}: {note}" for image in index["images"] for note in image["notes"]]
+    failed = [f"{each['name']} is left out: {each['reason']}" for each in index["failed"]]
+    return [*failed, *index["notes"], *images]
 
 
 def _png(pixels: Array) -> bytes:

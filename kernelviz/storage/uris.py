@@ -29,7 +29,9 @@ else:
 _NAME = r"[A-Za-z][A-Za-z0-9+.-]+"  # of two characters or more: C:// is a drive
 _SCHEME = re.compile(rf"((?:{_NAME}::)*{_NAME})://", re.ASCII)
 _CHAIN = re.compile(rf"::{_NAME}://|^{_NAME}::.*://", re.ASCII)
-_ARGUMENT = re.compile(rf"(?:--[a-z-]+=|-[a-z])?(?={_SCHEME.pattern})")
+_ARGUMENT = re.compile(
+    rf"(?:(?:--[a-z-]+=)?(?:\w+=|hf[-_]hub:|local-dir:)?|-[a-z])(?={_SCHEME.pattern})", re.ASCII | re.IGNORECASE
+)
 _LOCAL = ("file", "local")
 WEB = ("http", "https")
 _NO_USERS = ("hf", "git", "github")  # what is in front of @ is no user
@@ -153,9 +155,10 @@ def without_credentials(argument: str) -> str:
     if (collapsed := _COLLAPSED.match(argument)) and collapsed[1].lower() not in _LOCAL:
         return resolved(f"{collapsed[1]}://{collapsed[2]}").replace("://", ":/", 1)  # as pathlib leaves it
     found = _ARGUMENT.match(argument)
-    if found is None or scheme_of(argument[found.end() :]) in _LOCAL:
+    if found is None:
         return argument
-    return found[0] + resolved(argument[found.end() :])
+    uri = argument[found.end() :]
+    return found[0] + (_without_host_user(uri) if scheme_of(uri) in _LOCAL else resolved(uri))
 
 
 def name_in(path: str) -> str:
@@ -197,9 +200,17 @@ def _local_path(uri: str) -> str:
     if os.name == "nt" and re.fullmatch(r"[A-Za-z]:", host):
         return unquote(rest)
     if host not in ("", "localhost") or not slash:
-        raise UsageError(f"{uri} names no file of this machine.", hint="A file URI has three slashes: file:///path.")
+        raise UsageError(
+            f"{_without_host_user(uri)} names no file of this machine.",
+            hint="A file URI has three slashes: file:///path.",
+        )
     drive = os.name == "nt" and re.match(r"[A-Za-z]:", path)
     return os.fsdecode(unquote_to_bytes(os.fsencode(path if drive else f"/{path}")))
+
+
+def _without_host_user(uri: str) -> str:
+    """A ``file://`` URI without a user in front of its host, which it should not have."""
+    return re.sub(r"(?<=://)[^/]*@", "", uri, count=1)
 
 
 def _without_user(scheme: str, rest: str) -> tuple[str, str]:

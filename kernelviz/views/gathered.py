@@ -100,12 +100,16 @@ class ImageList:
         return place - self._first
 
     def merge(self, other: ImageList) -> None:
-        """Add the images of another list."""
+        """Add the images of another list; those that the tally of another layer has brought are here already."""
         if other is not self:
             for at, state in enumerate(other._states):
-                if state != _ABSENT:
-                    place = other._first + at
+                place = other._first + at
+                if state not in (_ABSENT, self._state(place)):
                     self.add(place, *other.of(place))
+
+    def _state(self, place: int) -> int:
+        at = place - self._first
+        return self._states[at] if 0 <= at < len(self._states) else _ABSENT
 
     def of(self, place: int) -> tuple[str, str | None, str | None]:
         """The name, path and hash of an image."""

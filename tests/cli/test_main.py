@@ -428,6 +428,15 @@ def test_sound_settings_of_the_allocator_are_accepted(fresh, value):
     assert fresh("-m", "kernelviz", "env", environment={"PYTORCH_ALLOC_CONF": value}).code == 0
 
 
+def test_a_file_of_the_current_directory_is_not_imported(fresh, tmp_path):
+    """``python -m kernelviz`` in a folder with a ``typer.py`` runs nothing of it, as the command does."""
+    for name in ("typer", "rich", "numpy", "fsspec"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('it ran')")
+    result = fresh("-m", "kernelviz", *EXPLAIN[2:])
+    assert result.code == 0, result.err
+    assert "it ran" not in result.out + result.err
+
+
 def test_a_variable_of_shell_completion_outside_of_one_is_named(fresh):
     """What only the scripts of shells set is wrong usage if the rest of it is missing."""
     result = fresh("-m", "kernelviz", "env", environment={"_KERNELVIZ_COMPLETE": "complete_bash"})

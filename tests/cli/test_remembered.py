@@ -555,6 +555,45 @@ def test_the_oldest_entries_go(monkeypatch):
     assert [number for number in range(10) if store.recall({"number": number})] == [6, 7, 8, 9]
 
 
+def test_only_entries_are_removed(kept, monkeypatch):
+    """Another file in the directory stays, however large and old."""
+    kept.mkdir(parents=True)
+    (kept / "notes.txt").write_text("x" * 10_000)
+    aged(kept / "notes.txt")
+    monkeypatch.setattr(store, "MOST_BYTES", 5_000)
+    store.remember({"number": 1}, "x" * 1_000)
+    assert (kept / "notes.txt").exists()
+    assert store.recall({"number": 1})
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no users here")
+def test_entries_are_of_the_user_alone(kept, monkeypatch):
+    """The directory is readable by nobody else, and an entry that another user wrote is not read."""
+    store.remember({"number": 1}, "content")
+    assert kept.stat().st_mode & 0o077 == 0
+    assert store.recall({"number": 1}) == "content"
+    owner, stat = os.geteuid(), Path.stat
+
+    def of_another(path, **choices):
+        fields = list(stat(path, **choices))
+        fields[4] = owner + 1
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(Path, "stat", of_another)
+    assert store.recall({"number": 1}) is None
+
+
+def test_entries_contain_no_secret(run, kept, monkeypatch):
+    """The settings of the hub, whose address may contain a password, are in no entry; other settings are another entry."""
+    for number, address in enumerate(("https://me:pa55word@mirror.example", "https://mirror.example"), start=1):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        monkeypatch.setenv("HF_SECRET", "pa55word")
+        assert run("kernels", "tf_efficientnet_lite0").code == 0
+        entries = [path.read_bytes() for path in kept.glob("*.json")]
+        assert sum(b'"kind":"kernels"' in entry for entry in entries) == number
+        assert not any(b"pa55word" in entry for entry in entries)
+
+
 def test_what_is_not_remembered(run, kept, tmp_path):
     """The user's own code, random weights, and configurations that may change."""
     (tmp_path / "net.py").write_text("import torch\nNet = lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))\n")

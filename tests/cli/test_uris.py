@@ -286,10 +286,27 @@ def test_no_secret_leaves_the_command_line(run):
         ("kernels", "test_resnet", "--weights", f"nosuch://me:{SECRET}@host/x.pt"),
         ("models", f"--nosuch=s3://me:{SECRET}@bucket"),
         ("explain", "conv", "--input", f"fragile://me:{SECRET}@in/none.csv"),
+        ("kernels", "test_resnet", "--weights", "random", "-o", f"file://me:{SECRET}@host/x"),
+        ("kernels", "test_resnet", "--weights", "random", "--model-arg", f"width=s3://me:{SECRET}@bucket"),
+        ("kernels", f"local-dir:s3://me:{SECRET}@bucket/x"),
+        ("kernels", f"hf-hub:https://me:{SECRET}@host/x"),
     ):
         result = run(*words)
         assert result.code in (1, 2), words
         assert SECRET not in result.out + result.err, words
+
+
+def test_the_users_code_gets_a_uri_as_typed(run, tmp_path):
+    """An argument of the network has its credentials, which are in no message, document or picture."""
+    (tmp_path / "net.py").write_text(
+        f"import torch\n\n\ndef build(data):\n    assert data == 's3://me:' + {SECRET[::-1]!r}[::-1] + '@bucket/x?v=1'\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))\n"
+    )
+    result = run("kernels", "net.py:build", "--model-arg", f"data=s3://me:{SECRET}@bucket/x?v=1", "--json")
+    assert result.code == 0, result.err
+    (row,) = result.document["outputs"]
+    assert SECRET not in result.out + result.err
+    assert SECRET.encode() not in Path(row["path"]).read_bytes()
 
 
 @pytest.mark.usefixtures("photos")

@@ -37,13 +37,17 @@ FLAG = "KERNELVIZ_TEST_FLAG"
 
 
 class Frail(kv.ChannelTally):
-    """Ends the process of a worker at one place, once."""
+    """Ends the process of a worker at one place, once; it notes where that imports from, and what Ray knows of programs."""
 
     def add(self, maps, image=None, place=None):
         """Add the maps of an image, or end."""
         flag = Path(os.environ[FLAG])
         if place == 40 and os.getpid() != HERE and not flag.exists():
-            flag.write_text(str(os.getpid()))
+            from ray._private.state import state
+
+            jobs = [job["Entrypoint"] for job in state.job_table()]
+            mode = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent.stat().st_mode
+            flag.write_text(json.dumps({"path": sys.path, "directory": str(Path.cwd()), "jobs": jobs, "mode": mode}))
             os.kill(os.getpid(), signal.SIGKILL)
         super().add(maps, image, place)
 
@@ -112,8 +116,14 @@ def check_nothing_is_left(folder, within=5.0):
 
 @pytest.mark.usefixtures("one_thread")
 def test_actors_have_the_bits_of_one_process_though_one_is_killed(tmp_path, temporary, monkeypatch, capfd):
-    """A worker that is killed in a chunk is replaced, its images count once, and nothing of Ray stays behind."""
+    """A worker that is killed in a chunk is replaced, its images count once, and nothing of Ray stays behind.
+
+    Workers import nothing from the current directory, no job of Ray is listed with credentials, and nobody else can enter
+    the folder with Ray's token and sockets.
+    """
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(FLAG, str(tmp_path / "flag"))
+    monkeypatch.setattr(sys, "argv", ["kernelviz", "features", "--weights=s3://me:pa55word@bucket/x.pt"])
     environment = dict(os.environ)
     torch.manual_seed(0)
     network, images, notices = Net().eval(), [torch.rand(3, 32, 32) for _ in range(96)], []
@@ -122,12 +132,32 @@ def test_actors_have_the_bits_of_one_process_though_one_is_killed(tmp_path, temp
     found = gather_many(network, images, ["0", "2"], tallies=tallies, engine=engine)
     check_same(found, gather_many(network, images, ["0", "2"], tallies={**tallies, "statistics": kv.ChannelTally}))
     check_nothing_is_left(temporary)
-    assert Path(os.environ[FLAG]).exists()
+    seen = json.loads(Path(os.environ[FLAG]).read_text())
+    assert seen["directory"] == str(tmp_path)
+    assert not {"", ".", str(tmp_path)} & {*seen["path"]}
+    assert seen["mode"] & 0o077 == 0
+    assert seen["jobs"] == ["kernelviz features --weights=s3://bucket/x.pt"]
     assert found.failed == ()
     assert len(found["statistics"]["0"].images) == 96
     check_one_exit(notices)
     assert {key: os.environ.get(key) for key in environment} == environment
     assert capfd.readouterr().err == ""
+
+
+def test_a_cluster_that_another_user_noted_is_not_joined(temporary, monkeypatch):
+    """``auto`` trusts the note of ``ray start`` in the temporary folder only if this user or root wrote it."""
+    note = temporary / "ray" / "ray_current_cluster"
+    note.parent.mkdir()
+    note.write_text("10.0.0.1:6379\n")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    assert ray_engine._noted_cluster() == "10.0.0.1:6379"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", lambda _: os.stat_result([0o644, 0, 0, 1, os.geteuid() + 1, *[0] * 5]))
+        with pytest.raises(UsageError, match="no Ray cluster of yours"):
+            ray_engine._noted_cluster()
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
+    assert ray_engine._noted_cluster() == "10.0.0.2:6379"
 
 
 # The command in a process of its own

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from restraints import bounds
 
 from kernelviz.errors import FileInTheWayError, UsageError
 from kernelviz.files.recipes import read_recipe
@@ -65,3 +66,16 @@ def test_what_is_no_basis_is_refused(tmp_path):
         with pytest.raises(UsageError, match="is not a basis") as caught:
             read_basis(path)
         assert str(path) in caught.value.what
+
+
+def test_a_basis_that_grows_is_refused(tmp_path):
+    """An array that a small file inflates to more than 64 MiB is rejected before it takes memory."""
+    good = save_basis(fitted(), tmp_path / "good.npz")
+    with np.load(good) as file:
+        arrays = dict(file)
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, **{**arrays, "mean": np.zeros(9 << 20)})
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(UsageError, match="is not a basis") as caught, bounds(5, memory=32 << 20):
+        read_basis(path)
+    assert "more than 64 MiB" in caught.value.why

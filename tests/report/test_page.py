@@ -89,6 +89,19 @@ def test_hostile_names_stay_text():
     assert "\u2028" not in next(content for each, content in elements.all("script") if each.get("id") == "kernelviz")
 
 
+def test_names_that_cannot_be_seen_are_escaped():
+    """Overrides of the direction, terminal escapes and halves of characters in names are text in page and index."""
+    hostile = ("\u202egnp.exe", "a\x1b]8;;x\x07", "\udcff\ud800.b", "c\u2028\nd")
+    text = report_page(reports.make_report(1, names=hostile, notes=("of \udcff",)))
+    text.encode("utf-8")
+    assert not set("\u202e\x1b\x07\u2028") & set(text)
+    elements = _Elements(text)
+    inert = {each["id"]: content for each, content in elements.all("script") if "id" in each}
+    names = [layer["name"] for layer in json.loads(inert["kernelviz"])["layers"]]
+    assert names[:4] == [r"\u202egnp.exe", r"a\x1b]8;;x\x07", r"\udcff\ud800.b", r"c\u2028\nd"]
+    assert {"href": "#%5Cudcff%5Cud800.b"} in [each for each, _ in elements.all("a")]
+
+
 def test_random_weights_have_no_classes():
     """A network before training is called so, and there is no heading without classes."""
     text = report_page(reports.make_report(trained=False))

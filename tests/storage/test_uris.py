@@ -15,6 +15,7 @@ from file_systems import emptied
 from kernelviz import capture_many, read_image, save_arrays
 from kernelviz.errors import UsageError
 from kernelviz.files.finding import find_images
+from kernelviz.storage import uris
 from kernelviz.storage.objects import put
 from kernelviz.storage.uris import (
     Uri,
@@ -28,6 +29,14 @@ from kernelviz.storage.uris import (
     secrets,
     without_credentials,
 )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch):
+    """No test knows the credentials of another."""
+    monkeypatch.setattr(uris, "_users", {})
+    monkeypatch.setattr(uris, "_queries", {})
+
 
 PLAIN = [
     "a.png",
@@ -60,9 +69,11 @@ def test_file_uris_are_plain_paths():
         assert resolved(f"file:///tmp/{typed}") == resolved(f"FILE://localhost/tmp/{typed}") == f"/tmp/{meant}"
     assert os.fsencode(resolved("file:///tmp/%ff")) == b"/tmp/\xff"
     assert as_path("file:///tmp/a.png") == Path("/tmp/a.png")
-    for text in ("file://server/a.png", "file://a.png"):
-        with pytest.raises(UsageError, match="no file of this machine"):
+    for text in ("file://server/a.png", "file://a.png", "file://me:s3cret@server/a.png"):
+        with pytest.raises(UsageError, match="no file of this machine") as caught:
             resolved(text)
+        assert "s3cret" not in str(caught.value)
+        assert "s3cret" not in without_credentials(f"-o{text}")
 
 
 CREDENTIALS = {
@@ -90,7 +101,8 @@ def test_credentials_are_kept_apart(text):
     assert resolved(found) == found
     assert secret in secrets()
     assert without_credentials(f"--weights={text}") == f"--weights={found}"
-    assert without_credentials(f"-o{text}") == f"-o{found}"
+    for before in ("-o", "width=", "--model-arg=width=", "hf-hub:", "local-dir:"):
+        assert without_credentials(f"{before}{text}") == f"{before}{found}"
 
 
 def test_each_address_keeps_its_own_user():
