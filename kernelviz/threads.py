@@ -98,8 +98,8 @@ class BackgroundWriter:
     nothing more may wait, and the caller waits for all of them.
     """
 
-    def __init__(self) -> None:
-        self.exclusive = False
+    def __init__(self, *, exclusive: bool = False) -> None:
+        self.exclusive = exclusive
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kernelviz-write")
         self._waiting: deque[_Piece] = deque()
 

@@ -18,7 +18,7 @@ from kernelviz.streaming import Passes, ReadImage
 from kernelviz.wording import inflected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, Report
@@ -499,6 +499,16 @@ def draw_all(run: FeatureRun, jobs: Iterable[ImageJob], progress: Progress) -> N
 
     jobs = map(partial(look_up, run), jobs) if run.choices.skip_existing else jobs
     run_images(run, jobs, partial(prepare_image, run), on_map, after, progress=progress, broke=broke)
+
+
+@contextlib.contextmanager
+def drawn_before_break(writer: BackgroundWriter) -> Iterator[None]:
+    """If the forward pass of the only image breaks, draw the layers that ran before, and raise the error afterwards."""
+    try:
+        yield
+    except BrokenPassError:
+        writer.flush()
+        raise
 
 
 def finish_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassScore]) -> None:

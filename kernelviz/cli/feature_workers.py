@@ -14,6 +14,7 @@ from kernelviz.cli.feature_pictures import (
     PreparedImage,
     Stems,
     draw_all,
+    drawn_before_break,
     prepare,
     report_image,
     run_images,
@@ -210,12 +211,13 @@ class _Recording(Report):
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a worker did with a chunk."""
+    """What a worker did with a chunk, until an ``error`` that ends the run."""
 
     report: _Recording
     tallies: Tallies
     good: Sequence[str]
     late: Mapping[str, Sequence[str]]
+    error: KernelvizError | None = None
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ class _Work:
     gathers: bool = False
     reports: bool = True
 
-    def __call__(self) -> Callable[[Chunk], _Answer | KernelvizError]:
+    def __call__(self) -> Callable[[Chunk], _Answer]:
         """The worker, in its process: the network is traced once."""
         from kernelviz.network.model import use_device
 
@@ -249,9 +251,8 @@ class _Work:
         run = replace(run, plan=plan, stems=self.stems, count=self.count, unusual=self.unusual)
         return partial(self._do, run)
 
-    def _do(self, run: FeatureRun, chunk: Chunk) -> _Answer | KernelvizError:
-        """Work on a chunk; an error is one of the whole run."""
-        run = replace(run, report=_Recording.like(self.report))
+    def _do(self, run: FeatureRun, chunk: Chunk) -> _Answer:
+        """Work on a chunk as one process does on all images: its pictures are written at the end, or before an error."""
         jobs = [replace(item.value, number=item.place, error=item.error) for item in chunk.items]
         good: list[str] = []
         late: dict[str, list[str]] = {}
@@ -262,16 +263,18 @@ class _Work:
         def nothing(*_: Any, **_more: Any) -> None:
             """The command shows the progress."""
 
+        report, error = _Recording.like(self.report), None
         try:
-            if self.gathers:
-                good, late = gather_all(run, jobs, totals.tallies, nothing, report=self.reports)
-            else:
-                draw_all(run, jobs, nothing)
-            run.writer.flush()
-        except KernelvizError as error:
-            return sendable(error)
-        run.report.drawn.clear()
-        return _Answer(run.report, totals.tallies, good, late)  # type: ignore[arg-type]
+            with BackgroundWriter(exclusive=run.writer.exclusive) as writer, drawn_before_break(writer):
+                run = replace(run, report=report, writer=writer)
+                if self.gathers:
+                    good, late = gather_all(run, jobs, totals.tallies, nothing, report=self.reports)
+                else:
+                    draw_all(run, jobs, nothing)
+        except KernelvizError as raised:
+            error = sendable(raised)
+        report.drawn.clear()
+        return _Answer(report, totals.tallies, good, late, error)
 
 
 def _work(run: FeatureRun) -> _Work:
@@ -294,6 +297,9 @@ def _run_in_workers(
 
     def merge(chunk: Chunk, answer: _Answer) -> Chunk | None:
         nonlocal label
+        if answer.error is not None:
+            answer.report.replay(run.report)
+            raise answer.error
         if copies := totals.copies_in(answer.tallies):
             return without_copies(chunk, answer.tallies, copies)
         totals.merge(answer.tallies)

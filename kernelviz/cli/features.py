@@ -12,13 +12,13 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.advice import check_order
-from kernelviz.cli.feature_pictures import FeatureChoices, ImageJob, draw_all, prepare
+from kernelviz.cli.feature_pictures import FeatureChoices, ImageJob, draw_all, drawn_before_break, prepare
 from kernelviz.cli.feature_summaries import draw_summaries, with_bases
 from kernelviz.cli.feature_workers import draw_in_workers
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
 from kernelviz.cli.worker_choices import WorkerChoices
-from kernelviz.errors import BrokenPassError, UsageError
+from kernelviz.errors import UsageError
 from kernelviz.storage.uris import as_path
 from kernelviz.threads import BackgroundWriter
 
@@ -269,28 +269,26 @@ def features(
         named = session.named_images(images, output, report, recursive=recursive)
         with (
             parallel.quiet(report), terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer,
+            drawn_before_break(writer),
         ):  # fmt: skip
             chosen = ModelChoices(
                 model, weights, seed, timeout, str(device), parallel.threads, weights_key=weights_key, partial=fitting,
                 arguments=model_arg, runs=True, input_size=input_size,
             )  # fmt: skip
+            parallel.check_device(progress)
             network = choices.image.prepare(session.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
             run = prepare(network, choices, destination, report, paths=named, writer=writer)
             run = replace(run, engine=parallel.engine(report, named, output))
-            try:
-                with run.engine if isinstance(run.engine, AbstractContextManager) else nullcontext():
-                    if choices.summarised:
-                        draw_summaries(run, named, progress)
+            with run.engine if isinstance(run.engine, AbstractContextManager) else nullcontext():
+                if choices.summarised:
+                    draw_summaries(run, named, progress)
+                else:
+                    run, paths = with_bases(run, named, progress)
+                    if run.engine is None:
+                        draw_all(run, map(ImageJob, paths), progress)
                     else:
-                        run, paths = with_bases(run, named, progress)
-                        if run.engine is None:
-                            draw_all(run, map(ImageJob, paths), progress)
-                        else:
-                            draw_in_workers(run, paths, progress)
-            except BrokenPassError:
-                writer.flush()  # pictures of the layers before the break
-                raise
+                        draw_in_workers(run, paths, progress)
             writer.flush()
         if run.plan.broken is not None:
             raise run.plan.broken

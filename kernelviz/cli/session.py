@@ -570,9 +570,12 @@ def without_collection(library: str = "torch") -> Iterator[None]:
             gc.enable()
 
 
-def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
-    """Load the model onto its device, and report which weights it has; without weights only the architecture."""
-    arguments = options.parse_model_args(choices.arguments)
+def find_device(name: str, threads: int | None, progress: Progress) -> str:
+    """Import torch and timm, and return the device that ``auto`` or a name means; sets the number of torch threads.
+
+    Raises:
+        UsageError: there is no such device, or the number of threads is out of bounds.
+    """
     progress("importing torch and timm", 0, 0)
     # torch's threads wait for each other by spinning, some 10 ms unless the environment says otherwise: that takes
     # processors from the threads that read and write, and from other programs. Without spinning, each operation of a
@@ -580,11 +583,19 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     with without_collection():
-        from kernelviz.network.freed_memory import keep_freed_memory
-        from kernelviz.network.model import load_model, use_device
-        from kernelviz.network.weights.names import is_sized_by_timm
+        from kernelviz.network.model import use_device
 
-    device = use_device(choices.device, choices.threads)
+    return use_device(name, threads)
+
+
+def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
+    """Load the model onto its device, and report which weights it has; without weights only the architecture."""
+    arguments = options.parse_model_args(choices.arguments)
+    device = find_device(choices.device, choices.threads, progress)
+    from kernelviz.network.freed_memory import keep_freed_memory
+    from kernelviz.network.model import load_model
+    from kernelviz.network.weights.names import is_sized_by_timm
+
     keep_freed_memory()
     progress(f"building {choices.name}", 0, 0)
     size = options.parse_input_size(choices.input_size, traced=True)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernelviz.cli import terminal
+from kernelviz.cli import session, terminal
 from kernelviz.errors import UsageError
 from kernelviz.storage.uris import is_uri
 from kernelviz.wording import counted
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from kernelviz.cli.session import Report
+    from kernelviz.cli.terminal import Progress
     from kernelviz.distributed import Ray
 
 
@@ -42,10 +43,10 @@ class WorkerChoices:
         return 1 if self.several and self.per_process is None else self.per_process
 
     def check(self) -> None:
-        """Reject what cannot be done, before anything is loaded.
+        """Reject what cannot be done, before anything is loaded; what needs torch to be known, ``check_device`` rejects.
 
         Raises:
-            UsageError: Ray is not installed, or there are fewer processors than workers.
+            UsageError: Ray is not installed, no cluster answers, or there are fewer processors than workers.
         """
         if not self.several:
             return
@@ -53,8 +54,22 @@ class WorkerChoices:
         if find_spec("ray") is None:
             what = f"{option} needs Ray, which is not installed."
             raise UsageError(what, hint='Type `pip install "kernelviz[ray]"`.')
-        if self.device == "cpu":
+        if self.address is not None:
+            from kernelviz.distributed.ray_engine import find_cluster
+
+            find_cluster(self.address)
+        elif self.device == "cpu":
             self._make(())
+
+    def check_device(self, progress: Progress) -> None:
+        """Reject more workers than there are processors or GPUs, or a device that is not there, before a model is loaded.
+
+        Raises:
+            UsageError: there are not as many.
+        """
+        if self.several and self.address is None:
+            device = session.find_device(self.device, self.threads, progress)
+            self._make((), gpu=device.startswith("cuda"))
 
     def quiet(self, report: Report) -> AbstractContextManager[None]:
         """Keep stdout for the paths and documents of this command: Ray prints there."""

@@ -195,9 +195,7 @@ class _InOrder:
 
 def _ends_workers() -> KernelvizError:
     what = "The worker process crashes on this image."
-    return WorkerLostError(
-        what, "It crashed in a chunk, in a second attempt, and on the image alone.", "Run it in one process."
-    )
+    return WorkerLostError(what, "It crashed in a chunk, and on the image alone.", "Run it in one process.")
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,8 @@ class Ray:
     def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
         """Yield each chunk with the answer of a worker, as they come.
 
-        A chunk whose process ends is done again once; if that ends as well, a ``WorkerLostError`` is its answer.
+        If a process ends, a ``WorkerLostError`` is the answer of the chunk that it worked on; one that waited behind it is
+        done again.
 
         Raises:
             UsageError: the cluster has not the resources, versions or files that the workers need.
@@ -212,8 +213,7 @@ class Ray:
             raise UsageError(what, hint="Start a new process, or call ray.init() and then use Ray().")
         self._cluster = "local"
         if self.address is not None:
-            self._cluster = _started_cluster() if self.address == "auto" else self.address
-            _check_reachable(self._cluster)
+            self._cluster = find_cluster(self.address)
         variables = dict(_LOCAL if local else _CLUSTER)
         if local:
             self._folder = self._stack.enter_context(scratch_folder("kv-"))
@@ -324,6 +324,7 @@ class _Handle:
     """An actor, and how many chunks it has.
 
     After its process ended it is started again ``since`` some time; ``probe`` is a call that it answers once it is there.
+    ``suspect`` is the chunk that it worked on then.
     """
 
     handle: Any
@@ -331,15 +332,15 @@ class _Handle:
     pid: int | None = None
     since: float | None = None
     probe: Any = None
+    suspect: Chunk | None = None
 
 
 @dataclass(frozen=True)
 class _Sent:
-    """A chunk that an actor has, how often it was sent before, and what it counts in the load of the actor."""
+    """A chunk that an actor has, and what it counts in the load of the actor."""
 
     chunk: Chunk
     actor: _Handle
-    tries: int
     load: int
 
 
@@ -353,7 +354,7 @@ class _Flow:
         self.chunks = iter(chunks)
         self.actors = engine._actors  # noqa: SLF001  (its own other half)
         self.sent: dict[Any, _Sent] = {}
-        self.held: deque[tuple[Chunk, int]] = deque()  # to be worked on alone
+        self.held: deque[Chunk] = deque()  # to be worked on alone
         self.next: Chunk | None = None
 
     def answers(self) -> Iterator[tuple[Chunk, Any]]:
@@ -374,9 +375,10 @@ class _Flow:
             ready = _finished(self.ray, [*self.sent, *probes])
             for reference in set(ready) & self.sent.keys():
                 answered = time.monotonic()
-                sent = self.sent.pop(reference)
-                sent.actor.load -= sent.load
+                sent = self.sent[reference]
                 found = self._answer(reference, sent)
+                sent.actor.load -= sent.load
+                del self.sent[reference]
                 if found is not None:
                     yield sent.chunk, found[0]
             if (quiet := time.monotonic() - answered) > SILENT:
@@ -423,30 +425,35 @@ class _Flow:
             raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from error
         except errors.RayError as error:
             lost = WorkerLostError(f"A worker process exited unexpectedly: {type(error).__name__}.")
-            sent.actor.since = sent.actor.since or time.monotonic()
-        if sent.tries or sent.chunk.alone:
+        actor = sent.actor
+        if actor.since is None:
+            actor.since = time.monotonic()
+            chunks = [each.chunk for each in self.sent.values() if each.actor is actor]  # in the order of sending
+            actor.suspect = chunks[0]
+            if not sent.chunk.alone:
+                count = sum(len(chunk.items) for chunk in chunks)
+                number = counted(count, "image is", "images are")
+                self.engine.notice(f"a worker exited unexpectedly; its {number} processed again")
+        if sent.chunk is actor.suspect:
             return (lost,)
-        count = counted(len(sent.chunk.items), "image is", "images are")
-        self.engine.notice(f"a worker exited unexpectedly; its {count} processed again")
-        self.held.append((sent.chunk, sent.tries + 1))
+        self.held.append(sent.chunk)
         return None
 
     def _send(self) -> None:
         """Give chunks to actors that have room; one that is to be alone to an actor that has nothing else."""
         while (chunk := self._peek()) is not None:
             if chunk.alone:
-                self.held.append((chunk, 0))
+                self.held.append(chunk)
                 self.next = None
                 continue
             actor = min(self._feedable(), key=lambda each: each.load, default=None)
             if actor is None or actor.load >= IN_FLIGHT or chunk.number >= self._oldest() + AHEAD * len(self.actors):
                 break
             self.next = None
-            self._give(chunk, actor, 0, 1)
+            self._give(chunk, actor, 1)
         for actor in self.actors:
             if self.held and not actor.load and actor.since is None:
-                chunk, tries = self.held.popleft()
-                self._give(chunk, actor, tries, IN_FLIGHT)  # nothing may wait behind it
+                self._give(self.held.popleft(), actor, IN_FLIGHT)  # nothing may wait behind it
 
     def _feedable(self) -> list[_Handle]:
         """The actors that may get more: all but the least busy one, if a chunk waits for one that is free."""
@@ -460,14 +467,14 @@ class _Flow:
 
     def _oldest(self) -> int:
         """The number of the oldest chunk that is not done."""
-        known = [each.chunk.number for each in self.sent.values()] + [chunk.number for chunk, _ in self.held]
+        known = [each.chunk.number for each in self.sent.values()] + [chunk.number for chunk in self.held]
         return min([*known, *([self.next.number] if self.next else [])])
 
-    def _give(self, chunk: Chunk, actor: _Handle, tries: int, load: int) -> None:
+    def _give(self, chunk: Chunk, actor: _Handle, load: int) -> None:
         with _uninterrupted():
             reference = actor.handle.work.remote(*self.work, chunk)
         actor.load += load
-        self.sent[reference] = _Sent(chunk, actor, tries, load)
+        self.sent[reference] = _Sent(chunk, actor, load)
 
     def cancel(self) -> None:
         """Forget what is on its way."""
@@ -585,6 +592,7 @@ def _own_modules() -> list[ModuleType]:
     """The modules that are not installed; those of ``__main__`` are always packed by their content."""
     places = {
         str(_PACKAGE), *sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages(),
+        *(each for each in sys.path if each and any(Path(each).glob("*.dist-info"))),  # of `pip install --target`
     }  # fmt: skip
     installed = tuple(f"{each}{os.sep}" for place in places for each in {place, os.path.realpath(place)})
     return [
@@ -644,14 +652,35 @@ def _is_initialized() -> bool:
     return bool(ray.is_initialized())
 
 
-def _started_cluster() -> str:
-    """The address that ``auto`` means: ``RAY_ADDRESS``, or what ``ray start`` noted on this machine.
+def find_cluster(address: str) -> str:
+    """HOST:PORT of a cluster that answers; ``auto`` is ``RAY_ADDRESS``, or what ``ray start`` noted on this machine.
 
-    Ray itself would also try any Ray process of this machine, as the private one of another program, and wait for long.
+    Ray itself would wait for minutes where none answers, and for ``auto`` try any Ray process of this machine as well, such
+    as the private one of another program.
 
     Raises:
         UsageError: there is none.
     """
+    found = _noted_cluster() if address == "auto" else address
+    host, _, port = found.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        why = "Ray's clients with ray:// are not supported." if found.startswith("ray://") else ""
+        hint = "For example --ray 10.0.0.1:6379, as `ray start --head` prints it."
+        raise UsageError(f"--ray takes auto or HOST:PORT, but got {found}.", why, hint)
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), REACHED) as connection:
+            is_server = os.environ.get("RAY_USE_TLS", "0") != "0" or _speaks_http2(connection)
+    except (OSError, OverflowError) as error:
+        why = f"{error}.".replace("timed out.", f"It does not answer within {REACHED:.0f} s.")
+    else:
+        if is_server:
+            return found
+        why = "What answers there is another program."
+    hint = "Type `ray start --head` there, which prints the HOST:PORT to give, or give --workers alone."
+    raise UsageError(f"There is no Ray cluster at {found}.", why, hint)
+
+
+def _noted_cluster() -> str:
     base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (Ray's rule)
     with contextlib.suppress(OSError), (Path(base) / "ray" / "ray_current_cluster").open(encoding="utf-8") as file:
         if not os.environ.get("RAY_ADDRESS"):
@@ -667,20 +696,20 @@ def _started_cluster() -> str:
     raise UsageError("There is no Ray cluster at auto.", "RAY_ADDRESS is not set, and none was started here.", hint)
 
 
-def _check_reachable(address: str) -> None:
-    """Check that something answers at HOST:PORT; Ray would wait for long.
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # with empty settings (RFC 9113)
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Whether a server answers the beginning of HTTP/2, which gRPC uses, with its settings.
 
     Raises:
-        UsageError: nothing does.
+        OSError: it does not answer in time.
     """
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not host or not port.isdecimal():
-        raise UsageError(f"--ray takes auto or HOST:PORT, but got {address}.", hint="For example --ray 10.0.0.1:6379")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), REACHED).close()
-    except (OSError, OverflowError) as error:
-        hint = "Type `ray start --head` there, or give --workers alone."
-        raise UsageError(f"There is no Ray cluster at {address}.", f"{error}.", hint) from None
+    connection.sendall(_PREFACE)
+    answer = b""
+    while len(answer) < 4 and (part := connection.recv(9)):
+        answer += part
+    return answer[3:4] == b"\x04"
 
 
 def _free_memory() -> int | None:

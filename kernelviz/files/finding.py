@@ -14,7 +14,7 @@ from kernelviz.errors import BadImageError, BadWeightsError, RecipeError, UsageE
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
 from kernelviz.storage.objects import check_back_end, kind_of, listed, matching
-from kernelviz.storage.uris import WEB, fixed_part, is_uri, joined, resolved, scheme_of
+from kernelviz.storage.uris import WEB, fixed_part, is_uri, joined, name_in, plain, resolved, scheme_of
 from kernelviz.wording import counted, inflected, last_number
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _checkpoints_below(
     below = list(_visible(folder) if is_uri(folder) else _files_below(folder, failed))
     every, own = search.without_own(folder, folder, below)
     unreadable |= {name: BadWeightsError(error.what, error.why, error.hint) for name, error in failed.items()}
-    files = [path for path in every if _may_be_weights(Path(path))]
+    files = [path for path in every if _may_be_weights(Path(name_in(path)))]
     others = len(every) - len(files)
     if not files and not failed:
         why = f"{counted(others, 'other file is', 'other files are')} in it." if others else ""
@@ -192,13 +192,19 @@ class _Search:
 
 def _is_below(path: str, directory: str) -> bool:
     """Whether a real path is inside a real directory, and not that directory; or a URI inside another one."""
+    if is_uri(directory):
+        path, directory = plain(path), plain(directory)
     inside = joined(directory, "/") if is_uri(directory) else os.path.join(directory, "")  # noqa: PTH118
     return path != directory and path.startswith(inside)
 
 
+def _suffix(path: str) -> str:
+    return Path(name_in(path)).suffix.lower()
+
+
 def _is_drawn(path: str) -> bool:
     """Whether a file is an image with a recipe of kernelviz."""
-    if Path(path).suffix.lower() not in SUFFIXES:
+    if _suffix(path) not in SUFFIXES:
         return False
     try:
         return "kernelviz" in read_recipe(path)
@@ -210,7 +216,7 @@ def _drawn_objects(uris: Iterable[str]) -> set[str]:
     """The objects that are images with a recipe of kernelviz, which are read by threads: each takes a request."""
     from concurrent.futures import ThreadPoolExecutor
 
-    possible = [uri for uri in uris if Path(uri).suffix.lower() in _WITH_RECIPE]
+    possible = [uri for uri in uris if _suffix(uri) in _WITH_RECIPE]
     with ThreadPoolExecutor(_REQUESTS, thread_name_prefix="kernelviz-find") as pool:
         return {uri for uri, drawn in zip(possible, pool.map(_is_drawn, possible), strict=True) if drawn}
 
@@ -264,7 +270,7 @@ def _matches(pattern: str) -> tuple[list[str], int]:
     """The files that match a pattern, sorted, and the number of matching folders."""
     if is_uri(pattern):
         objects, folders = matching(pattern)
-        start = len(_fixed_part(pattern))
+        start = len(plain(_fixed_part(pattern)))
         hidden = "/." in f"/{pattern[start:]}"
         return sorted(uri for uri in objects if hidden or "/." not in f"/{uri[start:]}"), folders
     every = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
@@ -318,7 +324,7 @@ def _in_folder(folder: str, search: _Search) -> list[str]:
 def _images_of(folder: str, every: list[str], search: _Search, *, failed: bool = False) -> list[str]:
     """The images among all files below a folder."""
     files, own = search.without_own(folder, folder, every)
-    images = [path for path in files if Path(path).suffix.lower() in SUFFIXES]
+    images = [path for path in files if _suffix(path) in SUFFIXES]
     others = len(files) - len(images)
     if not images and failed:
         return []

@@ -11,8 +11,10 @@ import inspect
 import io
 import os
 import re
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.storage.uris import complete, fixed_part, is_chain, joined, resolved, scheme_of, secrets
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _BUFFER = 1 << 14  # bytes of one request for the head of an object, which has the recipe
 _MOST_UNKNOWN = 1 << 28  # bytes of a file whose size its server does not state
+_REMEMBERED = 30.0  # seconds in which an image of a folder is opened without a request for its size
 _LONGEST = 200  # characters of the message of a back end
 _NO_SECRETS = {"protocol", "host", "endpoint_url", "endpoint", "region_name", "region"}
 _ANY_USER = re.compile(r"(?<=//)[^/\s@'\"]*:[^/\s@'\"]*@")
@@ -50,9 +53,9 @@ def open_object(uri: Path) -> io.BufferedReader:
         UsageError: its file system is unknown or not installed.
         OSError: it does not exist, or cannot be read; later, reading raises it as well.
     """
-    system, path = _located(uri)
+    system, path = _located(uri, remembered=True)
     with _as_os_error(system):
-        found = system.info(path)
+        found = _info(system, path)
         if found.get("type") == "directory":
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         size = found.get("size")
@@ -161,13 +164,37 @@ def _to_install(scheme: str) -> str:
     return f"Type `pip install {package}`."
 
 
-def _located(uri: Path) -> tuple[Any, str]:
-    """The file system of a URI, and the path in it."""
+def _located(uri: Path, *, remembered: bool = False) -> tuple[Any, str]:
+    """The file system of a URI, and the path in it.
+
+    Back ends remember listings without a limit. That is forgotten here, or if it may be ``remembered``, after a while.
+    """
     text = complete(resolved(uri))
     cls = _class_of(text)
     with _as_os_error(None):
         # Unlike fsspec.url_to_fs, this takes no "::" in the name of an object for a chain.
-        return cls(**cls._get_kwargs_from_urls(text)), cls._strip_protocol(text)
+        system, path = cls(**cls._get_kwargs_from_urls(text)), cls._strip_protocol(text)
+    if not remembered or time.monotonic() - _forgotten.get(system, -_REMEMBERED) >= _REMEMBERED:
+        _forget(system)
+    return system, path
+
+
+_forgotten: WeakKeyDictionary[Any, float] = WeakKeyDictionary()  # when each file system last forgot its listings
+
+
+def _forget(system: Any) -> None:
+    with _as_os_error(system):
+        system.invalidate_cache()
+    _forgotten[system] = time.monotonic()
+
+
+def _info(system: Any, path: str) -> Any:
+    """What is known of an object; one that is missing in a listing is asked for."""
+    try:
+        return system.info(path)
+    except FileNotFoundError:
+        _forget(system)
+        return system.info(path)
 
 
 @contextmanager

@@ -6,13 +6,15 @@ kept in this module only: ``resolved`` returns the URI without them, and ``compl
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
 import threading
 from dataclasses import dataclass, field
 from functools import reduce
-from pathlib import Path, PurePosixPath
+from importlib import import_module
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -35,7 +37,8 @@ WEB = ("http", "https")
 _NO_USERS = ("hf", "git", "github")  # what is in front of @ is no user
 _QUERY = "?query-"
 _DIGITS = 8
-_users: dict[str, str] = {}
+_COLLAPSED = re.compile(rf"({_NAME}):[/\\](?![/\\])(.*)", re.ASCII | re.DOTALL)
+_users: dict[str, str] = {}  # of an address and, with a slash at the end, of those below it
 _queries: dict[str, str] = {}
 _lock = threading.Lock()
 
@@ -62,13 +65,15 @@ def resolved(path: str | os.PathLike[str]) -> str:
     The credentials are kept for ``complete``. A query is replaced by digits of its hash, so that different ones differ.
 
     Raises:
-        UsageError: a ``file://`` URI names a file of another machine.
+        UsageError: a ``file://`` URI names a file of another machine, or a URI was given as a ``pathlib.Path``.
     """
     text = os.fsdecode(path)
     scheme = scheme_of(text)
     if scheme in _LOCAL:
         return _local_path(text)
     if not scheme:
+        if isinstance(path, PurePath):
+            _check_collapsed(text)
         return text
     rest = text[len(scheme) + 3 :]
     user, rest = ("", rest) if scheme in _NO_USERS else _without_user(scheme, rest)
@@ -80,10 +85,17 @@ def resolved(path: str | os.PathLike[str]) -> str:
     public = f"{scheme}://{rest}"
     with _lock:
         if user:
-            _users[_site(public)] = user
+            _users[plain(public)] = user
+            for folder in _folders(public):
+                _users.setdefault(f"{folder}/", user)
         if query:
             _queries[public] = query
     return public
+
+
+def plain(uri: str) -> str:
+    """A URI that ``resolved`` returned, without the digits of its query."""
+    return uri.partition(_QUERY)[0]
 
 
 def has_query(uri: str | os.PathLike[str]) -> bool:
@@ -92,13 +104,19 @@ def has_query(uri: str | os.PathLike[str]) -> bool:
 
 
 def complete(uri: str) -> str:
-    """A URI with the credentials that ``resolved`` kept."""
+    """A URI with the credentials that ``resolved`` kept.
+
+    These are its own; else those of the nearest folder above it, or of the first address that was below such a folder.
+    """
+    address, mark, digits = uri.partition(_QUERY)
     with _lock:
-        user, query = _users.get(_site(uri), ""), _queries.get(uri, "")
-    if query:
-        uri = uri.rpartition(_QUERY)[0] + query
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{user}{rest}"
+        folders = _folders(address)
+        keys = [address, *(key for folder in folders for key in (folder, f"{folder}/"))]
+        user = next((_users[key] for key in keys if key in _users), "")
+        queries = (f"{each}{mark}{digits}" for each in (address, *folders) if mark)
+        query = next((_queries[key] for key in queries if key in _queries), mark + digits)
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{user}{rest}{query}"
 
 
 def secrets() -> set[str]:
@@ -134,6 +152,8 @@ def kept() -> Credentials:
 
 def without_credentials(argument: str) -> str:
     """An argument of a command line, in which a URI has no credentials; they are kept as by ``resolved``."""
+    if (collapsed := _COLLAPSED.match(argument)) and collapsed[1].lower() not in _LOCAL:
+        return resolved(f"{collapsed[1]}://{collapsed[2]}").replace("://", ":/", 1)  # as pathlib leaves it
     found = _ARGUMENT.match(argument)
     if found is None:
         return argument
@@ -145,23 +165,26 @@ def name_in(path: str) -> str:
     """The file name in a path or a URI."""
     if not is_uri(path):
         return Path(path).name
-    name = path.partition(_QUERY)[0].rstrip("/").rpartition("/")[2]
+    name = plain(path).rstrip("/").rpartition("/")[2]
     return unquote(name) if scheme_of(path) in WEB else name
 
 
 def fixed_part(pattern: str) -> str:
-    """The folder of a URI, or of a path in its file system, in front of the first wildcard."""
+    """The folder of a URI, or of a path in its file system, in front of the first wildcard; a query is kept."""
+    pattern, mark, digits = pattern.partition(_QUERY)
     scheme = scheme_of(pattern)
     start = len(scheme) + 3 if scheme else 0
     folder, slash, _ = re.split(r"[*?\[]", pattern[start:], maxsplit=1)[0].rpartition("/")
-    return pattern[:start] + (folder or slash)
+    return pattern[:start] + (folder or slash) + mark + digits
 
 
 def joined(uri: str, part: str) -> str:
-    """A URI with a further part."""
+    """A URI with a further part, and with the query of the first."""
+    uri, mark, digits = uri.partition(_QUERY)
     base = uri.rstrip("/")
     slash = "" if len(base) < len(scheme_of(uri)) + 3 else "/"  # a URI of nothing but the scheme keeps its slashes
-    return f"{base if slash else uri}{slash}{part.lstrip('/')}" if part else uri
+    whole = f"{base if slash else uri}{slash}{part.lstrip('/')}" if part else uri
+    return whole + mark + digits
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -213,14 +236,31 @@ def _without_query(scheme: str, rest: str) -> tuple[str, str]:
     return rest[: found.start()], found[0]
 
 
-def _site(uri: str) -> str:
-    return "/".join(uri.split("/", 3)[:3])
+def _folders(uri: str) -> list[str]:
+    """The folders above an address, the nearest first and its host last."""
+    parts = plain(uri).split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts) - 1, 2, -1)]
+
+
+def _check_collapsed(text: str) -> None:
+    """Reject a path that was a URI, unless its first folder exists.
+
+    Raises:
+        UsageError: with the URI to give.
+    """
+    found = _COLLAPSED.match(text)
+    if found and not os.path.lexists(f"{found[1]}:"):
+        slashes = ":///" if found[1].lower() in _LOCAL else "://"
+        uri = without_credentials(found[1] + slashes + found[2].replace("\\", "/"))
+        what = f"A pathlib.Path cannot hold {uri}: it leaves out one of the slashes."
+        raise UsageError(what, hint=f'Give the URI as text: "{uri}".')
 
 
 class Uri(_Base):
-    """A URI with the attributes of a path that is written to; its credentials are kept apart.
+    """A URI with the attributes of a path; its credentials are kept apart.
 
-    It is never a directory: objects have none.
+    ``exists``, ``is_file``, ``read_bytes``, ``read_text`` and ``open`` for reading ask its file system. It is never a
+    directory: objects have none. What else a path does with a disk raises ``io.UnsupportedOperation``.
     """
 
     def __init__(self, uri: str) -> None:
@@ -299,10 +339,125 @@ class Uri(_Base):
         """The URI with another suffix."""
         return self.with_name(self.stem + suffix)
 
+    def relative_to(self, other: Any, *_: Any, **__: Any) -> PurePosixPath:  # type: ignore[override]
+        """The part of the URI that is below another one.
+
+        Raises:
+            ValueError: it is not below it.
+        """
+        base = plain(resolved(other)).rstrip("/") + "/"
+        if not f"{self._uri}/".startswith(base):
+            raise ValueError(f"{self} is not below {other}")
+        return PurePosixPath(self._uri[len(base) :])
+
+    def is_relative_to(self, other: Any, *_: Any) -> bool:
+        """Whether the URI is below another one, or the same."""
+        return f"{self._uri}/".startswith(plain(resolved(other)).rstrip("/") + "/")
+
     def absolute(self) -> Uri:
         """The URI itself."""
         return self
 
+    def resolve(self, *_: Any, **__: Any) -> Uri:
+        """The URI itself."""
+        return self
+
+    def expanduser(self) -> Uri:
+        """The URI itself."""
+        return self
+
+    def is_absolute(self) -> bool:
+        """True."""
+        return True
+
+    def as_uri(self) -> str:
+        """The URI as text."""
+        return self._uri
+
+    def as_posix(self) -> str:
+        """The URI as text."""
+        return self._uri
+
     def is_dir(self, **_: bool) -> bool:
         """False: objects have no directories."""
         return False
+
+    def is_file(self, **_: bool) -> bool:
+        """Whether there is an object of this name.
+
+        Raises:
+            UsageError, OSError: its file system is not installed, or does not answer.
+        """
+        return bool(_objects().kind_of(self) == "file")
+
+    def exists(self, **_: bool) -> bool:
+        """Whether there is an object of this name, or one below it.
+
+        Raises:
+            UsageError, OSError: as ``is_file``.
+        """
+        return _objects().kind_of(self) is not None
+
+    def open(
+        self, mode: str = "r", buffering: int = -1, encoding: Any = None, errors: Any = None, newline: Any = None
+    ) -> Any:
+        """Open the object for reading.
+
+        Raises:
+            io.UnsupportedOperation: the mode is for writing.
+            UsageError, OSError: as ``is_file``.
+        """
+        del buffering
+        if set(mode) - set("rbt"):
+            raise _unsupported("open", self)
+        file = _objects().open_object(self)
+        return file if "b" in mode else io.TextIOWrapper(file, encoding, errors, newline)
+
+    def read_bytes(self) -> bytes:
+        """The content of the object.
+
+        Raises:
+            UsageError, OSError: as ``is_file``.
+        """
+        with self.open("rb") as file:
+            return bytes(file.read())
+
+    def read_text(self, encoding: Any = None, errors: Any = None, newline: Any = None) -> str:
+        """The content of the object as text.
+
+        Raises:
+            UsageError, OSError: as ``is_file``.
+        """
+        with self.open("r", -1, encoding, errors, newline) as file:
+            return str(file.read())
+
+
+ON_DISK = (
+    "chmod", "copy", "copy_into", "glob", "group", "hardlink_to", "info", "is_block_device", "is_char_device", "is_fifo",
+    "is_junction", "is_mount", "is_socket", "is_symlink", "iterdir", "lchmod", "lstat", "mkdir", "move", "move_into",
+    "owner", "readlink", "rename", "replace", "rglob", "rmdir", "samefile", "stat", "symlink_to", "touch", "unlink", "walk",
+    "write_bytes", "write_text",
+)  # fmt: skip
+"""What paths do with a disk in some version of Python, and URIs do not."""
+
+
+def _unsupported(name: str, uri: Uri) -> io.UnsupportedOperation:
+    return io.UnsupportedOperation(
+        f"{name} is for files of this machine, but got {uri}; see fsspec.open and fsspec.url_to_fs"
+    )
+
+
+def _not_here(name: str) -> Any:
+    def method(self: Uri, *_: Any, **__: Any) -> Any:
+        raise _unsupported(name, self)
+
+    method.__name__, method.__doc__ = name, "Not supported: the object is on no disk of this machine."
+    return method
+
+
+for _name in ON_DISK:
+    setattr(Uri, _name, _not_here(_name))
+
+
+def _objects() -> Any:
+    return import_module("kernelviz.storage.objects")  # which imports this module

@@ -346,7 +346,9 @@ def test_bindings_of_triton_do_not_look_for_leaks(fresh):
     """Where triton is imported, a command exits before nanobind lists its types, after threads and ``atexit``."""
     result = fresh("-c", BINDINGS)
     assert (result.code, result.err) == (0, "")
-    assert result.out.splitlines()[1:] == ["thread", "registered"]
+    *lines, last = result.out.splitlines()
+    assert "thread" in lines
+    assert last == "registered"
 
 
 def test_closed_streams_are_no_reason_to_fail(fresh, tmp_path):

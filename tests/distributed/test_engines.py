@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import pickle
 import site
+import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -35,6 +38,7 @@ TALLIES = {
     "patches": partial(kv.PatchTally, 4),
 }
 LAYERS = ("layer1", "layer2")
+REAL_MAKE = worker_choices.WorkerChoices._make
 
 
 @pytest.fixture(scope="module")
@@ -234,13 +238,18 @@ def test_failed_images_are_in_their_order_in_batches_too():
     assert [each.number for each in found.failed] == [0, 1, 2]
 
 
-def test_installed_packages_do_not_travel(monkeypatch, tmp_path):
-    """In an environment that uses the packages of another one, those are known as installed."""
+@pytest.mark.parametrize("how", ["another environment", "a folder of pip"])
+def test_installed_packages_do_not_travel(monkeypatch, tmp_path, how):
+    """Packages of another environment, or of a folder into which pip installs, are known as installed."""
     own = ModuleType("own_network")
     own.__file__ = str(tmp_path / "own_network.py")
     monkeypatch.setitem(sys.modules, "own_network", own)
+    monkeypatch.syspath_prepend(str(tmp_path))
     assert own in ray_engine._own_modules()
-    monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
+    if how == "another environment":
+        monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
+    else:
+        (tmp_path / "own-1.0.dist-info").mkdir()
     assert own not in ray_engine._own_modules()
 
 
@@ -290,9 +299,9 @@ def command(tmp_path, monkeypatch, capsys):
         engines.append(Shuffled(workers=choices.workers, deadly=run.deadly))
         return engines[-1]
 
-    def run(name, *options, out):
+    def run(name, *options, out, model="test_resnet", images="images"):
         capsys.readouterr()
-        words = [name, "test_resnet", "images", "-r", "--weights", "random", "--input-size", "32", "--json"]
+        words = [name, model, images, "-r", "--weights", "random", "--input-size", "32", "--json"]
         code = main([*words, *options, "-o", out])
         printed, err = capsys.readouterr()
         files = {path.relative_to(out): path.read_bytes() for path in sorted(Path(out).rglob("*.*")) if path.is_file()}
@@ -339,6 +348,40 @@ def test_an_image_that_ends_workers_is_named_by_the_command(command):
     assert len(document["statistics"][0]["images"]) == 21
 
 
+BREAKING = """
+import torch
+
+class Breaking(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 3), torch.nn.Conv2d(4, 2, 3))
+
+    def forward(self, x):
+        middle = self[1](self[0](x))
+        if len(x.unique()) > 3:
+            raise ValueError("not this image")
+        return self[2](middle)
+"""
+
+
+@pytest.mark.parametrize("options", [("--style", "bare"), ("--statistics",)], ids=" ".join)
+def test_a_forward_pass_that_breaks_ends_as_in_one_process(command, options):
+    """The layers that ran before the break are drawn and reported, then the failure is named; sums are not drawn."""
+    Path("breaking.py").write_text(BREAKING)
+    words = ("features", *options, "-l", "*")
+    ends = {}
+    for out, more in {"one": ("--threads", "1"), "two": ("--workers", "2")}.items():
+        code, document, files, err = command(
+            *words, *more, out=out, model="breaking.py:Breaking", images="images/03.png"
+        )
+        ends[out] = code, document, files, err.replace(f"{out}/", "")
+    assert ends["one"][:3] == ends["two"][:3]
+    assert (ends["one"][0], len(ends["one"][2])) == (1, 2 if "bare" in options else 0)
+    added = "2 workers of 1 thread each; the numbers are those of --threads 1\n"
+    assert ends["two"][3].replace(added, "") == ends["one"][3]
+    assert "not this image" in ends["one"][3]
+    assert added in ends["two"][3]
+
+
 def test_without_ray_it_is_stated_what_to_install(command, monkeypatch):
     """Exit 2 with the line to type, before anything is loaded; in the library too."""
     monkeypatch.setattr(worker_choices, "find_spec", lambda _: None)
@@ -372,9 +415,12 @@ def test_what_is_not_there_is_rejected_early(monkeypatch):
     assert "GPU" in found.value.why
     with pytest.raises(UsageError, match="at least 1"):
         ray_engine.Ray(workers=0)
-    for address, message in (("127.0.0.1:9", "no Ray cluster at 127.0.0.1:9"), ("nobody", "takes auto or HOST:PORT")):
+    for address, message in (
+        ("127.0.0.1:9", "no Ray cluster at 127.0.0.1:9"), ("nobody", "takes auto or HOST:PORT"),
+        ("ray://127.0.0.1:9", "takes auto or HOST:PORT"),
+    ):  # fmt: skip
         with pytest.raises(UsageError, match=message):
-            ray_engine._check_reachable(address)
+            ray_engine.find_cluster(address)
     here = {**ray_engine._versions(), "machine": "node-7", "missing": []}
     ray_engine._check_facts(here, [__file__])
     with pytest.raises(UsageError, match=r"A worker on node-7 has torch 1\.0, but this process"):
@@ -388,12 +434,75 @@ def test_auto_is_a_cluster_that_was_started_and_no_other_process_of_ray(monkeypa
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UsageError, match="no Ray cluster at auto"):
-        ray_engine._started_cluster()
+        ray_engine.find_cluster("auto")
     (tmp_path / "ray").mkdir()
-    (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.1:6379\n")
-    assert ray_engine._started_cluster() == "10.0.0.1:6379"
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
-    assert ray_engine._started_cluster() == "10.0.0.2:6379"
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9\n")
+    with pytest.raises(UsageError, match=r"no Ray cluster at 127\.0\.0\.1:9"):
+        ray_engine.find_cluster("auto")
+    with answering(SETTINGS) as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert ray_engine.find_cluster("auto") == address
+
+
+SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+@contextmanager
+def answering(answer):
+    """A server on this machine that sends some bytes to the first that connects, or none and waits, and its address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(64)
+                if answer is not None:
+                    connection.sendall(answer)
+                else:
+                    connection.recv(1)  # until the other side gives up
+
+        thread = Thread(target=serve)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [(b"HTTP/1.1 400 Bad Request\r\n", "another program"), (b"", "another program"), (None, "does not answer within")],
+)
+def test_what_is_no_cluster_is_not_waited_for(monkeypatch, answer, why):
+    """Ray would try for ten minutes where a program answers that is no Ray, or none answers; gRPC greets at once."""
+    monkeypatch.setattr(ray_engine, "REACHED", 0.1)
+    with (
+        answering(answer) as address,
+        pytest.raises(UsageError, match=f"There is no Ray cluster at {address}") as found,
+    ):
+        ray_engine.find_cluster(address)
+    assert why in found.value.why
+    assert "ray start --head" in found.value.hint
+
+
+@pytest.mark.parametrize("name", ["features", "patches"])
+def test_workers_that_cannot_be_are_rejected_before_the_model_is_loaded(command, monkeypatch, name):
+    """Exit 2 with what is there and what to type, and not even the name of the model is looked at."""
+    monkeypatch.setattr(worker_choices.WorkerChoices, "_make", REAL_MAKE)
+    monkeypatch.setattr(ray_engine, "processors", lambda: 2)
+    for options, message, hint in (
+        (
+            ("--workers", "64"),
+            "There is no room for 64 workers. 1 thread each: this machine has 2 processors.",
+            "--workers 2",
+        ),
+        (("--workers", "2", "--threads", "2"), "There is no room for 2 workers. 2 threads each:", "--workers 1"),
+        (("--ray", "127.0.0.1:9"), "There is no Ray cluster at 127.0.0.1:9.", "ray start --head"),
+    ):
+        for more in ((), ("--device", "cpu")):
+            code, document, files, err = command(name, *options, *more, out="out", model="no_such_model")
+            assert (code, files, len(document["errors"])) == (2, {}, 1)
+            assert document["errors"][0]["message"].startswith(message)
+            assert hint in document["errors"][0]["hint"]
+            assert "no_such_model" not in err
 
 
 def test_items_know_their_places():

@@ -6,10 +6,12 @@ import io
 
 import fsspec
 import pytest
-from file_systems import SECRET, Fragile, emptied
+from file_systems import SECRET, Forgetful, Fragile, emptied
 
 from kernelviz.errors import UsageError
+from kernelviz.files.finding import find_images
 from kernelviz.reading import open_regular, read_regular
+from kernelviz.storage import objects, uris
 from kernelviz.storage.objects import check_back_end, delete, kind_of, listed, matching, open_object, put
 
 
@@ -61,6 +63,51 @@ def test_objects_are_listed_by_names_below(fragile):
     assert sorted(matching("fragile://?/d/e/*")[0]) == ["fragile://a/d/e/100%.png", "fragile://a/d/e/q.txt"]
     for name in names:
         assert read_regular(f"fragile://a/{name}", 3) == b"123"
+
+
+QUERY = f"?sig={SECRET}"
+
+
+def test_no_old_listing_is_taken_for_the_present(monkeypatch):
+    """What back ends remember is forgotten: at once if objects are listed or looked for, in time if they are opened."""
+    system = Forgetful(sig=SECRET)
+    system.pipe_file("/b/a.png", b"1")
+    assert listed(f"forgetful://b{QUERY}") == {"a.png": 1}
+    system.pipe_file("/b/a.png", b"12")
+    system.pipe_file("/b/c.png", b"123")
+    assert listed(f"forgetful://b{QUERY}") == {"a.png": 2, "c.png": 3}
+    assert len(matching(f"forgetful://b/*{QUERY}")[0]) == 2
+    system.pipe_file("/b/d.png", b"1234")
+    assert kind_of(f"forgetful://b/d.png{QUERY}") == "file"
+    assert listed(f"forgetful://b{QUERY}").keys() == {"a.png", "c.png", "d.png"}
+    Forgetful.asked.clear()
+    for name, data in {"a": b"12", "c": b"123"}.items():
+        assert open_object(f"forgetful://b/{name}.png{QUERY}").read() == data
+    assert Forgetful.asked == []  # the sizes are those of the listing
+    system.pipe_file("/b/e.png", b"12345")
+    assert open_object(f"forgetful://b/e.png{QUERY}").read() == b"12345"
+    listed(f"forgetful://b{QUERY}")
+    system.pipe_file("/b/a.png", b"longer")
+    monkeypatch.setattr(objects, "_REMEMBERED", 0)
+    assert open_object(f"forgetful://b/a.png{QUERY}").read() == b"longer"
+
+
+def test_the_query_of_a_folder_is_that_of_its_images():
+    """A folder with a signature is listed, and its images are opened, with it; nothing shows it."""
+    system = Forgetful(sig=SECRET)
+    for name in ("a.png", "d/b.jpg", "notes.txt", "out/own.png"):
+        system.pipe_file(f"/b/{name}", b"123")
+    found = find_images([f"forgetful://b{QUERY}"], recursive=True, output="forgetful://b/out")
+    assert [uris.plain(image) for image in found.images] == ["forgetful://b/a.png", "forgetful://b/d/b.jpg"]
+    assert [read_regular(image, 9) for image in found.images] == [b"123", b"123"]
+    assert [note.partition(": ")[2] for note in found.notes] == [
+        "1 file left out, below forgetful://b/out", "1 file left out, not images by its suffix"
+    ]  # fmt: skip
+    by_pattern = find_images([f"forgetful://b/*.png{QUERY}"])
+    assert by_pattern.images == found.images[:1]
+    assert SECRET not in f"{found}{by_pattern}"
+    with pytest.raises(PermissionError):
+        read_regular("forgetful://b/a.png", 9)
 
 
 def test_an_object_is_put_in_one_request(fragile):

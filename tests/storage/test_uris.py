@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from file_systems import emptied
 
+from kernelviz import capture_many, read_image, save_arrays
 from kernelviz.errors import UsageError
+from kernelviz.files.finding import find_images
 from kernelviz.storage import uris
+from kernelviz.storage.objects import put
 from kernelviz.storage.uris import (
     Uri,
     as_path,
     complete,
     fixed_part,
     is_uri,
+    joined,
     name_in,
     resolved,
     secrets,
@@ -95,6 +103,94 @@ def test_credentials_are_kept_apart(text):
     assert without_credentials(f"--weights={text}") == f"--weights={found}"
     for before in ("-o", "width=", "--model-arg=width=", "hf-hub:", "local-dir:"):
         assert without_credentials(f"{before}{text}") == f"{before}{found}"
+
+
+def test_each_address_keeps_its_own_user():
+    """Two users of one host: what is typed, and what is below it, is opened with its own; others with the nearest."""
+    for typed in ("sftp://one:first@pair/a/x.png", "sftp://two:second@pair/b/", "sftp://three:third@pair/a/c/y.png"):
+        assert complete(resolved(typed)) == typed
+    users = {
+        "a/x.png": "one:first@", "b/d/z.png": "two:second@", "a/c/y.npz": "three:third@", "a/x.npz": "one:first@",
+        "b/": "two:second@", "e": "one:first@",
+    }  # fmt: skip
+    assert [complete(f"sftp://pair/{path}") for path in users] == [f"sftp://{users[path]}pair/{path}" for path in users]
+    assert complete("sftp://pai/e") == "sftp://pai/e"
+    assert {"first", "second", "third"} <= secrets()
+
+
+def test_a_query_holds_for_what_is_below_a_folder():
+    """The objects of a folder, and those that match a pattern, have the query of what was typed; it is shown nowhere."""
+    folder, pattern = resolved("own://host/photos?sig=abc123"), resolved("own://host/photos/*.png?sig=abc123")
+    child = joined(folder, "d/a.png")
+    assert child.startswith("own://host/photos/d/a.png?query-")
+    assert resolved(child) == child
+    assert complete(child) == "own://host/photos/d/a.png?sig=abc123"
+    assert complete(pattern) == "own://host/photos/*.png?sig=abc123"
+    assert complete(joined(fixed_part(pattern), "b.png")) == "own://host/photos/b.png?sig=abc123"
+    assert name_in(child) == "a.png"
+    assert complete("own://host/photos/a.png?query-00000000") == "own://host/photos/a.png?query-00000000"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("s3://bucket/a b.png", "s3://bucket/a b.png"),
+        ("s3://me:pa55word@bucket/a.png", "s3://bucket/a.png"),
+        ("file:///tmp/a.png", "file:///tmp/a.png"),
+    ],
+)
+def test_a_uri_that_was_a_path_is_rejected_with_the_text_to_give(uri, shown, tmp_path, monkeypatch):
+    """``pathlib`` leaves out a slash: nothing is looked for, or written, in a folder ``s3:`` that does not exist."""
+    monkeypatch.chdir(tmp_path)
+    path = Path(uri)
+    works = [
+        as_path,
+        read_image,
+        lambda path: save_arrays({"a": np.eye(2)}, path, recipe=None),
+        lambda path: find_images([path]),
+    ]
+    for work in works:
+        with pytest.raises(UsageError, match=r"A pathlib\.Path cannot hold") as caught:
+            work(path)
+        assert caught.value.hint == f'Give the URI as text: "{shown}".'
+        assert "pa55word" not in str(caught.value)
+    (failed,) = capture_many(torch.nn.Conv2d(3, 1, 1), [path], on_map=lambda _: None)
+    assert "cannot hold" in failed.error.what
+    assert "pa55word" not in failed.name
+    assert not list(tmp_path.iterdir())
+    folder = path.parts[0]
+    (tmp_path / folder).mkdir()
+    assert as_path(path) == path
+
+
+def test_a_uri_does_what_a_path_does_with_its_object():
+    """Reading asks the file system; what needs a disk is an error of its own, in every version of Python."""
+    emptied()
+    path = as_path("fragile://maps/a.txt")
+    assert (path.exists(), path.is_file(), path.is_dir()) == (False, False, False)
+    with pytest.raises(FileNotFoundError):
+        path.read_bytes()
+    put(path, "größer\n".encode(), replace=False)
+    assert (path.exists(), path.is_file(), path.parent.exists(), path.parent.is_file()) == (True, True, True, False)
+    assert (path.read_bytes(), path.read_text("utf-8")) == ("größer\n".encode(), "größer\n")
+    with path.open("rb") as file:
+        assert file.read(3) == b"gr\xc3"
+    for work in (lambda: path.open("wb"), path.stat, path.unlink, lambda: path.write_bytes(b""), path.parent.mkdir):
+        with pytest.raises(io.UnsupportedOperation, match="but got fragile://maps"):
+            work()
+    assert (path.resolve(), path.absolute(), path.expanduser(), path.is_absolute()) == (path, path, path, True)
+    assert path.as_uri() == path.as_posix() == str(path)
+    assert path.relative_to("fragile://maps").as_posix() == "a.txt"
+    assert path.is_relative_to(path.parent)
+    assert not path.is_relative_to("fragile://map")
+    with pytest.raises(ValueError, match="is not below"):
+        path.relative_to("fragile://other")
+    without_disk = {
+        "as_posix", "match", "full_match", "with_segments", "is_reserved", "with_stem", "cwd", "home", "from_uri",
+        "suffixes", "parser", "drive", "root", "anchor", "parts", "link_to",
+    }  # fmt: skip
+    assert {name for name in dir(Path) if name[0] != "_"} - vars(Uri).keys() <= without_disk
+    emptied()
 
 
 def test_what_is_no_credential_stays():
