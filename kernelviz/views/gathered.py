@@ -263,8 +263,8 @@ class Gathered:
         """The place of an image with this hash; None if there is none."""
         return next((place for place in self.listed.places_of(digest) if place in self), None)
 
-    def move(self, before: int, maps: FeatureMaps, place: int) -> None:
-        """Let an image be at an earlier place, at which there is another file of the same bytes."""
+    def move(self, before: int, maps: FeatureMaps, place: int, name: str | None = None) -> None:
+        """Let an image be at an earlier place, at which there is another file of the same bytes, ``name`` if given."""
         kind = self.kind(before)
         self._here[before - self._first] = 0
         self._count -= 1
@@ -272,11 +272,12 @@ class Gathered:
             self._here.pop()
         image = maps.image
         if image is not None:
-            self.listed.add(place, image.name, image.path, image.sha256)
+            self.listed.add(place, name or image.name, None if name else image.path, image.sha256)
         self._mark(place, kind)
         for at, note in enumerate(dict.fromkeys(self._notes_of(maps))):
-            first = self._notes[_without_numbers(note)]
-            first.at, first.text = min((first.at, first.text), ((place, at), note))
+            first = self._notes.get(_without_numbers(note))
+            if first is not None:  # the file may have been read in another way, with other notes
+                first.at, first.text = min((first.at, first.text), ((place, at), note))
 
     def _mark(self, place: int, kind: int) -> None:
         if not self._here:
@@ -373,11 +374,17 @@ class CountedOnce(Gathered):
             raise UsageError(f"There is an image with the number {place} already.")
         return super().check_place(place)
 
-    def is_copy(self, maps: FeatureMaps, place: int, on_move: Callable[[int, int], object] = lambda *_: None) -> bool:
+    def is_copy(
+        self,
+        maps: FeatureMaps,
+        place: int,
+        on_move: Callable[[int, int], object] = lambda *_: None,
+        name: str | None = None,
+    ) -> bool:
         """Whether an image was added before as a file of the same bytes, or will be: it is kept as a duplicate.
 
         If it is at an earlier place than that file, the file becomes the duplicate, and ``on_move`` is called with its
-        place and that of the image.
+        place and that of the image. ``name`` is as in ``add``.
         """
         image = maps.image
         if image is None:
@@ -389,10 +396,10 @@ class CountedOnce(Gathered):
         elif before is None:
             return False
         if before is None or left_out or place > before:
-            self._add_duplicate(place, image.name)
+            self._add_duplicate(place, name or image.name)
         else:
             self._add_duplicate(before, self.listed.of(before)[0])
-            self.move(before, maps, place)
+            self.move(before, maps, place, name)
             on_move(before, place)
         return True
 

@@ -130,7 +130,7 @@ class ChannelTally:
         if self._sums is not None:
             check_channels(len(self._sums.count), channels)
         place = self.images.next_place if place is None else self.images.check_place(place)
-        if self.images.is_copy(subject, place, partial(self._move, subject.values)):
+        if self.images.is_copy(subject, place, partial(self._move, subject.values), image):
             return
         self.images.add(subject, image, place)
         if self._sums is None:

@@ -262,6 +262,24 @@ def test_sums_count_files_of_the_same_bytes_once(images, new):
         tally.add(images[7], place=9)
 
 
+def test_the_notes_are_those_of_the_image_that_was_counted(images):
+    """A copy at an earlier place that was read in another way, with other notes, changes no note."""
+    one, other = (replace(images[0], image=replace(images[0].image, notes=(note,))) for note in ("8 bits", "turned"))
+    tally = ChannelTally()
+    tally.add(one, place=1)
+    tally.add(other, place=0)
+    assert tally.images.reading_notes() == ("8 bits",)
+
+
+def test_copies_have_the_names_they_were_added_with(images):
+    """Names given to ``add`` are those of the counted images and of the copies, whichever comes first."""
+    for places in ((0, 1), (1, 0)):
+        tally = ChannelTally()
+        for place in places:
+            tally.add(images[0], "first" if place == 0 else "second", place=place)
+        assert (tally.result().images, tally.images.duplicate_names) == (("first",), ("second",))
+
+
 def test_the_first_place_of_equal_maxima_follows_a_copy():
     """An image whose copy is at an earlier place is there; the first image with the largest value is named."""
     tied = [make_maps(np.full((1, 2, 2), 7.0, np.float32), number) for number in range(2)]
