@@ -255,10 +255,11 @@ def _caption(bank: KernelBank, sheet: Sheet, planes: Array, shown: int, exponent
     what = "each tile is a kernel"
     if bank.weight.shape[1] > MOST_PLANES:
         what = f"each tile is a kernel, summed over its {bank.weight.shape[1]:,} input channels"
-    elif len(planes) and planes.shape[1] == 3:
+    elif len(planes) and planes.shape[1] == 3 and bank.groups == 1:
         what = "the three tiles of a kernel are its planes, red, green and blue"
     elif planes.shape[1] > 1:
         what = f"the {planes.shape[1]} tiles of a kernel are its planes, one for each input channel"
+        what += " of its group" if bank.groups > 1 else ""
     lines = [f"{sentence(what)}; colour: one logarithmic scale for all, red positive, blue negative"]
     power = f"{exponent_text(exponent)}, " if exponent else ""
     lines.append(

@@ -12,6 +12,7 @@ from kernelviz.errors import UsageError
 from kernelviz.filters.filter_pages import filter_page
 from kernelviz.filters.filtering import apply_filter
 from kernelviz.notebook import exact_text
+from kernelviz.records import KernelBank
 from kernelviz.views.shifts import cosine_text
 
 SHAPES = [(8, 3, 3, 3), (4, 1, 5, 5), (3, 16, 7, 7), (4, 2, 3, 5), (2, 3, 11, 11), (1, 1, 19, 19), (300, 1, 3, 3)]
@@ -75,6 +76,11 @@ def test_the_caption_states_what_a_tile_is_in_a_sentence():
     for depth, words in starts.items():
         page = plot_kernel_numbers(np.ones((2, depth, 3, 3)))
         assert any(text.get_text().startswith(words) for text in page.findobj(Text)), depth
+    grouped = plot_kernel_numbers(
+        KernelBank(np.ones((2, 3, 3, 3)), groups=2)
+    )  # three channels of a group are no colours
+    start = "The 3 tiles of a kernel are its planes, one for each input channel of its group"
+    assert any(text.get_text().startswith(start) for text in grouped.findobj(Text))
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 1, 1), (4, 2, 5), (2, 1, 21, 21), (5, 3, 14, 15)])
