@@ -243,7 +243,7 @@ class Ray:
         choices["job_config"] = _job_config()
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            with no_warnings(), _program_without_credentials(ray):
+            with no_warnings(), _program_without_credentials(ray), _own_handler_of_sigterm():
                 ray.init(**choices)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             why = " ".join(str(error).split())[:300]
@@ -789,6 +789,21 @@ def _uninterrupted() -> Iterator[None]:
             _set_handler(number, handler)
         for kept_one in kept[:1]:
             signal.raise_signal(kept_one)
+
+
+@contextmanager
+def _own_handler_of_sigterm() -> Iterator[None]:
+    """Install the handler of SIGTERM again whenever Ray installs one, which would end this process but not all of Ray."""
+    install, own = signal.signal, signal.getsignal(signal.SIGTERM)
+
+    def install_own(number: int, handler: Any) -> Any:
+        return install(number, own if number == signal.SIGTERM and own is not None else handler)
+
+    signal.signal = install_own  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        signal.signal = install
 
 
 def _set_handler(number: int, handler: Any) -> None:

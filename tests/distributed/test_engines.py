@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import signal
 import site
 import socket
 import subprocess
@@ -510,3 +511,23 @@ def test_items_know_their_places():
     chunks = list(make_chunks("abcde", 2, dict))
     assert [chunk.number for chunk in chunks] == [0, 1, 2]
     assert chunks[2].items == (ChunkItem(4, "e"),)
+
+
+def test_ray_does_not_replace_the_handler_of_sigterm() -> None:
+    """While Ray starts, SIGTERM keeps our handler, which ends all of Ray; other handlers are installed as usual."""
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1), signal.signal
+
+    def ours(*_: object) -> None:
+        pass
+
+    signal.signal(signal.SIGTERM, ours)
+    try:
+        with ray_engine._own_handler_of_sigterm():
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
+            signal.signal(signal.SIGUSR1, ours)
+        assert signal.getsignal(signal.SIGTERM) is ours
+        assert signal.getsignal(signal.SIGUSR1) is ours
+        assert signal.signal is before[2]
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGUSR1, before[1])
