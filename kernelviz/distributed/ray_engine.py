@@ -245,10 +245,11 @@ class Ray:
         try:
             with no_warnings(), _program_without_credentials(ray), _own_handler_of_sigterm():
                 ray.init(**choices)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # Ray raises this very class if one of its processes does not start
             why = " ".join(str(error).split())[:300]
             if local:
-                raise KernelvizError("Ray could not be started.", why) from error
+                hint = "Check that the temporary folder (TMPDIR) is not full."
+                raise KernelvizError("Ray could not be started.", why, hint) from error
             hint = "Type `ray start --head` there, or give --workers alone."
             raise UsageError(f"There is no Ray cluster at {self.address}.", why, hint) from error
         finally:
@@ -477,8 +478,9 @@ class _Flow:
         self.sent[reference] = _Sent(chunk, actor, load)
 
     def cancel(self) -> None:
-        """Forget what is on its way."""
-        for reference in self.sent:
+        """Forget what is on its way; the workers may be kept for another call, which counts its own chunks alone."""
+        for reference, sent in self.sent.items():
+            sent.actor.load -= sent.load
             with contextlib.suppress(Exception), _uninterrupted():
                 self.ray.cancel(reference)
         self.sent.clear()

@@ -9,7 +9,7 @@ import site
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -531,3 +531,31 @@ def test_ray_does_not_replace_the_handler_of_sigterm() -> None:
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGUSR1, before[1])
+
+
+def test_workers_that_are_kept_work_on_after_a_call_that_failed(monkeypatch):
+    """Chunks of a call that failed do not count as work of its workers in the next call, which would wait for ever."""
+    ray = SimpleNamespace(cancel=lambda _: None)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    actors = [ray_engine._Handle(SimpleNamespace(work=SimpleNamespace(remote=lambda *_: object()))) for _ in range(2)]
+    engine = SimpleNamespace(_actors=actors)
+    for _ in range(2):
+        flow = ray_engine._Flow(engine, make_chunks("abcdefgh", 1, dict), ("", []))
+        flow._send()
+        assert [each.chunk.number for each in flow.sent.values()] == [0, 1, 2, 3]
+        flow.cancel()
+
+
+def test_whatever_ray_raises_at_its_start_is_reported(monkeypatch):
+    """Ray raises a bare ``Exception`` if the temporary folder is full: it is reported as an error of the user's machine."""
+
+    def fail(**_):
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002  (as Ray does)
+
+    for name in ("_job_config", "_program_without_credentials"):
+        monkeypatch.setattr(ray_engine, name, lambda *_: nullcontext())
+    engine = ray_engine.Ray(workers=1, notice=print)
+    engine._cluster, engine._folder = "local", SimpleNamespace(path=Path())
+    with pytest.raises(KernelvizError, match="Ray could not be started") as caught:
+        engine._initialize(SimpleNamespace(init=fail), 0)
+    assert "TMPDIR" in caught.value.hint
