@@ -65,6 +65,7 @@ def chain(
             chain_lines,
             chain_notes,
             chain_recipe,
+            chain_summary,
             plot_chain,
             work_out_chain,
         )
@@ -89,6 +90,7 @@ def chain(
             recipe=chain_recipe(chains),
             plot=partial(plot_chain, input_, layers, padding=named),
             shape=chains[-1].sizes,
+            summary=chain_summary(chains),
         )
         show(view, choices, report)
 

@@ -53,7 +53,8 @@ class View:
 
     ``plot`` is called with ``look`` and ``caption`` and returns what ``save_picture`` takes; ``arrays`` are those of
     ``--arrays``. ``drawn_name`` returns the name of the picture by the facts of the figure, for views of which a slide may
-    draw another part. ``note`` is where the numbers come from, for people who see the picture alone.
+    draw another part. ``note`` is where the numbers come from, for people who see the picture alone. ``summary`` is the
+    message beside a picture, if the first line of the text describes only a part of it.
     """
 
     name: tuple[str, ...]
@@ -64,11 +65,12 @@ class View:
     shape: tuple[int, ...] | None = None
     arrays: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    summary: str = ""
     drawn_name: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
 
 
 def show(view: View, choices: StepChoices, report: Report) -> None:
-    """Print the text, or write files and print the first line of the text as a message; or fill the document.
+    """Print the text, or write files and print its summary or first line as a message; or fill the document.
 
     Raises:
         KernelvizError: a path is taken, or a file could not be written.
@@ -78,7 +80,8 @@ def show(view: View, choices: StepChoices, report: Report) -> None:
         _draw(view, choices, report)
     write_csv()
     if not choices.prints and not report.as_json:
-        report.inform(*view.lines[:1], *([f"numbers: {view.note}"] if view.note else []), *report.warnings)
+        first = [view.summary] if view.summary else view.lines[:1]
+        report.inform(*first, *([f"numbers: {view.note}"] if view.note else []), *report.warnings)
     elif not report.as_json:
         terminal.print_text(*view.lines)
         report.inform(*report.warnings)

@@ -345,9 +345,10 @@ def draw_responses(
     (stem,) = file_stems([(picture.stem, *before, "filter", what, *([border] if border != "repeat" else []))])
     path = session.save_page(figure, output.directory / f"{stem}{output.suffix}", report, force=output.force)
     for one in responses:
-        agree = "" if one.agreement is None else f"; the responses agree {one.agreement:.3f}"
+        agree = "" if one.agreement is None else f"; correlation of both responses {one.agreement:.3f}"
         known = f" {one.about.partition(':')[0]}" if one.about.startswith("= ") else ""
-        report.inform(f"{one.name}{known}: {one.values.min():.3g} to {one.values.max():.3g}{agree}")
+        low, high = (f"{value:.3g}".replace("-", "−") for value in (one.values.min(), one.values.max()))
+        report.inform(f"{one.name}{known}: {low} to {high}{agree}")
     row = partial(
         session.output_row,
         image=picture.name,

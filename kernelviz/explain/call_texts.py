@@ -561,6 +561,10 @@ def _layout_notes(call: Call) -> list[str]:
         if call.framework == "keras" and not call.channels_last
         else "channels last"
     )
+    if call.in_channels is None and not any(call.input_size):  # the sizes would read any × any × any
+        names = AXES[call.rank]
+        keras, torch = (" × ".join(shape) for shape in ((*names, "channels"), ("channels", *names)))
+        keras = torch if order != "channels last" else keras
     return [f"Keras: {order}, {keras}; torch: channels first, {torch}"]
 
 

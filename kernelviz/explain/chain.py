@@ -147,6 +147,13 @@ def chain_lines(chains: Sequence[Chain]) -> list[str]:
     return lines
 
 
+def chain_summary(chains: Sequence[Chain]) -> str:
+    """The input and the layers in one line, with all paddings that are drawn."""
+    if len(chains) > 1:
+        return f"{_title(chains[-1])}, with no padding and with same padding"
+    return f"{_title(chains[-1])}{_padded(chains[-1], chains)}"
+
+
 def _padded(chain: Chain, chains: Sequence[Chain]) -> str:
     return "" if len(chains) == 1 and not chain.same else ", same padding" if chain.same else ", no padding"
 

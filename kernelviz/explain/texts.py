@@ -684,7 +684,7 @@ def field_text(layer: TracedLayer) -> str:
     text = f"a unit reads {size} {'samples of the signal' if len(jumps) == 1 else 'pixels of the image'}"
     if None not in jumps:
         apart = " × ".join(map(str, jumps)) if len(set(jumps)) > 1 else str(jumps[0])
-        text += f", its neighbour {apart} farther on"
+        text += f"; those of neighbouring units are {apart} apart"
     whole = "signal" if len(jumps) == 1 else "image"
     return f"{text}, and the whole {whole} is mixed in" if layer.field.mixes_image else text
 

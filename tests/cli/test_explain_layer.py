@@ -24,7 +24,7 @@ def test_the_sizes_are_those_of_the_layer(run):
     assert "⌊(224 + 0 + 1 − 3) / 2⌋ + 1 = 112" in text
     assert "padding 0 above, 1 below, 0 left, 1 right" in text
     assert "32 × 3 × 3 × 3 = 864 weights, no bias" in text
-    assert "a unit reads 3 × 3 pixels of the image, its neighbour 2 farther on" in text
+    assert "a unit reads 3 × 3 pixels of the image; those of neighbouring units are 2 apart" in text
 
 
 @pytest.mark.parametrize(

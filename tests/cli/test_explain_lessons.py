@@ -108,6 +108,12 @@ def test_a_chain_that_ends_early_is_drawn(run):
     assert read_recipe(result.paths[0])["total"] == 5
 
 
+def test_the_message_about_a_chain_names_both_paddings(run):
+    """A picture of two towers is not described by the first one alone."""
+    result = run("explain", "chain", "--input", "16", "conv6", "--padding", "same", "-o", "out")
+    assert result.err == "one dimension, 16 values, conv6, with no padding and with same padding\n"
+
+
 def test_maps_have_frames(run):
     """``--frames`` writes the animation of the maps as numbered pictures, in any look, and other views refuse it."""
     drawn = run(

@@ -23,6 +23,7 @@ def test_responses_are_drawn_and_written(run, photo):
     """One picture, and with --arrays the numbers: those of scipy on the image in light and dark."""
     result = run("filter", photo, "--kernel", "sobel-x,laplacian", "-k", "box@5", "--arrays")
     assert result.code == 0
+    assert "sobel-x: −" in result.err  # a true minus, as in the picture
     picture, arrays = result.paths
     assert read_recipe(picture)["view"] == ["sobel-x", "laplacian", "box@5"]
     light = np.asarray(Image.open(photo), float) / 255 @ [0.299, 0.587, 0.114]

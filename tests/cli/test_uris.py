@@ -243,6 +243,7 @@ def test_weights_elsewhere_are_those_of_the_file(run, checkpoint, monkeypatch):
     result = run(*words, "--weights", uri)
     assert result.code == 1
     assert "fragile://w/elsewhere.pt cannot be read: RuntimeError" in result.err
+    assert "Check the address, the permissions and the network" in result.err
     assert SECRET not in result.err
 
 

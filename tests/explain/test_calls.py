@@ -293,6 +293,8 @@ def test_without_a_size_there_are_parameters_only():
     torch_call = kernelviz.read_call("Conv2d(3, 32, 3)")
     assert (torch_call.parameters, torch_call.operation) == (896, None)
     assert "any × any" in "\n".join(call_lines(torch_call))
+    orders = "Keras: channels last, rows × columns × channels; torch: channels first, channels × rows × columns"
+    assert orders in "\n".join(call_lines(kernelviz.read_call("Conv2D(32, 3)")))
     partly = kernelviz.read_call("Conv2D(32, 3, input_shape=(None, None, 3))", input_size=(20, 30))
     assert (partly.output_size, partly.parameters) == ((18, 28), 896)
 

@@ -169,7 +169,9 @@ def _opened(file: Path) -> Iterator[BufferedReader]:
     except SpecialFileError:
         raise bad_file(file, "is not a regular file") from None
     except (OSError, ValueError) as error:
-        raise bad_file(file, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        hint = "Check the address, the permissions and the network, or give another --weights FILE."
+        what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise (bad_file(file, what, hint) if is_uri(file) else bad_file(file, what)) from None
 
 
 def _checked_size(file: Path, stream: BufferedReader) -> int:
