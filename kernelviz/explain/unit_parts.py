@@ -428,20 +428,36 @@ def _elbow(start: tuple[float, float], x: float, to: float, level: float) -> lis
     ]
 
 
+def _with_sums(
+    unit: Unit, free: float, tallest: float
+) -> tuple[tuple[list[tuple[Panel, Panel, Panel]], tuple[int, ...]], float, tuple[float, float]]:
+    """The matrices beside their sums, the width of the sums, and the sizes of the sums' and of the total's letters."""
+
+    def fitted(letters: float, apart: float) -> tuple[tuple[list[tuple[Panel, Panel, Panel]], tuple[int, ...]], float]:
+        widest = max(text_width(text, letters, bold=True) for text in sums_text(unit)) + apart
+        wide = max(widest, text_width(bias_text(unit), SMALL) - 30)
+        return matrices(unit, min(SMALLER, (free - wide) / 3, tallest)), wide
+
+    usual = fitted(FORMULA, 0)
+    if not has_digits(usual[0][0][0][0]):
+        smaller = fitted(SMALL, 12)  # apart from the sign before them
+        if has_digits(smaller[0][0][0][0]):
+            return *smaller, (SMALL, SMALL)
+    return *usual, (SMALL + 5, FORMULA)
+
+
 def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
     """Two to four input channels: one row each, with the inputs on the left and the map on the right.
 
-    Lower than usual, matrices are smaller and the map is alone on the right.
+    Lower than usual, matrices are smaller and the map is alone on the right. If long sums leave no room for the numbers in
+    the cells, the sums are smaller.
     """
     texts = sums_text(unit)
-    sums_wide = max(*(text_width(text, FORMULA, bold=True) for text in texts), text_width(bias_text(unit), SMALL) - 30)
     sees = not unit.reads_image and unit.seen is not None
     beside = max(COLUMN, text_width(FIELD, SMALL, bold=True)) if sees else COLUMN
     before = (176.0 if sees else LEFT) + BESIDE
-    fixed = before + beside + 2 * SIGNS + SUM_SIGN + sums_wide + GAP
-    count = len(unit.numbers)
-    side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3, (tallest - 124) / count - 58)
-    rows, powers = matrices(unit, side)
+    free = WIDEST - 2 * MARGIN - before - beside - 2 * SIGNS - SUM_SIGN - GAP
+    (rows, powers), sums_wide, (sum_size, total_size) = _with_sums(unit, free, (tallest - 124) / len(unit.numbers) - 58)
     tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
     pitch = tall + 58
     x0 = before
@@ -470,13 +486,13 @@ def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
                 )
             )
         items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ =", SMALL + 3, DIM, middle=True))
-        items.append(Text(sums, middle, texts[position], SMALL + 5, INK, bold=True, align="right", middle=True))
+        items.append(Text(sums, middle, texts[position], sum_size, INK, bold=True, align="right", middle=True))
         if position:
             items.append(Text(sums, y - 29, "+", FORMULA, DIM, align="right", middle=True))
     y = top + len(rows) * pitch - 58 + 44
     items.append(Text(sums, y, bias_text(unit), SMALL, DIM, align="right"))
     items.append(Rule(sums - 130, y + 16, sums + 8, y + 16, INK, 2.4))
-    items.append(Text(sums, y + 56, texts[-1], FORMULA, INK, bold=True, align="right"))
+    items.append(Text(sums, y + 56, texts[-1], total_size, INK, bold=True, align="right"))
     right = sums + GAP
     if tallest < math.inf:
         view = map_view(unit, COLUMN)

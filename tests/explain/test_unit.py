@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,18 @@ def test_tiny_numbers_are_written_with_a_power_of_ten(channels, kernel):
         power = int(np.floor(np.log10(np.abs(shown).max())))
         assert texts(page)[f"× 10{str(power).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"] >= 1
         check_numbers(page, shown / 10.0**power)
+
+
+def test_long_sums_leave_room_for_the_numbers_of_the_cells():
+    """The products of a flat part of an image nearly cancel: sums have many decimals, and no cell loses its number."""
+    unit = make_unit(image=True)
+    kernel = unit.kernel - unit.kernel.mean((1, 2), keepdims=True) - np.array([0.006, 0.002, -0.007])[:, None, None]
+    window = np.full_like(unit.window, 0.52)
+    unit = replace(unit, kernel=kernel, window=window, value=float((kernel * window).sum()))
+    page = unit_page(unit)
+    assert any(places(text) == 5 and text.startswith("−") for text in texts(page) if number(text))
+    assert texts(page)["0.52"] == window.size
+    check_numbers(page, kernel)
 
 
 def test_a_product_is_a_value_times_a_weight():
