@@ -47,7 +47,7 @@ class ExactSums:
 
     def add(self, values: Array, power: Array | int = 0) -> None:
         """Add finite numbers (n, C), or (C,), each times ``2 ** power``; the arrays are kept for a while."""
-        values = np.atleast_2d(values)
+        values = values if values.ndim == 2 else values[None]
         self._wait([(values, power)], len(values))
 
     def _wait(self, added: Sequence[tuple[Array, Array | int]], rows: int) -> None:
@@ -60,7 +60,7 @@ class ExactSums:
         """Add the numbers that wait to the digits."""
         if not self._waiting:
             return
-        values = np.concatenate([each for each, _ in self._waiting])
+        values = np.concatenate([each for each, _ in self._waiting], dtype=np.float64)
         power = np.concatenate([np.broadcast_to(power, each.shape) for each, power in self._waiting])
         self._waiting, self._rows = [], 0
         mantissa, exponent = np.frexp(values)

@@ -13,7 +13,6 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_array, as_maps, check_positive
-from kernelviz.threads import one_blas_thread
 from kernelviz.views.exact_sums import ExactSums, deviations, means
 from kernelviz.views.gathered import CountedOnce, duplicates_text
 from kernelviz.views.kernel_views import named_channels
@@ -396,7 +395,7 @@ class PatchTally:
                 the place is taken, or there are another layer or other channels than before.
         """
         subject = as_maps(maps)
-        if subject.values.dtype not in (np.float32, np.float64):  # a record that was made of other numbers
+        if subject.values.dtype.char not in "fd":  # a record that was made of other numbers
             subject = replace(subject, values=as_array(subject.values))
         layer = self.layer or subject.layer or ""
         if subject.layer and subject.layer != layer:
@@ -408,10 +407,12 @@ class PatchTally:
             return
         if self._sums is not None:
             check_channels(len(self._sums.count), len(subject.values))
-        sums, (rows, columns) = _Moments.of(subject.values), subject.values.shape[1:]
-        best = self._best_of(subject, found, place, layer, sums)
-        self._merge_sums(sums)
-        self._merge_best(best)
+        image, (rows, columns) = _ImageMoments.of(subject.values), subject.values.shape[1:]
+        best = self._best_of(subject, found, place, layer, image)
+        self._sums = self._sums or self._start(len(subject.values), image.low.dtype)
+        self._sums.add(image)
+        for one, new in zip(self._best, best, strict=True):
+            one.add(new)
         self.layer, self.source = layer, self.source or subject.source
         self.mixes_image |= found.mixes_image
         kind = self._kind(_Facts((int(rows), int(columns)), found, subject.input_size))
@@ -427,22 +428,19 @@ class PatchTally:
             self._facts.append(facts)
         return self._kinds[key]
 
-    def _merge_best(self, best: tuple[_Best, ...]) -> None:
-        if not self._best:
-            self._best = tuple(_Best.empty(each, self.patches) for each in best)
-        for one, new in zip(self._best, best, strict=True):
-            one.merge(new)
+    def _start(self, channels: int, dtype: Any) -> _Moments:
+        """Make the numbers of no image."""
+        self._best = tuple(_Best(sign, channels, self.patches, dtype) for sign in self._signs)
+        return _Moments(channels, dtype)
 
-    def _merge_sums(self, sums: _Moments) -> None:
-        if self._sums is None:
-            self._sums = _Moments.empty(len(sums.count), sums.low.dtype)
-        self._sums.merge(sums)
+    @property
+    def _signs(self) -> tuple[int, ...]:
+        return (1, -1) if self.lowest else (1,)
 
     def _move(self, maps: FeatureMaps, found: Field, layer: str, before: int, place: int) -> None:
         """Let an image with these maps be at an earlier place."""
-        for one, new in zip(
-            self._best, self._best_of(maps, found, place, layer, _Moments.of(maps.values)), strict=True
-        ):
+        best = self._best_of(maps, found, place, layer, _ImageMoments.of(maps.values))
+        for one, new in zip(self._best, best, strict=True):
             one.move(before, new)
 
     def fresh(self, copies: Collection[int] = ()) -> PatchTally:
@@ -455,30 +453,37 @@ class PatchTally:
         """The numbers of images of another tally that are in this one, as files of the same bytes."""
         return self.images.copies_in(other.images)
 
-    def _best_of(self, maps: FeatureMaps, found: Field, number: int, layer: str, sums: _Moments) -> tuple[_Best, ...]:
+    def _best_of(
+        self, maps: FeatureMaps, found: Field, number: int, layer: str, moments: _ImageMoments
+    ) -> list[_ImageBest]:
         """The units of one image: those of largest and, if requested, of smallest value."""
-        values = maps.values
+        values, extremes = maps.values, moments.extremes
         lines: list[Array] = []
         if self.inside:
             sides = maps.input_size[1:] if maps.input_size else (0, 0)
             check_inside(found, layer, sides)
             lines = [inside_units(axis, side) for axis, side in zip(found.axes, sides, strict=True)]
-            values = values[:, lines[0]][:, :, lines[1]]
+            values, extremes = values[:, lines[0]][:, :, lines[1]], None
         apart = tuple(-(-axis.size // (2 * axis.jump)) for axis in found.axes) if self.per_image > 1 else ()  # type: ignore[operator]
-        signs = (1, -1) if self.lowest else (1,)
-        before: list[Array | float] = [best.first for best in self._best]
-        before = before or [np.inf] * len(signs)
-        finite = sums.at is not None or bool((sums.count == sums.values).all())
-        at = (None, None) if lines or sums.at is None else sums.at
         result = []
-        for sign, best, extreme in zip(signs, before, at, strict=False):
-            ranks, units, count = _units_of(values, self.per_image, apart, sign, finite=finite, best=best, at=extreme)
+        for at, sign in enumerate(self._signs):
+            best = _units_of(
+                values,
+                self.per_image,
+                apart,
+                sign,
+                finite=moments.finite,
+                first=self._best[at].first if self._best else None,
+                extreme=extremes[at] if extremes else None,
+            )
             if lines:
-                rows, columns = np.divmod(units, values.shape[2])
-                units = lines[0][rows] * maps.values.shape[2] + lines[1][columns]
-            keys = np.where(ranks < np.inf, units + (number << _UNIT_BITS), _NOWHERE)
-            result.append(_Best(sign, ranks, keys, count, (count > 0).astype(np.int64), ranks[:, 0]))
-        return tuple(result)
+                rows, columns = np.divmod(best.keys, values.shape[2])
+                best.keys = lines[0][rows] * maps.values.shape[2] + lines[1][columns]
+            best.keys = best.keys + (number << _UNIT_BITS)
+            if self.per_image > 1 or not moments.finite:
+                best.keys = np.where(best.ranks < np.inf, best.keys, _NOWHERE)
+            result.append(best)
+        return result
 
     def merge(self, other: PatchTally) -> None:
         """Add everything that another tally of the same layer has.
@@ -496,10 +501,10 @@ class PatchTally:
         self.images.merge(other.images, [self._kind(facts) for facts in other._facts])
         if other._sums is None:
             return
-        self._merge_best(other._best)
-        for best in self._best:
-            best.settle()  # the arrays of the other tally may change
-        self._merge_sums(other._sums)
+        self._sums = self._sums or self._start(len(other._sums.count), other._sums.low.dtype)
+        for one, new in zip(self._best, other._best, strict=True):
+            one.merge(new)
+        self._sums.merge(other._sums)
         self.layer, self.source = self.layer or other.layer, self.source or other.source
         self.mixes_image |= other.mixes_image
 
@@ -587,6 +592,25 @@ class PatchTally:
         return Ranking(chosen, places, boxes, np.where(some, best.units, 0), np.where(some, best.shared, 0))
 
 
+_UNIT_BITS = 32
+_NOWHERE = -1  # the key of no unit
+_MOST_WAITING = 16
+
+
+@dataclass(slots=True)
+class _ImageBest:
+    """The best units of one image for each channel: ranks and keys (C, n) as in ``_Best``.
+
+    ``rows`` (m,) are the channels in which no earlier image is better, and ``units`` (m,) how many units of this one have
+    the best value there.
+    """
+
+    ranks: Array
+    keys: Array
+    rows: Array
+    units: Array
+
+
 def _units_of(
     values: Array,
     count: int,
@@ -594,101 +618,113 @@ def _units_of(
     sign: int,
     *,
     finite: bool,
-    best: Array | float,
-    at: Array | None,
-) -> tuple[Array, Array, Array]:
-    """The best units of one image for each channel: ranks (C, n), flat places (C, n), and how many have the best value.
+    first: Array | None,
+    extreme: tuple[Array, Array] | None,
+) -> _ImageBest:
+    """The best units of the maps (C, H, W) of one image, their keys without the image.
 
-    A rank is a value times ``-sign``. Units that are nearer than ``apart`` to an earlier one along both axes are left out.
-    A value that is not finite is never chosen; where there is no further unit, the rank is infinite. Units are not counted
-    where an earlier image is better: ``best`` are the best ranks so far; ``at`` are the flat places of the best units here,
-    if known.
+    Units that are nearer than ``apart`` to an earlier one along both axes are left out. A value that is not finite is never
+    chosen; where there is no further unit, the rank is infinite. ``first`` (C,) are the best ranks so far; ``extreme`` are
+    the flat places and the values of the best units here, if known.
     """
     channels, rows, columns = values.shape
     flat = values.reshape(channels, -1)
     find, worst = (np.argmax, -np.inf) if sign > 0 else (np.argmin, np.inf)
-    every = np.arange(channels)
     if not finite:
         flat = np.where(np.isfinite(flat), flat, np.asarray(worst, flat.dtype))
-    at = find(flat, axis=1) if at is None else at
-    here = flat[every, at]
-    ranks, places = [-sign * here], [at]
-    good = ranks[0] <= best
-    counted_here = np.flatnonzero(good if finite else good & (ranks[0] < np.inf))
-    units = np.zeros(channels, np.int64)
-    alike = np.flatnonzero(flat[counted_here] == here[counted_here, None])
-    units[counted_here] = np.bincount(alike // flat.shape[1], minlength=len(counted_here))
-    if count > 1:
-        left = flat.reshape(channels, rows, columns).copy()
+    at, here = extreme or _taken(flat, find(flat, axis=1))
+    ranks, places = [-here if sign > 0 else here], [at]
+    good = ranks[0] < np.inf if first is None else ranks[0] <= first
+    if first is not None and not finite:
+        good &= ranks[0] < np.inf
+    reached = good.nonzero()[0]
+    units = reached
+    if len(reached):
+        alike = (flat[reached] == here[reached, None]).reshape(-1).nonzero()[0]
+        units = np.bincount(alike // flat.shape[1], minlength=len(reached))
+    if count == 1:
+        return _ImageBest(ranks[0][:, None], at[:, None], reached, units)
+    left = flat.reshape(channels, rows, columns).copy()
     for _ in range(count - 1):
         near = [
             np.abs(np.arange(side) - position[:, None]) < distance
             for side, position, distance in zip((rows, columns), np.divmod(places[-1], columns), apart, strict=True)
         ]
         left[near[0][:, :, None] & near[1][:, None, :]] = worst
-        at = find(left.reshape(channels, -1), axis=1)
-        ranks.append(-sign * left.reshape(channels, -1)[every, at])
+        at, here = _taken(left.reshape(channels, -1), find(left.reshape(channels, -1), axis=1))
+        ranks.append(-sign * here)
         places.append(at)
-    return np.array(ranks).T, np.array(places).T, units
+    return _ImageBest(np.array(ranks).T, np.array(places).T, reached, units)
 
 
-_UNIT_BITS = 32
-_NOWHERE = -1  # the key of no unit
-_MOST_WAITING = 16
+@lru_cache(maxsize=16)
+def _starts(rows: int, columns: int) -> Array:
+    """Where the rows of an array start."""
+    return np.arange(0, rows * columns, max(columns, 1))
 
 
-@dataclass
+def _taken(flat: Array, at: Array) -> tuple[Array, Array]:
+    """Places (C,) in the rows of an array (C, n), and the values there."""
+    return at, flat.reshape(-1).take(_starts(*flat.shape) + at)
+
+
 class _Best:
     """The best units of each channel so far: ranks and keys (C, n), in their order, and counts (C,) as in ``Ranking``.
 
     A rank is a value times ``-sign``, 1 for the largest values and -1 for the smallest, so that the best is the smallest;
     it is infinite where there is no unit. A key is the number of the image times 2 ** 32, plus the flat index of the unit
-    in its map, so that equal ranks are in the order of their keys. ``first`` (C,) are the best ranks, also of those in
-    ``waiting``, units that are not sorted in yet: sorting several at once costs as much as sorting one.
+    in its map, so that equal ranks are in the order of their keys. ``first`` (C,) are the best ranks, also of those that
+    wait to be sorted in: sorting several at once costs as much as sorting one.
     """
 
-    sign: int
-    ranks: Array
-    keys: Array
-    units: Array
-    shared: Array
-    first: Array
-    waiting: list[tuple[Array, Array]] = field(default_factory=list)
+    def __init__(self, sign: int, channels: int, most: int, dtype: Any) -> None:
+        self.sign = sign
+        self.ranks, self.keys = np.full((channels, most), np.inf, dtype), np.full((channels, most), _NOWHERE)
+        self.units, self.shared = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
+        self.first = np.full(channels, np.inf, dtype)
+        self._waiting: list[tuple[Array, Array]] = []
 
-    @classmethod
-    def empty(cls, like: _Best, most: int) -> _Best:
-        """No unit, with room for so many of each channel."""
-        channels, dtype = len(like.ranks), like.ranks.dtype
-        ranks, none = np.full((channels, most), np.inf, dtype), np.zeros(channels, np.int64)
-        return cls(like.sign, ranks, np.full((channels, most), _NOWHERE), none, none, ranks[:, 0])
+    def add(self, image: _ImageBest) -> None:
+        """Add the units of an image."""
+        if len(image.rows):
+            self._count(image.rows, image.ranks[image.rows, 0], image.units, 1)
+        self._waiting.append((image.ranks, image.keys))
+        if len(self._waiting) >= _MOST_WAITING:
+            self.settle()
 
     def merge(self, other: _Best) -> None:
         """Add the units of other images."""
-        better, same = other.first < self.first, other.first == self.first
-        self.units = np.where(better, other.units, self.units + same * other.units)
-        self.shared = np.where(better, other.shared, self.shared + same * other.shared)
-        self.first = np.minimum(self.first, other.first)
-        self.waiting += [(other.ranks, other.keys), *other.waiting]
-        if len(self.waiting) >= _MOST_WAITING:
-            self.settle()
+        rows = np.flatnonzero(other.first <= self.first)
+        self._count(rows, other.first[rows], other.units[rows], other.shared[rows])
+        self._waiting += [(other.ranks, other.keys), *other._waiting]
+        self.settle()  # the arrays of the other one may change
+
+    def _count(self, rows: Array, first: Array, units: Array, shared: Array | int) -> None:
+        """Count the best units of other images in channels in which these are at least as good as those so far."""
+        same = first == self.first[rows]
+        if first.dtype.itemsize > self.first.dtype.itemsize:  # float64 in some images
+            self.first = self.first.astype(first.dtype)
+        self.first[rows] = first
+        self.units[rows] = units + same * self.units[rows]
+        self.shared[rows] = shared + same * self.shared[rows]
 
     def settle(self) -> None:
         """Sort the units that wait into their places."""
-        if not self.waiting:
+        if not self._waiting:
             return
-        ranks, keys = (np.concatenate(each, axis=1) for each in zip(*self.waiting, strict=True))
-        self.waiting.clear()
+        ranks, keys = (np.concatenate(each, axis=1) for each in zip(*self._waiting, strict=True))
+        self._waiting.clear()
         rows = np.flatnonzero((ranks <= self.ranks[:, -1:]).any(axis=1))
         self._put(rows, *(np.concatenate([kept[rows], new[rows]], axis=1)
                           for kept, new in ((self.ranks, ranks), (self.keys, keys))))  # fmt: skip
 
-    def move(self, before: int, other: _Best) -> None:
+    def move(self, before: int, image: _ImageBest) -> None:
         """Replace the units of an image by those of its copy at an earlier place, of which some may come in now."""
         self.settle()
         here = self.keys >> _UNIT_BITS == before
         self.ranks[here], self.keys[here] = np.inf, _NOWHERE
-        self._put(np.arange(len(self.ranks)), np.concatenate([self.ranks, other.ranks], axis=1),
-                  np.concatenate([self.keys, other.keys], axis=1))  # fmt: skip
+        self._put(np.arange(len(self.ranks)), np.concatenate([self.ranks, image.ranks], axis=1),
+                  np.concatenate([self.keys, image.keys], axis=1))  # fmt: skip
 
     def _put(self, rows: Array, ranks: Array, keys: Array) -> None:
         """Replace the units of these channels by the best of some."""
@@ -698,54 +734,67 @@ class _Best:
         self.ranks[rows], self.keys[rows] = ranks[every, order], keys[every, order]
 
 
-@lru_cache(maxsize=16)
-def _ones(count: int, dtype: Any) -> Array:
-    return np.ones(count, dtype)
+@dataclass(slots=True)
+class _ImageMoments:
+    """Sums and squares (C,) of the finite values of one image, times ``2 ** -power``, their number, and the extremes.
+
+    ``extremes`` are the flat places and the values of the largest and of the smallest, if all values are finite.
+    """
+
+    values: int
+    count: Array | int
+    sums: Array
+    squares: Array
+    power: Array | int
+    low: Array
+    high: Array
+    extremes: tuple[tuple[Array, Array], tuple[Array, Array]] | None = None
+
+    @classmethod
+    def of(cls, maps: Array) -> _ImageMoments:
+        """Those of the maps (C, H, W) of an image."""
+        flat = maps.reshape(len(maps), -1)
+        # einsum adds in one thread and in one order, which the linear algebra behind dot products need not do
+        sums, squares = np.einsum("ij->i", flat), np.einsum("ij,ij->i", flat, flat)
+        size = flat.shape[1]
+        if np.maximum.reduce(squares) < np.inf:  # so all values are finite
+            # NumPy finds the place of an extreme in a short row faster than its value
+            largest, smallest = _taken(flat, flat.argmax(axis=1)), _taken(flat, flat.argmin(axis=1))
+            return cls(size, size, sums, squares, 0, smallest[1], largest[1], (largest, smallest))
+        finite = np.isfinite(flat)
+        count = finite.sum(axis=1)
+        low, high = np.where(finite, flat, np.inf).min(axis=1), np.where(finite, flat, -np.inf).max(axis=1)
+        power = power_of(np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0))
+        clean = np.where(finite, flat, 0).astype(np.float64) * np.ldexp(1.0, -power)[:, None]
+        return cls(size, count, clean.sum(axis=1), (clean * clean).sum(axis=1), power, low, high)
+
+    @property
+    def finite(self) -> bool:
+        """Whether all values are finite."""
+        return self.extremes is not None or bool((self.count == self.values).all())  # type: ignore[union-attr]
 
 
 class _Moments:
     """Count, exact sums of the sums and squares of each image, and extremes of each channel's finite values."""
 
-    def __init__(
-        self, values: int, count: Array, low: Array, high: Array, at: tuple[Array, Array] | None = None
-    ) -> None:
-        self.values, self.count, self.low, self.high = values, count, low, high
-        self.sums, self.squares = ExactSums(len(count)), ExactSums(len(count))
-        self.at = at  # flat places of the largest and the smallest values of one image, if known
+    def __init__(self, channels: int, dtype: Any) -> None:
+        self.values, self.count = 0, np.zeros(channels, np.int64)
+        self.low, self.high = np.full(channels, np.inf, dtype), np.full(channels, -np.inf, dtype)
+        self.sums, self.squares = ExactSums(channels), ExactSums(channels)
 
-    @classmethod
-    def empty(cls, channels: int, dtype: Any) -> _Moments:
-        """Those of no image."""
-        low, high = (np.full(channels, end, dtype) for end in (np.inf, -np.inf))
-        return cls(0, np.zeros(channels, np.int64), low, high)
-
-    @classmethod
-    def of(cls, maps: Array) -> _Moments:
-        """Those of the maps (C, H, W) of one image."""
-        flat = maps.reshape(len(maps), -1)
-        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
-            sums, squares = np.vecdot(flat, _ones(flat.shape[1], flat.dtype)), np.vecdot(flat, flat)
-        power: Array | int = 0
-        if np.isfinite(squares).all() and np.isfinite(sums).all():
-            every = np.arange(len(flat))  # NumPy finds the place of an extreme in a short row faster than its value
-            at = flat.argmax(axis=1), flat.argmin(axis=1)
-            found = cls(flat.shape[1], np.full(len(flat), flat.shape[1]), flat[every, at[1]], flat[every, at[0]], at)
-        else:
-            finite = np.isfinite(flat)
-            count = finite.sum(axis=1)
-            low, high = np.where(finite, flat, np.inf).min(axis=1), np.where(finite, flat, -np.inf).max(axis=1)
-            power = power_of(np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0))
-            clean = np.where(finite, flat, 0).astype(np.float64) * np.ldexp(1.0, -power)[:, None]
-            sums, squares = clean.sum(axis=1), (clean * clean).sum(axis=1)
-            found = cls(flat.shape[1], count, low, high)
-        found.sums.add(sums.astype(np.float64), power)
-        found.squares.add(squares.astype(np.float64), 2 * power)
-        return found
+    def add(self, image: _ImageMoments) -> None:
+        """Add those of an image."""
+        self.sums.add(image.sums, image.power)
+        self.squares.add(image.squares, 2 * image.power)
+        self._include(image)
 
     def merge(self, other: _Moments) -> None:
         """Add those of other images."""
         self.sums.merge(other.sums)
         self.squares.merge(other.squares)
+        self._include(other)
+
+    def _include(self, other: _Moments | _ImageMoments) -> None:
         self.values += other.values
         self.count = self.count + other.count
         self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
