@@ -162,7 +162,7 @@ class Patches:
     def prominent(self, count: int) -> tuple[int, ...]:
         """The channels whose patches are highest above their channel's mean, in its deviations; ties by number."""
         found = np.isfinite(self.values)
-        some = found.any(axis=1) & (self.deviation > 0)
+        some = found.any(axis=1) & (self.deviation > _ROUNDING * np.abs(self.mean))
         best = np.where(found, self.values.astype(np.float64), 0.0).sum(axis=1) / np.maximum(found.sum(axis=1), 1)
         with np.errstate(all="ignore"):
             rank = np.where(some, (best - self.mean) / np.where(self.deviation > 0, self.deviation, 1.0), -np.inf)
@@ -218,6 +218,7 @@ class Patches:
         raise UsageError(f"There is no patch of image {place[0]} at {place[1:]}.")
 
 
+_ROUNDING = 2.0**-20  # times its mean: a channel that varies by less varies in the last bits of single precision alone
 USUAL_CHANNELS = 6
 USUAL_PATCHES = 8
 MOST_PATCHES = 64
@@ -528,7 +529,7 @@ class PatchTally:
         added = [self._facts[kind] for kind in np.unique(kinds)]
         mean, deviation = sums.statistics()
         some = sums.count > 0
-        low, high = (np.where(some, end, np.nan) for end in (sums.low, sums.high))
+        low, high = (np.where(some, end, np.nan) + 0 for end in (sums.low, sums.high))  # without -0.0
         rankings = [self._ranking(best, numbers, low if best.sign > 0 else high) for best in self._best]
         names = self.images
         sizes = {tuple(axis.size for axis in each.field.axes) for each in added}
@@ -754,24 +755,69 @@ class _ImageMoments:
     def of(cls, maps: Array) -> _ImageMoments:
         """Those of the maps (C, H, W) of an image."""
         flat = maps.reshape(len(maps), -1)
-        # einsum adds in one thread and in one order, which the linear algebra behind dot products need not do
-        sums, squares = np.einsum("ij->i", flat), np.einsum("ij,ij->i", flat, flat)
+        sums, squares = _sums(flat)
         size = flat.shape[1]
         if np.maximum.reduce(squares) < np.inf:  # so all values are finite
             # NumPy finds the place of an extreme in a short row faster than its value
             largest, smallest = _taken(flat, flat.argmax(axis=1)), _taken(flat, flat.argmin(axis=1))
-            return cls(size, size, sums, squares, 0, smallest[1], largest[1], (largest, smallest))
+            found = cls(size, size, sums, squares, 0, smallest[1], largest[1], (largest, smallest))
+            found._refine(flat)
+            return found
         finite = np.isfinite(flat)
         count = finite.sum(axis=1)
         low, high = np.where(finite, flat, np.inf).min(axis=1), np.where(finite, flat, -np.inf).max(axis=1)
-        power = power_of(np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0))
-        clean = np.where(finite, flat, 0).astype(np.float64) * np.ldexp(1.0, -power)[:, None]
-        return cls(size, count, clean.sum(axis=1), (clean * clean).sum(axis=1), power, low, high)
+        largest_size = np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0)
+        return cls(size, count, *_wide_sums(np.where(finite, flat, 0), largest_size), low, high)
+
+    def _refine(self, flat: Array) -> None:
+        """Replace the sums of channels whose deviation they do not give: far from 0 compared with it, or very small."""
+        far = np.abs(self.sums) > np.sqrt(self.squares) * math.sqrt((1 - _LEAST_SPREAD) * self.values)
+        small = self.squares < _LEAST_SQUARES[flat.dtype.char]
+        rows = (far | (small & ((self.low < 0) | (self.high > 0)))).nonzero()[0]
+        if not len(rows):
+            return
+        power = np.zeros(len(flat), np.int64)
+        self.sums, self.squares = self.sums.astype(np.float64), self.squares.astype(np.float64)
+        largest = np.maximum(np.abs(self.low[rows]), np.abs(self.high[rows]))
+        self.sums[rows], self.squares[rows], power[rows] = _wide_sums(flat[rows], largest)
+        self.power = power
 
     @property
     def finite(self) -> bool:
         """Whether all values are finite."""
         return self.extremes is not None or bool((self.count == self.values).all())  # type: ignore[union-attr]
+
+
+_LEAST_SPREAD = 1 / 16  # of a mean square: below that, rounding in single precision shows in the deviation
+_LEAST_SQUARES = {"f": 2.0**-100, "d": 2.0**-900}  # below that, the squares of some numbers may be rounded to 0
+_BLOCK = 4096
+_LONG = 4 * _BLOCK
+
+
+def _sums(flat: Array) -> tuple[Array, Array]:
+    """The sums of the numbers (C, n) and of their squares, in one thread and one order, unlike those of linear algebra.
+
+    Rounding grows with the length of a sum, so long rows are added in blocks, and these in double precision.
+    """
+    if flat.shape[1] <= _LONG:
+        return np.einsum("ij->i", flat), np.einsum("ij,ij->i", flat, flat)
+    blocks, end = flat.shape[1] // _BLOCK, flat.shape[1] // _BLOCK * _BLOCK
+    head, tail = flat[:, :end].reshape(len(flat), blocks, _BLOCK), flat[:, end:]
+    sums, squares = np.einsum("ijk->ij", head), np.einsum("ijk,ijk->ij", head, head)
+    return (
+        sums.sum(axis=1, dtype=np.float64) + np.einsum("ij->i", tail),
+        squares.sum(axis=1, dtype=np.float64) + np.einsum("ij,ij->i", tail, tail),
+    )
+
+
+def _wide_sums(flat: Array, largest: Array) -> tuple[Array, Array, Array]:
+    """The sums of finite numbers (C, n) and of their squares in double precision, times ``2 ** -power``, and the powers.
+
+    ``largest`` (C,) are the largest absolute values.
+    """
+    power = power_of(largest)
+    wide = flat.astype(np.float64) * np.ldexp(1.0, -power)[:, None]
+    return wide.sum(axis=1), (wide * wide).sum(axis=1), power
 
 
 class _Moments:
