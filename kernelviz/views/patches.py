@@ -755,32 +755,25 @@ class _ImageMoments:
     def of(cls, maps: Array) -> _ImageMoments:
         """Those of the maps (C, H, W) of an image."""
         flat = maps.reshape(len(maps), -1)
-        sums, squares = _sums(flat)
         size = flat.shape[1]
-        if np.maximum.reduce(squares) < np.inf:  # so all values are finite
-            # NumPy finds the place of an extreme in a short row faster than its value
-            largest, smallest = _taken(flat, flat.argmax(axis=1)), _taken(flat, flat.argmin(axis=1))
-            found = cls(size, size, sums, squares, 0, smallest[1], largest[1], (largest, smallest))
-            found._refine(flat)
-            return found
-        finite = np.isfinite(flat)
-        count = finite.sum(axis=1)
-        low, high = np.where(finite, flat, np.inf).min(axis=1), np.where(finite, flat, -np.inf).max(axis=1)
-        largest_size = np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0)
-        return cls(size, count, *_wide_sums(np.where(finite, flat, 0), largest_size), low, high)
-
-    def _refine(self, flat: Array) -> None:
-        """Replace the sums of channels whose deviation they do not give: far from 0 compared with it, or very small."""
-        far = np.abs(self.sums) > np.sqrt(self.squares) * math.sqrt((1 - _LEAST_SPREAD) * self.values)
-        small = self.squares < _LEAST_SQUARES[flat.dtype.char]
-        rows = (far | (small & ((self.low < 0) | (self.high > 0)))).nonzero()[0]
-        if not len(rows):
-            return
-        power = np.zeros(len(flat), np.int64)
-        self.sums, self.squares = self.sums.astype(np.float64), self.squares.astype(np.float64)
-        largest = np.maximum(np.abs(self.low[rows]), np.abs(self.high[rows]))
-        self.sums[rows], self.squares[rows], power[rows] = _wide_sums(flat[rows], largest)
-        self.power = power
+        sums, squares = (each.astype(np.float64, copy=False) for each in _sums(flat))
+        if not np.maximum.reduce(squares) < np.inf:  # some values or their squares are not finite
+            finite = np.isfinite(flat)
+            count = finite.sum(axis=1)
+            low, high = np.where(finite, flat, np.inf).min(axis=1), np.where(finite, flat, -np.inf).max(axis=1)
+            return cls(size, count, *_wide_sums(np.where(finite, flat, 0), low, high), low, high)
+        # NumPy finds the place of an extreme in a short row faster than its value
+        largest, smallest = _taken(flat, flat.argmax(axis=1)), _taken(flat, flat.argmin(axis=1))
+        found = cls(size, size, sums, squares, 0, smallest[1], largest[1], (largest, smallest))
+        inexact = squares - sums * (sums / size) < squares * _LEAST_SPREAD  # far from 0 compared with the deviation
+        if np.minimum.reduce(squares) < _LEAST_SQUARE[flat.dtype.char]:
+            inexact |= (squares < _LEAST_SQUARE[flat.dtype.char]) & ((found.low < 0) | (found.high > 0))
+        rows = inexact.nonzero()[0]
+        if len(rows):
+            power = np.zeros(len(flat), np.int64)
+            sums[rows], squares[rows], power[rows] = _wide_sums(flat[rows], found.low[rows], found.high[rows])
+            found.power = power if power.any() else 0
+        return found
 
     @property
     def finite(self) -> bool:
@@ -789,7 +782,7 @@ class _ImageMoments:
 
 
 _LEAST_SPREAD = 1 / 16  # of a mean square: below that, rounding in single precision shows in the deviation
-_LEAST_SQUARES = {"f": 2.0**-100, "d": 2.0**-900}  # below that, the squares of some numbers may be rounded to 0
+_LEAST_SQUARE = {"f": 2.0**-100, "d": 2.0**-900}  # below that, the squares of some numbers may be rounded to 0
 _BLOCK = 4096
 _LONG = 4 * _BLOCK
 
@@ -810,13 +803,17 @@ def _sums(flat: Array) -> tuple[Array, Array]:
     )
 
 
-def _wide_sums(flat: Array, largest: Array) -> tuple[Array, Array, Array]:
+def _wide_sums(flat: Array, low: Array, high: Array) -> tuple[Array, Array, Array | int]:
     """The sums of finite numbers (C, n) and of their squares in double precision, times ``2 ** -power``, and the powers.
 
-    ``largest`` (C,) are the largest absolute values.
+    ``low`` and ``high`` (C,) are the extremes, infinite where there is no number.
     """
-    power = power_of(largest)
-    wide = flat.astype(np.float64) * np.ldexp(1.0, -power)[:, None]
+    wide = flat.astype(np.float64)
+    power: Array | int = 0
+    if flat.dtype == np.float64:  # the squares of numbers of single precision are in range
+        largest = np.maximum(np.abs(low), np.abs(high))
+        power = power_of(np.where(np.isfinite(largest), largest, 0.0))
+        wide *= np.ldexp(1.0, -power)[:, None]
     return wide.sum(axis=1), (wide * wide).sum(axis=1), power
 
 
