@@ -367,6 +367,8 @@ def _write_page(run: FeatureRun, wanted: PatchChoices, found: Patches, channels:
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
     session.save_page(figure, path, run.report, force=run.output.force)
+    if recipe["shown"] < len(channels):
+        run.report.inform(f"  The picture shows {recipe['shown']} of these {len(channels)} channels, as many as fit")
     run.report.inform(*(f"  {note}" for note in recipe["notes"]))
     run.report.add_output(session.output_row(path, **_facts(found, recipe)))
     if run.output.arrays:

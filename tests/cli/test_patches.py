@@ -207,6 +207,13 @@ def test_names_and_lowest_values_are_in_tables_of_their_own(run, photos):
     assert sum(line.endswith("  a\\nb.png") for line in lines) == 4
 
 
+def test_it_states_how_many_of_the_chosen_channels_fit_into_the_picture(run, photos):
+    """Channels that were requested and are not in the picture are counted in a message, as in the caption."""
+    result = run(*MODEL, photos, "-r", "-l", "conv1.0", "--lowest", "--channels", "0-15")
+    assert "  The picture shows 4 of these 16 channels, as many as fit\n" in result.err
+    assert "as many as fit" not in run(*MODEL, photos, "-r", "-l", "conv1.0", "--channels", "0-3", "--force").err
+
+
 def test_batches_and_looks_change_neither_values_nor_units(run, photos):
     """In batches the patches are the same up to rounding; every look draws."""
     found = [
