@@ -129,7 +129,7 @@ def expand(
         if not layer:
             what = "A layer is missing."
             raise UsageError(what, hint=f"Name one with --layer. `kernelviz layers {model}` lists them.")
-        session.check_directory(output)
+        session.check_directory(output, writable=True)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
         )

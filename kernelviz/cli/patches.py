@@ -218,7 +218,7 @@ def _check(wanted: PatchChoices, output: OutputChoices, picture: PictureChoices)
     Raises:
         UsageError: options that exclude each other, or have no effect.
     """
-    session.check_directory(output.directory)
+    session.check_directory(output.directory, writable=True)
     if picture.channels is not None and picture.top is not None:
         raise UsageError("--channels and --top cannot be combined.", hint="Omit one of them.")
     if wanted.single:
