@@ -105,9 +105,7 @@ def as_input(
         UsageError: ``image`` is neither image nor tensor, has another rank, or the preprocessing of the network is unknown.
     """
     if isinstance(image, Image):
-        if not isinstance(network, Model):
-            hint = "Give a tensor (C, H, W), or the Model that load_model returns."
-            raise UsageError("The preprocessing of this network is not known.", hint=hint)
+        network = check_prepares(network)
         image = image.read_by(len(network.source.preprocessing["mean"]))
         batch, seen = prepare(network, image, input_size=input_size, crop=crop)
         return Input(batch, image, seen)
@@ -125,6 +123,18 @@ def as_input(
         one = as_input(network, leaves[pictures[0]], input_size=input_size, crop=crop)
         return replace(one, further=FurtherInputs(tuple(leaves), structure, pictures[0]))
     return _among(network, arguments, leaves, structure)
+
+
+def check_prepares(network: Model | nn.Module) -> Model:
+    """The network, if it is known how images are prepared for it.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not isinstance(network, Model):
+        hint = "Give a tensor (C, H, W), or the Model that load_model returns."
+        raise UsageError("The preprocessing of this network is not known.", hint=hint)
+    return network
 
 
 def as_sizes(network: nn.Module, sizes: Any) -> tuple[Any, FurtherInputs | None]:
