@@ -253,6 +253,8 @@ class ExpandRun:
         (stem,) = file_stems([(source, layer, "expanded", *(["one"] if self.slopes == "one" else []))])
         path = session.picture_path(stem, recipe, self.output, report)
         report.inform(summary(found))
+        if self.channels is None and recipe["shown"] < len(found.weights):
+            report.inform(f"the picture shows {recipe['shown']:,} of them, from 0 on; --channels shows others")
         report.warn(*(note for note in found.notes if note not in report.warnings))
         written = [session.save_page(figure, path, report, force=self.output.force)]
         if self.output.arrays:

@@ -47,6 +47,17 @@ def test_it_draws_and_reports_what_is_explained(run, arguments):
     assert again.document["outputs"][0]["path"].endswith("-2-expanded-one.png")
 
 
+def test_channels_that_do_not_fit_are_counted_in_a_message(run, arguments, tmp_path):
+    """Of very many channels the first hundred are drawn by default, and the message states it as the caption does."""
+    (tmp_path / "net.py").write_text(
+        NETWORK.replace("nn.Conv2d(3, 4, 3)", "nn.Conv2d(3, 104, 3)").replace("(4, 6", "(104, 6")
+    )
+    result = run(*arguments, "-l", "0")
+    assert "half or more of 104 of 104 channels" in result.err
+    assert "\nthe picture shows 100 of them, from 0 on; --channels shows others\n" in result.err
+    assert "the picture shows" not in run(*arguments, "-l", "0", "--channels", "0-3", "--force").err
+
+
 def test_one_of_several_layers_without_a_stand_in_fails_alone(run, arguments):
     """It is named with the module on the way; the others are drawn, exit code 3."""
     result = run(*arguments, "-l", "0", "-l", "5", "--json")
