@@ -300,7 +300,7 @@ class _Work:
         order = list(plan.observed.visits)
         before = []
         for tap in found:
-            inner = tap.module.startswith(f"{end.module}.")  # a container starts before the convolutions in it, and ends after
+            inner = tap.module.startswith(f"{end.module}.")  # a container ends after the convolutions in it
             if tap.module in order and (inner or order.index(tap.module) < order.index(end.module)) and tap.run == 0:
                 try:
                     before.append((tap, fields_of(tap, size)))

@@ -153,7 +153,8 @@ def test_a_layer_of_which_nothing_is_explained_is_not_drawn(run, arguments, monk
 
 def test_the_last_layer_that_works_may_be_inside_a_container(run, arguments, tmp_path, monkeypatch):
     """The convolutions of a container are before its output, though it is entered before them."""
-    monkeypatch.setattr("kernelviz.views.linear_weights.HALF", 0.9999)
+    for package in ("views", "network"):
+        monkeypatch.setattr(f"kernelviz.{package}.linear_weights.HALF", 0.9999)
     inner = "nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3)), "
     (tmp_path / "net.py").write_text(NETWORK.replace("nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), ", inner))
     result = run(*arguments, "-l", "0", "--json")
