@@ -115,7 +115,8 @@ class FailedImage:
 
     Example:
         >>> tally = kernelviz.ChannelTally()
-        >>> failed = kernelviz.capture_many(torch.nn.Conv2d(3, 8, 3), ["missing.jpg"], on_map=tally.add)
+        >>> images = [torch.rand(3, 16, 16), "missing.jpg"]
+        >>> failed = kernelviz.capture_many(torch.nn.Conv2d(3, 8, 3), images, on_map=tally.add)
         >>> for image in failed:
         ...     print(image.name, image.error.what)
         missing.jpg There is no file missing.jpg.
