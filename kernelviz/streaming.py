@@ -115,8 +115,7 @@ class FailedImage:
 
     Example:
         >>> tally = kernelviz.ChannelTally()
-        >>> images = [torch.rand(3, 16, 16), "missing.jpg"]
-        >>> failed = kernelviz.capture_many(torch.nn.Conv2d(3, 8, 3), images, on_map=tally.add)
+        >>> failed = kernelviz.capture_many(torch.nn.Conv2d(3, 8, 3), ["missing.jpg"], on_map=tally.add)
         >>> for image in failed:
         ...     print(image.name, image.error.what)
         missing.jpg There is no file missing.jpg.
