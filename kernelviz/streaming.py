@@ -165,7 +165,7 @@ def capture_many(
     Raises:
         UnknownLayerError: there is no such layer.
         UsageError: a named layer has no map, the batch size is below 1, ``images`` is a single path, image or tensor, or
-            none of them is a tensor and the preprocessing of the network is unknown.
+            no image is a tensor and the preprocessing of the network is unknown.
 
     Example:
         >>> largest = {}
@@ -179,14 +179,13 @@ def capture_many(
     """
     from kernelviz.files.images import read_image
     from kernelviz.network.capture import module_of
-    from kernelviz.network.inputs import as_input, check_prepares
+    from kernelviz.network.inputs import UnknownPreprocessingError, as_input
     from kernelviz.network.model import uses_all_processors
     from kernelviz.records import Image, check_positive
 
     check_positive("batch size", batch_size)
     check_several(images)
-    if isinstance(images, Sequence) and images and not any(map(is_tensor, images)):
-        check_prepares(network)  # else every image would fail for this reason
+    has_tensors = not isinstance(images, Sequence) or any(map(is_tensor, images))
     failures: list[FailedImage] = []
     chosen = PlansBySize(network, input_size, {"layers": layers, "kind": kind, "tap": tap})
 
@@ -195,6 +194,8 @@ def capture_many(
         return as_input(network, image, input_size=input_size, crop=crop)
 
     def fail(number: int, item: object, error: KernelvizError) -> None:
+        if isinstance(error, UnknownPreprocessingError) and not has_tensors:
+            raise error  # which every image that can be read would fail with
         failures.append(FailedImage(number, name_of(item, number), error))
         if on_error is not None:
             on_error(failures[-1])

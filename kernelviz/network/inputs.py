@@ -92,6 +92,10 @@ class Input:
         return replace(self.image, notes=(*self.image.notes, *self.seen.notes))
 
 
+class UnknownPreprocessingError(UsageError):
+    """It is not known how images are prepared for a network."""
+
+
 def as_input(
     network: Model | nn.Module,
     image: object,
@@ -105,7 +109,11 @@ def as_input(
         UsageError: ``image`` is neither image nor tensor, has another rank, or the preprocessing of the network is unknown.
     """
     if isinstance(image, Image):
-        network = check_prepares(network)
+        if not isinstance(network, Model):
+            raise UnknownPreprocessingError(
+                "The preprocessing of this network is not known.",
+                hint="Give a tensor (C, H, W), or the Model that load_model returns.",
+            )
         image = image.read_by(len(network.source.preprocessing["mean"]))
         batch, seen = prepare(network, image, input_size=input_size, crop=crop)
         return Input(batch, image, seen)
@@ -123,18 +131,6 @@ def as_input(
         one = as_input(network, leaves[pictures[0]], input_size=input_size, crop=crop)
         return replace(one, further=FurtherInputs(tuple(leaves), structure, pictures[0]))
     return _among(network, arguments, leaves, structure)
-
-
-def check_prepares(network: Model | nn.Module) -> Model:
-    """The network, if it is known how images are prepared for it.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if not isinstance(network, Model):
-        hint = "Give a tensor (C, H, W), or the Model that load_model returns."
-        raise UsageError("The preprocessing of this network is not known.", hint=hint)
-    return network
 
 
 def as_sizes(network: nn.Module, sizes: Any) -> tuple[Any, FurtherInputs | None]:
