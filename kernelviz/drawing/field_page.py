@@ -550,7 +550,10 @@ def _identity(rows: Sequence[Sequence[EffectiveField]]) -> str:
 
 
 def _images_text(rows: Sequence[Sequence[EffectiveField]]) -> str:
-    names = rows[0][0].images
+    """How many images; of fields of different images, which a caller can put side by side, how many each is of."""
+    names, *others = dict.fromkeys(each.images for row in rows for each in row)
+    if others:
+        return f"{' and '.join(f'{len(each):,}' for each in (names, *others))} images, not the same"
     return f"image {names[0]}" if len(names) == 1 else counted(len(names), "image")
 
 

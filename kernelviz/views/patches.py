@@ -277,7 +277,8 @@ def check_field(found: Field | None, layer: str, lost: str, *, per_image: int = 
     """
     if found is None:
         what = f"The receptive field of {shown(layer) if layer else 'the layer'} is not known."
-        raise UsageError(what, sentence_of(lost), "Choose a layer before it.")
+        hint = "Choose a layer before it." if layer or lost else "Add maps of `capture_many` or `capture_features`."
+        raise UsageError(what, sentence_of(lost), hint)
     if per_image > 1 and not all(map(is_exact, found.axes)):
         what = f"Of {shown(layer)} only one unit of each image can be chosen."
         why = "Its receptive fields are not evenly spaced, so it is not known which of them overlap."

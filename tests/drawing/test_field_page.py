@@ -109,6 +109,12 @@ def test_what_a_tile_is_is_in_the_page_and_in_its_text_alternative():
         assert part in alternative, part
 
 
+def test_fields_of_different_images_are_not_called_those_of_the_first():
+    """The line below the title counts the images of each."""
+    figure = plot_fields([field_of(), field_of(images=("a.png", "b.png"))])
+    assert any("17 and 2 images, not the same" in text.get_text() for text in figure.findobj(Text))
+
+
 def test_random_weights_in_one_row_are_marked_there():
     """Only the row of random weights has the badge; a page of nothing else has it beside its title."""
     for fields, count in ((CASES["against"], 1), (row_of(2, source=source_of("random")), 1), (row_of(2), 0)):

@@ -257,6 +257,8 @@ def test_what_cannot_be_is_refused():
     first, second = many_maps(2)
     with pytest.raises(UsageError, match=r"not known\.\sRows were shuffled\."):
         PatchTally().add(replace(first, field=None, lost="rows were shuffled"))
+    with pytest.raises(UsageError, match=r"not known\.\sAdd maps of `capture_many`"):
+        PatchTally().add(np.zeros((3, 4, 4)))
     rectified = replace(first, values=np.maximum(first.values, 0))
     with pytest.raises(UsageError, match=r"no lowest patches\.\sIts smallest value is 0"):
         tallied([rectified], lowest=True).result()
