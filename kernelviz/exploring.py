@@ -556,7 +556,7 @@ def _layer(network: Any, plan: _Plan, tap: Tap, gathered: _Gathered) -> ReportLa
         traced = replace(traced, field=None, lost=ONLY_FIRST_RUN)
     kernels, notes = None, list(gathered.notes)
     if convolution is not None and convolution.expert is not None:
-        notes.append("the network mixes its kernels anew for every image")
+        notes.append("the network mixes its kernels for every image")
     elif convolution is not None:
         try:
             kernels = report_kernels(read_kernels(network, title), gathered.shown)
