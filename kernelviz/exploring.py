@@ -512,7 +512,7 @@ class _Walk:
             layer.shown = chosen_channels(maps, quota)
             layer.outputs = len(maps.values)
             layer.slices = maps.values.shape[1] if maps.values.ndim == 4 else 1
-            layer.notes = tuple(note for note in maps.notes if not note.startswith("receptive field not known"))
+            layer.notes = tuple(note for note in maps.notes if not note.startswith("receptive field unknown"))
         layer.maps.append(report_maps(maps, layer.shown))
         layer.units.append(None)
         if isinstance(run, KernelvizError):

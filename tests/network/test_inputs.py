@@ -311,7 +311,7 @@ def test_a_network_that_makes_images_of_other_inputs():
         network.conv.register_forward_hook(lambda _module, _inputs, output, seen=seen: seen.append(output))
         network(given)
         assert np.array_equal(maps.values, seen[0][0].detach().numpy())
-        assert any("receptive field not known" in note for note in maps.notes)
+        assert any("receptive field unknown" in note for note in maps.notes)
 
 
 SIGNALS, IMAGES, VOLUMES = (
