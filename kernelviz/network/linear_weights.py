@@ -216,7 +216,7 @@ class _Work:
         """Which images have the bytes of others; empty if none has."""
         if not self.duplicates:
             return []
-        same = inflected(len(self.duplicates), "has the bytes of another", "have the bytes of others")
+        same = inflected(len(self.duplicates), "is identical to another", "are identical to others")
         first = ", ".join(self.duplicates[:3]) + (" …" if len(self.duplicates) > 3 else "")
         return [f"{counted(len(self.duplicates), 'image')} {same}, counted once: {first}"]
 

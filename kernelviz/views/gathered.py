@@ -463,7 +463,7 @@ def duplicates_text(names: Sequence[str]) -> str:
     """Which images have the bytes of earlier ones; empty if none has."""
     if not names:
         return ""
-    same = inflected(len(names), "has the bytes of an earlier image", "have the bytes of earlier images")
+    same = inflected(len(names), "is identical to an earlier image", "are identical to earlier images")
     first = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
     return f"{counted(len(names), 'image')} {same}, counted once: {first}"
 

@@ -920,12 +920,12 @@ def clipping_texts(patches: Patches) -> list[str]:
     """What is drawn instead of the field where that is larger than the image, or all of it."""
     if patches.exceeds_image:
         return [
-            "Receptive fields are larger than the image: only their parts inside it are drawn, a cross is the centre"
+            "Receptive fields are larger than the image: only their parts inside it are drawn, a cross marks the centre"
         ]
     if patches.covers_image and patches.map_size:
         rows, columns = patches.map_size
-        where = f"where {rows:,} × {columns:,} units cover the image evenly"
-        return [f"Each unit reads the whole image: a frame is its own share, {where}"]
+        cell = f"its cell in a grid of {rows:,} × {columns:,} units over the image"
+        return [f"Each unit reads the whole image: a frame marks {cell}"]
     return []
 
 
@@ -940,7 +940,7 @@ def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
     everywhere, chosen = patches.border
     if chosen >= 2 * everywhere and not patches.inside and chosen > 0:
         lines.append(
-            f"Padding excites: the border has {100 * everywhere:.1f} % of the units, "
+            f"Effect of padding: {100 * everywhere:.1f} % of the units are at the border, "
             f"but {100 * chosen:.1f} % of all patches"
         )
     if patches.mixes_image:
@@ -950,7 +950,7 @@ def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
     dead = np.flatnonzero(patches.dead)
     if dead.size:
         are = counted(dead.size, "channel is", "channels are")
-        lines.append(f"{are} dead, one value in all images: {numbers_text(dead.tolist())}")
+        lines.append(f"{are} dead (one value in all images): {numbers_text(dead.tolist())}")
     if any((ranking.counts[list(channels)] % patches.possible).any() for ranking in patches.rankings):
         lines.append("A row ends where no further image has more than the channel's smallest value")
     lost = int(patches.nonfinite.sum())
@@ -1029,7 +1029,7 @@ def patches_table(found: Patches, channels: Sequence[int], *, width: int | None 
     """
     lines: list[str] = []
     for ranking, best in zip(found.rankings, ("best", "lowest"), strict=False):
-        heads = ("channel", "patches", best, "unit", "with it", "last", f"{best} in")
+        heads = ("channel", "patches", best, "unit", "ties", "last", f"{best} image")
         rows = []
         for channel in channels:
             count = int(ranking.counts[channel])

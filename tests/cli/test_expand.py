@@ -113,10 +113,10 @@ def test_what_was_done_to_images_is_stated(run, arguments, tmp_path):
     row, _ = result.document["outputs"]
     assert result.code == 0
     assert result.err.count("counted once") == 1
-    assert "1 image has the bytes of another, counted once: copy.png" in row["notes"]
+    assert "1 image is identical to another, counted once: copy.png" in row["notes"]
     assert "transparent parts are drawn on white (1 of 4 images)" in row["notes"]
     alone = run(*arguments[:3], str(tmp_path / "copy.png"), *arguments[5:], "-l", "2")
-    assert (alone.code, "has the bytes of another" in alone.complaint[1]) == (1, True)
+    assert (alone.code, "is identical to another" in alone.complaint[1]) == (1, True)
 
 
 def test_other_images_do_not_replace_a_picture(run, arguments):

@@ -149,6 +149,6 @@ def test_files_of_the_same_bytes_are_counted_once(run, photos):
     (layer,) = ended.document["layers"]
     assert ended.code == 0
     assert (layer["sum"], layer["images"]) == (alone["sum"], alone["images"])
-    note = "1 image has the bytes of an earlier image, counted once: copy.png"
+    note = "1 image is identical to an earlier image, counted once: copy.png"
     assert note in layer["notes"]
     assert note in ended.document["warnings"]

@@ -118,7 +118,7 @@ def test_images_that_cannot_be_read_are_named_and_equal_ones_counted_once(run, p
     assert [error["input"] for error in document["errors"]] == [str(photos / "broken.png")]
     (found,) = document["layers"]
     assert found["duplicates"] == ["copy.png"]
-    assert "1 image has the bytes of an earlier image, counted once: copy.png" in document["outputs"][0]["notes"]
+    assert "1 image is identical to an earlier image, counted once: copy.png" in document["outputs"][0]["notes"]
     assert result.err.count("ropped: the network sees") == 1  # of all images together
     assert sum("cropped: the network sees" in line for line in document["warnings"]) == 5
     alone = run(*MODEL, photos / "broken.png", "-l", "conv1.0")

@@ -103,7 +103,7 @@ def test_what_a_tile_is_is_in_the_page_and_in_its_text_alternative():
         assert str(square.side) in words
     alternative = " ".join(figure.alternative)
     for part in (
-        "layer0, field 7 px, unit 6, 6 of 12 × 12: 20 % in", "numbers are not", "17 images",
+        "layer0, receptive field 7 px, unit 6, 6 of 12 × 12: 20 % in", "numbers are linear", "17 images",
         "No frame: the unit can read all of the image: whole", "+: a gate", "left out",
     ):  # fmt: skip
         assert part in alternative, part
