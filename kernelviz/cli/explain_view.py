@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from kernelviz.cli import session, terminal
+import typer
+
+from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain_csv import check_csv, prepare_csv
 from kernelviz.errors import UsageError
 
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
     from kernelviz.cli.explain_inputs import StepChoices
     from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
+
+Format = Annotated[
+    options.FileFormat | None,
+    typer.Option(
+        "--format", help="File format of the picture. Default: png.", show_default=False,
+        rich_help_panel=options.PICTURES,
+    ),
+]  # fmt: skip
 
 
 def check(choices: StepChoices) -> None:
