@@ -14,13 +14,13 @@ from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, Po
 from kernelviz.cli.explain_csv import Csv, prepare_csv
 from kernelviz.cli.explain_html import Html, explain_html
 from kernelviz.cli.explain_pools import explain_pools
-from kernelviz.cli.explain_view import check, save_drawn
+from kernelviz.cli.explain_view import check, save_drawn, warn_of_limit
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
 from kernelviz.storage.uris import as_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices
@@ -283,14 +283,19 @@ def explain(
         steps = [] if worked is None else chosen_steps(worked, choices.channel, choices.cell)
         if worked is not None:
             report.warnings += broken_notes(worked)
-            total = operation.output_size[0] * operation.output_size[1]
-            if (as_json or choices.csv is not None) and choices.cell is None and len(steps) < total:
-                report.warnings.append(f"steps is limited to {len(steps):,} of {total:,}")
+            warn_of_limit(len(steps), operation, choices, report)
         known = known_lines(inputs.known)
         entry: dict[str, Any] = {}
         if choices.csv is not None or as_json:
             entry = explanation_entry(operation, worked, steps) | {"known_filters": inputs.known}
-        _write(_csv_name(command, operation, worked, choices), worked, choices, entry, report)
+        write_csv = None
+        if choices.csv is not None:
+            name = _csv_name(command, operation, worked, choices)
+            write_csv = prepare_csv(choices.csv, name, entry, report, force=choices.force)
+        if worked is not None and choices.directory is not None:
+            draw(command, worked, choices, choices.directory, report)
+        if write_csv is not None:
+            write_csv()
         if not choices.prints:
             if not as_json:
                 made_up = "" if worked is None else made_up_text(worked)
@@ -312,24 +317,9 @@ def known_lines(known: Sequence[str | None]) -> list[str]:
     return [f"kernel      {'' if single else f'plane {at} '}= {one}" for at, one in enumerate(known) if one]
 
 
-def _write(
-    name: tuple[str, ...], worked: Walkthrough | None, choices: StepChoices, entry: Mapping[str, Any], report: Report
-) -> None:
-    """Write the CSV file of this name and draw the pictures that were requested; nothing if a path is taken."""
-    write_csv = None
-    if choices.csv is not None:
-        write_csv = prepare_csv(choices.csv, name, entry, report, force=choices.force)
-    if worked is not None and choices.directory is not None:
-        draw(name[0], worked, choices, choices.directory, report)
-    if write_csv is not None:
-        write_csv()
-
-
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:
     """The worked-out numbers; None if only sizes were given and they are too large."""
-    from dataclasses import replace
-
-    from kernelviz.explain.walkthrough import check_cost, work_out
+    from kernelviz.explain.walkthrough import check_cost
 
     try:
         check_cost(operation, as_json=report.as_json or choices.csv is not None)
@@ -338,9 +328,7 @@ def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation,
             raise
         report.warnings.append(f"the numbers are omitted: {error.what[0].lower()}{error.what[1:].removesuffix('.')}")
         return None
-    worked = work_out(operation, *inputs.numbers(operation))
-    report.warnings += inputs.image.notes if inputs.image else ()
-    return replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed, greys=inputs.greys)
+    return inputs.work_out(operation, report)
 
 
 def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Path, report: Report) -> None:
@@ -372,12 +360,14 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
     with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
         for path, plot, recipe in zip(paths, pictures.values(), recipes, strict=True):
             for each, frame in save_drawn(plot(), path, choices, report, progress):
-                report.add_output(_row(each, worked, recipe if frame is None else frame_recipe(recipe, frame)))
+                drawn = recipe if frame is None else frame_recipe(recipe, frame)
+                report.add_output(session.recipe_row(each, drawn, shape=worked.output.shape))
     if choices.arrays:
         named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
         known = {name: values for name, values in named.items() if values is not None}
         recipe = {**recipes[0], "view": "numbers", "shown": worked.output.size, "total": worked.output.size}
-        report.add_output(_row(save_arrays(known, arrays, recipe=recipe, force=choices.force), worked, recipe))
+        save_arrays(known, arrays, recipe=recipe, force=choices.force)
+        report.add_output(session.recipe_row(arrays, recipe, shape=worked.output.shape))
 
 
 def _cell(worked: Walkthrough, choices: StepChoices) -> tuple[int, int]:
@@ -439,11 +429,6 @@ def _csv_name(command: str, operation: Operation, worked: Walkthrough | None, ch
         return _name(command, worked, choices, "numbers" if choices.cell is None else "step")
     size, kernel = ("x".join(map(str, sides)) for sides in (operation.input_size, operation.kernel))
     return (command, size, kernel, "sizes")
-
-
-def _row(path: Path, worked: Walkthrough, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
-    return session.output_row(path, shape=worked.output.shape, **facts)
 
 
 def conv(

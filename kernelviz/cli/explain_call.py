@@ -206,10 +206,7 @@ def _draw(found: Call, output: OutputChoices, report: Report) -> None:
         caption=output.look.caption,
     )
     session.save_page(figure, path, report, force=output.force)
-    recipe = figure.recipe or {}
-    facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
-    shape = (found.out_channels, *found.output_size)
-    report.add_output(session.output_row(path, shape=shape, **facts))
+    report.add_output(session.recipe_row(path, figure.recipe or {}, shape=(found.out_channels, *found.output_size)))
 
 
 def _trained(found: Call, report: Report) -> KernelBank | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.options import AnyFormat, FileFormat
+    from kernelviz.cli.session import Report
+    from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.views.pixels import Pixels
 
 _SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?|\s*\(\s*\d+\s*,\s*\d+\s*\)\s*", re.ASCII)
@@ -235,6 +237,16 @@ class ExplainInputs:
             kernel if self.planes is None or kernel is None else _spread(self.planes, kernel.shape),
             bias if self.bias is None or bias is None else _biases(self.bias, len(bias)),
         )
+
+    def work_out(self, operation: Operation, report: Report) -> Walkthrough:
+        """The operation worked out on these numbers; what is to be known of an image becomes a warning."""
+        from dataclasses import replace
+
+        from kernelviz.explain.walkthrough import work_out
+
+        worked = work_out(operation, *self.numbers(operation))
+        report.warnings += self.image.notes if self.image else ()
+        return replace(worked, made_up=self.made_up(operation), seed=self.seed, greys=self.greys)
 
     def made_up(self, operation: Operation) -> tuple[str, ...]:
         """Which of input and kernel come from the seed; a bias has always been given."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.explain_inputs import StepChoices
     from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
@@ -55,6 +56,13 @@ def check(choices: StepChoices) -> None:
         check_csv(choices.csv)
     if choices.directory is not None:
         session.check_directory(choices.directory)
+
+
+def warn_of_limit(count: int, operation: Operation, choices: StepChoices, report: Report) -> None:
+    """Warn if fewer steps than all are in the document or in the CSV file."""
+    total = operation.output_size[0] * operation.output_size[1]
+    if (report.as_json or choices.csv is not None) and choices.cell is None and count < total:
+        report.warnings.append(f"steps is limited to {count:,} of {total:,}")
 
 
 @dataclass(frozen=True)
@@ -121,10 +129,11 @@ def _draw(view: View, choices: StepChoices, report: Report) -> None:
         check_target(numbers, recipe, force=choices.force)
     with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
         for each, frame in save_drawn(plot(), path, choices, report, progress):
-            report.add_output(_row(view, each, view.recipe if frame is None else frame_recipe(view.recipe, frame)))
+            drawn = view.recipe if frame is None else frame_recipe(view.recipe, frame)
+            report.add_output(session.recipe_row(each, drawn, shape=view.shape))
     if choices.arrays:
         save_arrays(view.arrays, numbers, recipe=recipe, force=choices.force)
-        report.add_output(_row(view, numbers, recipe))
+        report.add_output(session.recipe_row(numbers, recipe, shape=view.shape))
 
 
 def save_drawn(
@@ -142,8 +151,3 @@ def save_drawn(
     else:
         session.inform_left_out(picture, report)
     return written
-
-
-def _row(view: View, path: Any, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
-    return session.output_row(path, shape=view.shape, **facts)

@@ -361,6 +361,12 @@ def output_row(path: Path, **facts: Any) -> dict[str, Any]:
     return {key: list(value) if isinstance(value := row[key], tuple) else value for key in ROW}
 
 
+def recipe_row(path: Path, recipe: Mapping[str, Any], *, shape: Sequence[int | None] | None) -> dict[str, Any]:
+    """The row of a file whose recipe states what it shows, of an array of this shape."""
+    facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
+    return output_row(path, shape=shape, **facts)
+
+
 def sheet_row(path: Path, sheet: Sheet, **facts: Any) -> dict[str, Any]:
     """The row of a file that holds a sheet (or an overlay, which has the same attributes)."""
     return output_row(
