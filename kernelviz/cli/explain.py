@@ -20,7 +20,7 @@ from kernelviz.errors import UsageError
 from kernelviz.storage.uris import as_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices
@@ -288,14 +288,7 @@ def explain(
         entry: dict[str, Any] = {}
         if choices.csv is not None or as_json:
             entry = explanation_entry(operation, worked, steps) | {"known_filters": inputs.known}
-        write_csv = None
-        if choices.csv is not None:
-            name = _csv_name(command, operation, worked, choices)
-            write_csv = prepare_csv(choices.csv, name, entry, report, force=choices.force)
-        if worked is not None and choices.directory is not None:
-            draw(command, worked, choices, choices.directory, report)
-        if write_csv is not None:
-            write_csv()
+        _write(_csv_name(command, operation, worked, choices), worked, choices, entry, report)
         if not choices.prints:
             if not as_json:
                 made_up = "" if worked is None else made_up_text(worked)
@@ -315,6 +308,19 @@ def known_lines(known: Sequence[str | None]) -> list[str]:
     """Which planes of a kernel are classical filters, one line each; a single plane has no number."""
     single = len(known) == 1
     return [f"kernel      {'' if single else f'plane {at} '}= {one}" for at, one in enumerate(known) if one]
+
+
+def _write(
+    name: tuple[str, ...], worked: Walkthrough | None, choices: StepChoices, entry: Mapping[str, Any], report: Report
+) -> None:
+    """Write the CSV file of this name and draw the pictures that were requested; nothing if a path is taken."""
+    write_csv = None
+    if choices.csv is not None:
+        write_csv = prepare_csv(choices.csv, name, entry, report, force=choices.force)
+    if worked is not None and choices.directory is not None:
+        draw(name[0], worked, choices, choices.directory, report)
+    if write_csv is not None:
+        write_csv()
 
 
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:
