@@ -226,12 +226,13 @@ class ShortText(Text):
     """A number in a shorter form, as it does not fit its cell."""
 
 
-def shortened_cells(cells: Cells, cell: float, rule: DigitRule = WORKSHEET_DIGITS, legible: float = LEGIBLE) -> Cells:
+def shortened_cells(cells: Cells, cell: float, legible: float = LEGIBLE) -> Cells:
     """Cells with few numbers that are too long to be legible: these in a shorter form, or ``…`` if none fits.
 
     Other cells are returned as they are: if all numbers are legible, if at least half of them are not, or if one is not
     although it is no wider than usual.
     """
+    rule = WORKSHEET_DIGITS
     if cells.values.size > MOST_DIGITS or min(rule.largest, rule.tall * cell) < legible:
         return cells
     most = rule.share * cell / legible
@@ -538,7 +539,7 @@ def disc(x: float, y: float, letter: str) -> list[Item]:
     ]  # fmt: skip
 
 
-def in_a_row(parts: Sequence[LabelledPicture], gap: float = 0.0) -> Panel:
+def in_a_row(parts: Sequence[LabelledPicture]) -> Panel:
     """Pictures beside each other, their middles on one line."""
     above = max(part.size[0] / 2 + part.above for part in parts)
     below = max(part.size[0] / 2 + part.below for part in parts)
@@ -546,8 +547,8 @@ def in_a_row(parts: Sequence[LabelledPicture], gap: float = 0.0) -> Panel:
     x = 0.0
     for part in parts:
         items += part.centred_at(x, above)
-        x += part.width + gap
-    return Panel(tuple(items), x - gap, above + below)
+        x += part.width
+    return Panel(tuple(items), x, above + below)
 
 
 def stacked(panels: Sequence[Panel], gap: float) -> Panel:

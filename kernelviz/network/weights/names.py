@@ -490,8 +490,8 @@ def _is_count(value: object, most: int, least: int = 1) -> bool:
     return isinstance(value, int) and _is_number(value, least, most)
 
 
-def _are_numbers(value: object, least: float, most: float) -> bool:
-    return isinstance(value, list) and 0 < len(value) <= 4096 and all(_is_number(each, least, most) for each in value)
+def _are_numbers(value: object, least: float) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= 4096 and all(_is_number(each, least, 1e6) for each in value)
 
 
 def _is_size(value: object) -> bool:
@@ -528,8 +528,8 @@ _USABLE: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "input_size": _SIZE,
     "test_input_size": _SIZE,
     "min_input_size": _SIZE,
-    "mean": ("a list of finite numbers", lambda value: _are_numbers(value, -1e6, 1e6)),
-    "std": ("a list of positive numbers", lambda value: _are_numbers(value, 1e-6, 1e6)),
+    "mean": ("a list of finite numbers", lambda value: _are_numbers(value, -1e6)),
+    "std": ("a list of positive numbers", lambda value: _are_numbers(value, 1e-6)),
     "crop_pct": _SHARE,
     "test_crop_pct": _SHARE,
     "interpolation": (f"one of {', '.join(INTERPOLATIONS)}", lambda value: value in INTERPOLATIONS),
