@@ -33,6 +33,8 @@ Layout: TypeAlias = Literal["torch", "keras"]
 Interpolation: TypeAlias = Literal["bicubic", "bilinear", "lanczos", "nearest", "box", "hamming"]
 Recipe: TypeAlias = Mapping[str, Any]
 
+WEIGHTS_WORDS = ("auto", "hub", "bundled", "random")
+"""What names weights that are no file of the user."""
 VIEWS: tuple[str, ...] = get_args(View)
 SORTS: tuple[str, ...] = get_args(Sort)
 LAYOUTS: tuple[str, ...] = get_args(Layout)

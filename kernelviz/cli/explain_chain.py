@@ -75,7 +75,7 @@ def chain(
         check(choices)
         named = parse_padding(padding)
         chains = work_out_chain(input_, layers, padding=named)
-        report.warnings += [note for each in chains for note in chain_notes(each) if note.endswith("fit")]
+        report.note(*(note for each in chains for note in chain_notes(each) if note.endswith("fit")))
         names = [each.layer.text for each in chains[-1].layers]
         view = View(
             name=("chain", str(input_), *names, *(["same"] if chains[-1].same else [])),

@@ -98,7 +98,7 @@ def image(
         found = read_image(image)
         resized = None if target is None else resized_sides(found, target)
         part = part_of(as_pixels(found, levels=levels, size=resized), position, wanted)
-        report.warnings += part.pixels.notes
+        report.note(*part.pixels.notes)
         name = ("image", found.stem, image_hash(part)[:8])
         view = View(
             name=(*name, *part_name(part)),

@@ -245,7 +245,7 @@ class ExplainInputs:
         from kernelviz.explain.walkthrough import work_out
 
         worked = work_out(operation, *self.numbers(operation))
-        report.warnings += self.image.notes if self.image else ()
+        report.note(*(self.image.notes if self.image else ()))
         return replace(worked, made_up=self.made_up(operation), seed=self.seed, greys=self.greys)
 
     def made_up(self, operation: Operation) -> tuple[str, ...]:

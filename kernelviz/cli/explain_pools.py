@@ -49,7 +49,7 @@ def explain_pools(
         operation = build()
         check_cost(operation, as_json=as_json)
         worked = inputs.work_out(operation, report)
-        report.warnings += broken_notes(worked)
+        report.note(*broken_notes(worked))
         pair, channel, cell = pool_pair(worked), choices.channel, choices.cell or (0, 0)
         chosen = [chosen_steps(each, channel, choices.cell) for _, each in pair.both]
         warn_of_limit(len(chosen[0]), operation, choices, report)

@@ -62,7 +62,7 @@ def warn_of_limit(count: int, operation: Operation, choices: StepChoices, report
     """Warn if fewer steps than all are in the document or in the CSV file."""
     total = operation.output_size[0] * operation.output_size[1]
     if (report.as_json or choices.csv is not None) and choices.cell is None and count < total:
-        report.warnings.append(f"steps is limited to {count:,} of {total:,}")
+        report.note(f"steps is limited to {count:,} of {total:,}")
 
 
 @dataclass(frozen=True)

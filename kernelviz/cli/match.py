@@ -213,7 +213,7 @@ def comparable_layers(layers: Sequence[ConvLayer], report: Report) -> list[ConvL
         and 2 <= one.kernel_size[0] <= LARGEST
     ]  # fmt: skip
     left = {one.name: " × ".join(map(str, one.kernel_size)) for one in layers if one not in chosen}
-    report.warnings += [f"{name} has kernels of {size}" for name, size in left.items()]
+    report.note(*(f"{name} has kernels of {size}" for name, size in left.items()))
     if len(left) > MOST_LEFT_OUT:
         many = Counter(left.values())
         report.inform(*(f"Left out: {counted(count, 'layer')} with kernels of {size}" for size, count in many.items()))

@@ -84,6 +84,11 @@ class Report:
         if not self.quiet:
             terminal.print_message(*lines)
 
+    def inform_briefly(self, headline: str, lines: Sequence[str]) -> None:
+        """Print a line about some lines and, with ``verbose``, each of them."""
+        self.inform(headline if self.verbose else f"{headline} (-v lists them)")
+        self.inform(*(f"  {line}" for line in lines if self.verbose))
+
     def warn(self, *lines: str) -> None:
         """Keep lines as warnings, and print them unless ``quiet``."""
         self.warnings += lines
