@@ -396,6 +396,11 @@ class Field:
         sizes = [axis.size for axis in self.axes if axis.size is not None]
         return max(sizes) if len(sizes) == len(self.axes) and sizes else None
 
+    def box(self, row: int, column: int) -> Box:
+        """What the unit at this row and column reads inside the image."""
+        rows, columns = self.axes
+        return Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
+
 
 @dataclass(frozen=True)
 class FeatureMaps:

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from kernelviz.errors import UnknownLayerError, UsageError
 from kernelviz.notebook import html_table, record_repr
-from kernelviz.records import AxisField as AxisField  # noqa: PLC0414  (of traces and of maps)
-from kernelviz.records import Box as Box  # noqa: PLC0414  (beside the records that hold boxes)
-from kernelviz.records import Field as Field  # noqa: PLC0414
 from kernelviz.wording import UNKNOWN, inflected, nearest_text, shown, split_name, stage_index, visible
 
 if TYPE_CHECKING:
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
     from kernelviz.arithmetic.operations import Operation, Pooling
     from kernelviz.arithmetic.steps import Step
-    from kernelviz.records import Array, ConvLayer, Image, SeenImage, Source
+    from kernelviz.records import Array, Box, ConvLayer, Field, Image, SeenImage, Source
 
 
 Family: TypeAlias = Literal["conv", "norm", "act", "pool", "linear", "other"]
@@ -144,7 +141,7 @@ class Trace:
         if not (0 <= row < len(rows.first) and 0 <= column < len(columns.first)):
             size = f"{len(rows.first)} rows and {len(columns.first)} columns"
             raise UsageError(f"The unit must be in a map of {size}, but got ({row}, {column}).")
-        return Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
+        return record.field.box(row, column)
 
 
 @dataclass(frozen=True)

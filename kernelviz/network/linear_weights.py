@@ -18,8 +18,7 @@ from kernelviz.network.kernels import source_of
 from kernelviz.network.snapshot import preserved_random_state
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.trace import receptive_field
-from kernelviz.records import FeatureMaps, Image
-from kernelviz.traces import Box
+from kernelviz.records import Box, FeatureMaps, Image
 from kernelviz.views.gathered import Gathered
 from kernelviz.views.linear_weights import HALF, CorrelationTally, LinearWeights, check_slopes
 from kernelviz.wording import counted, inflected, shown
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
     from kernelviz.network.taps import Tap
-    from kernelviz.records import Array
-    from kernelviz.traces import AxisField
+    from kernelviz.records import Array, AxisField
     from kernelviz.views.linear_weights import Slopes
 
 

@@ -23,7 +23,7 @@ from kernelviz.network.named import find_layer, nearest_convolution
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import trace
 from kernelviz.records import ConvLayer, as_array
-from kernelviz.traces import Box, PooledUnit, Unit
+from kernelviz.traces import PooledUnit, Unit
 from kernelviz.wording import inflected, shown
 
 if TYPE_CHECKING:
@@ -403,8 +403,7 @@ class _ReceptiveFields:
         rows, columns = self.field.axes
         if row >= len(rows.first) or column >= len(columns.first):
             return {"box": None, "unseen": "the layer's rows and columns are not those of the image"}
-        box = Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
-        return {"box": box, "mixes_image": self.field.mixes_image}
+        return {"box": self.field.box(row, column), "mixes_image": self.field.mixes_image}
 
 
 def _check_unit(call: RecordedCall, record: ConvLayer, at: tuple[int, int, int]) -> None:

@@ -76,7 +76,7 @@ from kernelviz.wording import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kernelviz.records import Array
+    from kernelviz.records import Array, AxisField, Field
     from kernelviz.report.contents import (
         LayerPatches,
         LiveSums,
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
         ReportLayer,
         ReportMaps,
     )  # fmt: skip
-    from kernelviz.traces import AxisField, Field, UnitTerms
+    from kernelviz.traces import UnitTerms
 
 
 _EFFORT = 6  # of deflate: 9 takes twice the time for one percent
