@@ -33,6 +33,8 @@ Layout: TypeAlias = Literal["torch", "keras"]
 Interpolation: TypeAlias = Literal["bicubic", "bilinear", "lanczos", "nearest", "box", "hamming"]
 Recipe: TypeAlias = Mapping[str, Any]
 
+LUMA = (0.299, 0.587, 0.114)
+"""The weights of red, green and blue in grey: ITU-R BT.601, as in Pillow's mode L."""
 WEIGHTS_WORDS = ("auto", "hub", "bundled", "random")
 """What names weights that are no file of the user."""
 VIEWS: tuple[str, ...] = get_args(View)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from kernelviz.errors import UnknownLayerError, UsageError
+from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.notebook import html_table, record_repr
 from kernelviz.wording import UNKNOWN, inflected, nearest_text, shown, split_name, stage_index, visible
 
@@ -101,8 +101,7 @@ class Trace:
         names = (name, self.first_names.get(name), module, self.first_names.get(module))
         found = next((rows[each] for each in names if each in rows), None)
         if found is not None and run is not None and typed not in rows and not 0 <= run < found.runs:
-            count = f"{found.runs} {inflected(found.runs, 'time')}"
-            raise UnknownLayerError(f"{shown(found.name)} runs {count}, so there is no {shown(typed)}.")
+            raise no_such_run(found.name, found.runs, typed)
         if found is None and name not in self.first_names:
             name = module
         inside = [layer.name for layer in self.layers if layer.name.startswith(f"{name}.")]
@@ -142,6 +141,18 @@ class Trace:
             size = f"{len(rows.first)} rows and {len(columns.first)} columns"
             raise UsageError(f"The unit must be in a map of {size}, but got ({row}, {column}).")
         return record.field.box(row, column)
+
+
+def not_reached(layer: str, hint: str = "") -> KernelvizError:
+    """The error for a layer that a forward pass leaves out."""
+    why = "The network contains it, but the forward pass does not reach it."
+    return KernelvizError(f"The layer {shown(layer)} did not run.", why, hint)
+
+
+def no_such_run(layer: str, runs: int, typed: str) -> UnknownLayerError:
+    """The error for the name of a run, as ``layer#3``, of a layer that does not run so often."""
+    count = f"{runs} {inflected(runs, 'time')}"
+    return UnknownLayerError(f"{shown(layer)} runs {count}, so there is no {shown(typed)}.")
 
 
 @dataclass(frozen=True)

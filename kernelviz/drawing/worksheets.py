@@ -32,6 +32,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.records import LUMA
 from kernelviz.wording import fixed_text, value_text, visible
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ LINE, BORDER, DASH = "line", "border", "dash"
 HALO, ON_DISC = "halo", "on dark"  # around frames; on discs
 ON_LIGHT, ON_DARK = "on light pixel", "on dark pixel"  # digits on the cells of an image, which look alike in every look
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of red, green and blue of sRGB
-LUMA = np.array([0.299, 0.587, 0.114])
 CHEQUER = np.array([CHEQUER_DARK, CHEQUER_LIGHT], np.uint8)
 PATTERN = Indexed(CHEQUER[np.indices((4, 4)).sum(axis=0) % 2], TintRamp(pale=False))
 STEPS = 100  # of the colours on each side of zero

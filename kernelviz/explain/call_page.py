@@ -73,7 +73,7 @@ from kernelviz.explain.call_texts import (
 )
 from kernelviz.explain.calls import ACTIVATIONS, Call
 from kernelviz.explain.unit_parts import map_colours, mark, resampled
-from kernelviz.records import as_bank
+from kernelviz.records import LUMA, as_bank
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import counted, inflected
 
@@ -274,7 +274,7 @@ class _Page:
         cut = Image.fromarray(image[top : top + tall, left : left + wide])
         pixels = np.asarray(cut.resize((width, height), Image.Resampling.LANCZOS))
         if self.call.in_channels == 1:
-            pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
+            pixels = np.rint(pixels @ LUMA)[..., None].astype(np.uint8)
         return pixels
 
     @staticmethod
@@ -800,7 +800,6 @@ class _Page:
     def _second(self, y: float, other: str) -> tuple[list[Item], float]:
         """The line of the other framework, with notes beside it or below."""
         code = self._other()
-        call = self.call
         if code.reason:
             lines = wrap(f"{other}: no exact counterpart. {code.reason}", HEAD, WIDTH)
             items: list[Item] = [
@@ -821,7 +820,6 @@ class _Page:
             left, top = 0.0, bottom + 12
         for at, note in enumerate(notes):
             items.append(Text(left, top + SMALL + at * SMALL * 1.38, note, SMALL, DIM))
-        del call
         return items, max(bottom, top + SMALL * (1 + 1.38 * (len(notes) - 1)))
 
     def _layout_notes(self) -> list[str]:

@@ -441,6 +441,7 @@ def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]
     Raises:
         BadWeightsError: the file cannot be read, or contains a value that no model has.
     """
+    what = f"The config.json of {shown(whose)} is not a model configuration."
     try:
         content = json.loads(read_regular(path, _LARGEST_CONFIG))
         facts = content.get("pretrained_cfg", content)
@@ -449,11 +450,10 @@ def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]
         why = error.strerror or str(error)
         raise BadWeightsError(f"The config.json of {shown(whose)} cannot be read.", f"{why}.", hint) from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        what = f"The config.json of {shown(whose)} is not a model configuration."
         why = "" if isinstance(error, AttributeError) else f"{reason_text(error)}."
         raise BadWeightsError(what, why, hint) from None
     if not plain:
-        raise BadWeightsError(f"The config.json of {shown(whose)} is not a model configuration.", hint=hint)
+        raise BadWeightsError(what, hint=hint)
     for key, value in {**facts, **content}.items():
         expected = _fault(key, value)
         if expected:
