@@ -42,7 +42,7 @@ from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 from kernelviz.views.effective_fields import MOST_FIELDS, EffectiveField
-from kernelviz.views.map_views import averaged
+from kernelviz.views.map_views import downsampled
 from kernelviz.wording import PART, counted, sentence
 
 if TYPE_CHECKING:
@@ -439,7 +439,7 @@ def _inset(each: EffectiveField, at: tuple[float, float], size: tuple[float, flo
 
 def _reduced(values: Array, layout: Layout) -> Array:
     """Values (H, W) as means of neighbours if a tile has fewer pixels."""
-    return averaged(averaged(values, int(layout.tall), 0), int(layout.wide), 1)
+    return downsampled(values, int(layout.tall), int(layout.wide))
 
 
 def _levels(values: Array, largest: float | None = None) -> colour.Indexed:
