@@ -13,7 +13,7 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.advice import check_order
-from kernelviz.cli.features import Recursive, SkipExisting
+from kernelviz.cli.features import SkipExisting
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import KernelvizError, UsageError
@@ -78,7 +78,7 @@ def report(
     images: Images,
     *,
     layer: Layers = None,
-    recursive: Recursive = False,
+    recursive: options.Recursive = False,
     patches_from: PatchesFrom = None,
     weights: options.WeightsChoice = "auto",
     weights_key: options.WeightsKey = None,
@@ -259,7 +259,7 @@ class _Run:
             shares = ", ".join(f"{each.label or f'class {each.index}'} {each.probability:.1%}" for each in image.top)
             report.inform(f"{image.name}: {shares}" if shares else image.name)
             report.inform(*(f"  {note}" for note in image.notes))
-            report.warnings += [f"{image.name}: {note}" for note in image.notes]
+            report.note(*(f"{image.name}: {note}" for note in image.notes))
         report.more["bytes"] = len(page.html.encode("utf-8"))
         report.more["kept"] = [
             {"layer": layer.name, "shown": len(layer.shown), "total": layer.outputs} for layer in page.layers
