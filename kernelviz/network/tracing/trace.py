@@ -214,7 +214,7 @@ def unsettled(carried: TensorReads) -> str:
         return reads.SEVERAL_IMAGES
     axes = [_by_position(carried, axis) for axis in range(len(carried.axes))]
     if not all(axis.planes.size for axis in axes):
-        return "it has no units: its output is empty"
+        return "its output has no values"
     if astray := [each for each in axes if _astray(each)]:
         known = next((each.gridless for each in astray if each.gridless), "")
         return known or "which element of its output belongs to which row and column was lost track of"
