@@ -79,7 +79,7 @@ def step_tint(worked: Walkthrough, step: Step, *, products: bool = False, pale: 
     data = worked.input[list(step.channels)]
     weights = step.weights
     more = [] if weights is None or not products else [
-        float(np.abs(plane).max() * np.abs(kernel).max()) for plane, kernel in zip(data, weights, strict=True)
+        float(np.abs(plane).max()) * float(np.abs(kernel).max()) for plane, kernel in zip(data, weights, strict=True)
     ]  # fmt: skip
     return page_tint(data, weights, worked.output[step.channel], more=more, pale=pale)
 
