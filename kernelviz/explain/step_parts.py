@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ def step_tint(worked: Walkthrough, step: Step, *, products: bool = False) -> Tin
     data = worked.input[list(step.channels)]
     weights = step.weights
     more = [] if weights is None or not products else [
-        float(np.abs(plane).max() * np.abs(kernel).max()) for plane, kernel in zip(data, weights, strict=True)
+        float(np.abs(plane).max()) * float(np.abs(kernel).max()) for plane, kernel in zip(data, weights, strict=True)
     ]  # fmt: skip
     return page_tint(data, weights, worked.output[step.channel], more=more)
 
@@ -359,7 +360,7 @@ def formula_panel(formulas: tuple[Formula, Formula], room: float) -> Panel:
     texts = [rows.text] if rows == columns else [f"rows: {rows.text}", f"columns: {columns.text}"]
     size = min(FORMULA - 3, *((room - 20) / text_width(text, 1.0, bold=True) for text in texts))
     if size < SMALL:
-        words, y = text_block([line for text in texts for line in wrap(text, SMALL, room)], 0, y + 4, SMALL, colour=INK)
+        words, y = text_block([line for text in texts for line in _broken(text, room)], 0, y + 4, SMALL, colour=INK)
         items, texts, widest = [*items, *words], [], room
     for text in texts:
         before, equals, result = text.rpartition(" = ")
@@ -377,6 +378,15 @@ def formula_panel(formulas: tuple[Formula, Formula], room: float) -> Panel:
     )
     lines = [*dict.fromkeys((rows.letters, columns.letters)), *where, rounding_text(formulas)]
     return _with_letters(_letters(items, lines, y + 12, widest, room), formulas, room)
+
+
+def _broken(text: str, room: float) -> list[str]:
+    """The lines of a formula that is wider than the page, broken before signs: a line ``1 = 9`` would be untrue."""
+    lines: list[str] = []
+    for piece in re.split(r" (?=[+−] )(?![^(]*\))", text):
+        longer = f"{lines[-1]} {piece}" if lines else piece
+        lines = [*lines[:-1], longer] if text_width(longer, SMALL) <= room else [*lines, piece]
+    return [part for line in lines for part in wrap(line, SMALL, room)]
 
 
 def _fraction(formula: Formula, items: list[Item], room: float) -> Panel:

@@ -237,15 +237,18 @@ def _move_into(writer: _Writer, folder: Path) -> None:
     """Move the files into an existing folder, and delete those that are not in the new index.
 
     Raises:
-        WriteError: it failed; the folder may then have no index.
+        WriteError: it failed; if files could not be moved or deleted, the folder then has no index.
     """
     made, index = [path.name for path in writer.folder.iterdir()], writer.index()
-    stale = _stale(folder, _names_in(folder), writer.names, writer.singles.recipe, _OWN)
-    if not made and not stale and holds(folder / INDEX, index):
-        return
-    check_target(folder / INDEX, writer.singles.recipe, force=writer.force, data=index)
     try:
+        stale = _stale(folder, _names_in(folder), writer.names, writer.singles.recipe, _OWN)
+        if not made and not stale and holds(folder / INDEX, index):
+            return
+        check_target(folder / INDEX, writer.singles.recipe, force=writer.force, data=index)
         (folder / INDEX).unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    try:
         for name in made:
             (writer.folder / name).replace(folder / name)
         for path in stale:
@@ -254,7 +257,7 @@ def _move_into(writer: _Writer, folder: Path) -> None:
         raise WriteError(
             f"{folder} could not be written.",
             f"{error.strerror or error}.",
-            "It now has no index: run the command again.",
+            "It has no index now: choose another --output, or run the command again when it can be written.",
         ) from error
     write_whole(folder / INDEX, index, replace=False)
 

@@ -98,17 +98,32 @@ def _text_of(error: BaseException) -> str:
 
 
 def _condition(error: BaseException) -> str:
-    """The assertion that failed, on one line, as its file has it; empty for other errors."""
+    """The assertion that failed, on one line, as its file has it; empty for other errors.
+
+    ``torch._assert``, which timm uses, counts as the statement: the condition is in the line that calls it.
+    """
     frames = traceback.extract_tb(error.__traceback__) if isinstance(error, AssertionError) else []
+    own = torch._assert.__code__.co_filename  # noqa: SLF001 - others are in files of other names
+    called = next((at for at, frame in enumerate(frames) if (frame.name, frame.filename) == ("_assert", own)), None)
+    frames = frames[:called]
     if not frames or frames[-1].lineno is None:
         return ""
     filename, line = frames[-1].filename, frames[-1].lineno
     with contextlib.suppress(SyntaxError, ValueError, RecursionError):  # the file may have changed
         tree = ast.parse("".join(linecache.getlines(filename)))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Assert) and node.lineno <= line <= (node.end_lineno or line):
-                return shown(f"assert {ast.unparse(node.test)}")
+            if (test := _asserted(node, line)) is not None:
+                return shown(f"assert {ast.unparse(test)}")
     return shown(frames[-1].line or "")
+
+
+def _asserted(node: ast.AST, line: int) -> ast.expr | None:
+    """The condition of an assertion, or of a call of ``torch._assert``, at a line; None for other code."""
+    if not isinstance(node, ast.Assert | ast.Call) or not node.lineno <= line <= (node.end_lineno or line):
+        return None
+    if isinstance(node, ast.Assert):
+        return node.test
+    return node.args[0] if node.args and ast.unparse(node.func) in {"_assert", "torch._assert"} else None
 
 
 def _fitting_input(network: nn.Module, error: BaseException, size: Sequence[int]) -> str:
@@ -129,7 +144,7 @@ def _fitting_input(network: nn.Module, error: BaseException, size: Sequence[int]
         return f"The network reads {counted(channels, 'channel')}: give ({form}) or (1, {form})."
     hint = "Give the input size that the network was built for"
     taken = shape[-len(size)] if len(shape) >= len(size) else None
-    if not re.search(r"channels?\b|(shape\[|size\()(1|-3)\b", _text_of(error)):
+    if not re.search(r"(?<!per )channels?\b|(shape\[|size\()(1|-3)\b", _text_of(error)):
         return f"{hint}."
     guess = size[0] - (taken - channels) if channels and taken and taken != channels else 0
     example = f", for example {','.join(map(str, (guess, *size[1:])))}" if guess > 0 else ""

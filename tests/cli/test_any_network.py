@@ -155,6 +155,16 @@ class Checked(nn.Module):
         return self.conv(x)
 
 
+class CheckedByTorch(Checked):
+    def forward(self, x):
+        torch._assert(
+            x.ndim == 4
+            and x.shape[1] == 9,
+            "",
+        )
+        return self.conv(x)
+
+
 class Plain(nn.Module):
     def __init__(self):
         super().__init__()
@@ -184,10 +194,11 @@ def test_preprocessing_that_no_network_states_is_a_guess(run, tmp_path):
     assert "\npreprocessing: mean (0.5, 0.5, 0.5)" in run("layers", "test_resnet").err
 
 
-def test_a_bare_assertion_is_printed(run, tmp_path):
+@pytest.mark.parametrize("name", ["Checked", "CheckedByTorch"])
+def test_a_bare_assertion_is_printed(run, tmp_path, name):
     """Its condition is the only text that it has, on however many lines; of channels the form of the size is named."""
     (tmp_path / "refused.py").write_text(REFUSED)
-    ended = run("layers", "refused.py:Checked")
+    ended = run("layers", f"refused.py:{name}")
     assert ended.complaint[1].startswith("AssertionError: assert x.ndim == 4 and x.shape[1] == 9. Raised in refused.py")
     assert ended.complaint[2].endswith("with its channels: --input-size C,H,W.")
 

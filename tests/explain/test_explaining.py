@@ -366,6 +366,12 @@ def test_what_is_not_finite_is_drawn_and_counted(operation, kind, tmp_path):
             animate_convolution(ours, view="stamps")
 
 
+def test_a_product_too_large_for_a_float_causes_no_warning():
+    """The scale of the colours ends at the largest finite number then."""
+    ours = work_out(TransposedConvolution(2, 2), np.array([[1e308, 1], [2, 3]]), np.full((2, 2), 9.0))
+    assert step_tint(ours, ours.step(0, 0), products=True).limit == 1e308
+
+
 def test_a_single_value_that_is_not_finite_is_chequered():
     """If cells are too small for digits, and if a pixel is a cell."""
     values = np.array([[1.0, np.nan], [np.inf, -2.0]])

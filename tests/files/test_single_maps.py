@@ -186,3 +186,21 @@ def test_a_link_to_what_may_not_be_examined_is_in_the_way(tmp_path):
     with permissions_that_bind(), pytest.raises(FileInTheWayError):
         save_singles(made(), tmp_path / "one", force=True)
     (tmp_path / "private").chmod(0o700)
+
+
+@pytest.mark.parametrize("mode", [0, 0o300, 0o500, 0o600])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_that_may_not_be_used_stays_as_it_is(tmp_path, mode, force):
+    """If it may not be listed, entered or written, that is the error, and no file of it changes."""
+    index = save_singles(made(channels="0-3"), tmp_path / "folder")
+    before = {path.name: path.read_bytes() for path in index.parent.iterdir()}
+    index.parent.chmod(mode)
+    try:
+        with permissions_that_bind(), pytest.raises(WriteError, match="folder could not be written") as raised:
+            save_singles(made(channels="0-3", scale="layer", zoom=3), index.parent, force=force)
+    finally:
+        index.parent.chmod(0o700)
+    assert raised.value.why == "Permission denied."
+    assert "Nothing was changed" in raised.value.hint
+    assert {path.name: path.read_bytes() for path in index.parent.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [index.parent]

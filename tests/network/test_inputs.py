@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from timm.layers.bottleneck_attn import BottleneckAttn
 from torch import nn
 
 import kernelviz
 from kernelviz import capture_features, trace
-from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
+from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError, UsageError
 
 
 class Two(nn.Module):
@@ -488,3 +489,14 @@ def test_a_fault_about_a_size_has_advice_about_the_size():
     with pytest.raises(BrokenPassError, match="does not take an input of 3 × 16 × 16") as caught:
         trace(Faulty(ValueError("the height must be a multiple of 32")), (3, 16, 16))
     assert "built for" in caught.value.hint
+
+
+def test_an_assertion_of_timm_about_a_size_is_one_about_a_size():
+    """Its condition is the reason, although ``torch._assert`` raises it, and the size of the input is blamed."""
+    network = nn.Sequential(nn.Conv2d(3, 16, 1), BottleneckAttn(16, feat_size=(8, 8), num_heads=2)).eval()
+    trace(network, (3, 8, 8))
+    for call in (lambda: trace(network, (3, 9, 8)), lambda: capture_features(network, torch.rand(3, 9, 8), "*")):
+        with pytest.raises(InputSizeError, match="does not take an input of 3 × 9 × 8") as caught:
+            call()
+        assert caught.value.why.startswith("AssertionError: assert H == self.pos_embed.height")
+        assert "built for" in caught.value.hint

@@ -214,6 +214,8 @@ def unsettled(carried: TensorReads) -> str:
     if carried.several_images:
         return reads.SEVERAL_IMAGES
     axes = [_by_position(carried, axis) for axis in range(len(carried.axes))]
+    if not all(axis.planes.size for axis in axes):
+        return "its output has no values"
     if astray := [each for each in axes if _astray(each)]:
         known = next((each.gridless for each in astray if each.gridless), "")
         return known or "which element of its output belongs to which row and column was lost track of"
@@ -322,7 +324,7 @@ def _as_line(reads: AxisReads) -> list[Array]:
     planes = _united_but_along(reads, set(reads.varies_along)).planes
     (planes,) = distinct_slices([planes], range(planes.ndim - 1))
     known = planes[POSITION]
-    known = np.where(known < 0, 0, known) if known.max() <= 0 else known
+    known = np.where(known < 0, 0, known) if known.max(initial=0) <= 0 else known
     used = known >= 0
     positions = np.unique(known[used])  # merging patches leaves out positions
     known = np.searchsorted(positions, known)

@@ -394,9 +394,53 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 
 
 def run_operation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The output of an operation; on ``meta`` by a short cut if there is one."""
-    short_cut = _SHORT_CUTS.get(func._overloadpacket.__name__)  # noqa: SLF001
-    return short_cut(*args) if short_cut and not kwargs and args[0].is_meta else _run(func, args, kwargs)
+    """The output of an operation; on ``meta`` by a short cut if there is one.
+
+    Raises:
+        RuntimeError: it does not take its inputs, as on every other device.
+    """
+    name = func._overloadpacket.__name__  # noqa: SLF001
+    short_cut, check = _SHORT_CUTS.get(name), _CHECKS.get(name)
+    if short_cut and not kwargs and args[0].is_meta:
+        return short_cut(*args)
+    if check and not kwargs:
+        check(*args)
+    return _run(func, args, kwargs)
+
+
+def _check_kernel(
+    image: torch.Tensor, weight: torch.Tensor, _bias: Any, _stride: Any, padding: Any, dilation: Any, *others: Any
+) -> None:
+    """Raise what torch does for a kernel that is larger than the padded image."""
+    transposed, _, groups = others
+    if transposed or image.ndim != weight.ndim or image.shape[1] != groups * weight.shape[1]:
+        return
+    sides = [side + 2 * pad for side, pad in zip(image.shape[2:], _expanded(padding, image), strict=True)]
+    kernel = [step * (side - 1) + 1 for side, step in zip(weight.shape[2:], _expanded(dilation, image), strict=True)]
+    if any(side < length for side, length in zip(sides, kernel, strict=True)):
+        got, wanted = (" x ".join(map(str, lengths)) for lengths in (sides, kernel))
+        raise RuntimeError(
+            f"Calculated padded input size per channel: ({got}). Kernel size: ({wanted}). "
+            "Kernel size can't be greater than actual input size"
+        )
+
+
+def _check_indices(_weight: torch.Tensor, indices: torch.Tensor, *_others: Any) -> None:
+    """Raise what torch does for an embedding of fractions."""
+    if indices.dtype not in (torch.int64, torch.int32):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
+            f"but got {indices.dtype} instead"
+        )
+
+
+# On meta, torch 2.10 makes an empty map of the one and takes the other; newer versions raise as on other devices.
+_CHECKS: Mapping[str, Callable[..., None]] = {"convolution": _check_kernel, "embedding": _check_indices}
+
+
+def _expanded(numbers: Sequence[int], image: torch.Tensor) -> Sequence[int]:
+    """One number for each axis of an image."""
+    return [*numbers] * (image.ndim - 2) if len(numbers) == 1 else numbers
 
 
 def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
@@ -867,13 +911,29 @@ def next_size(network: Model | nn.Module, size: Sequence[int]) -> str:
     return f"The smallest side above {least} that it takes is {high}." if high else f"It takes {own[0]} × {own[1]}."
 
 
+class _Plain(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Runs operations as the observer does, and observes nothing."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if any(_dispatches(kind) for kind in types):
+            return NotImplemented
+        return run_operation(func, args, kwargs or {}) if isinstance(func, OpOverload) else func(*args, **kwargs or {})
+
+
 def _meta_runs(network: Model) -> Callable[[int, int], bool]:
     """A function that returns whether the network takes an image of these rows and columns."""
     meta_copy = on_meta(root_of(network))
     dtype = _number_kind(meta_copy)
 
     def takes(*sides: int) -> bool:
-        with torch.inference_mode(mode=False), torch.no_grad(), preserved_random_state(), no_warnings():
+        with torch.inference_mode(mode=False), torch.no_grad(), preserved_random_state(), no_warnings(), _Plain():
             try:
                 meta_copy(torch.empty(1, network.input_size[0], *sides, dtype=dtype, device="meta"))
             except Exception:  # noqa: BLE001 - each network has its own

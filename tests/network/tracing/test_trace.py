@@ -12,7 +12,7 @@ import torch
 from timm_modules import one_of_each
 from torch import nn
 
-from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
+from kernelviz.errors import InputSizeError, KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.capture import capture_features
 from kernelviz.network.model import load_model
 from kernelviz.network.tracing.trace import trace
@@ -314,6 +314,36 @@ def test_torchvisions_networks_need_no_name_of_timm(name):
         for layer in traced.layers
         if layer.family == "conv" and layer.runs
     )
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (nn.Conv2d(3, 4, 3, stride=2), (3, 17, 2)),
+        (nn.Conv2d(3, 4, 3), (3, 1, 17)),
+        (nn.Conv2d(3, 4, (3, 2), padding=(1, 0), dilation=2), (3, 9, 2)),
+        (nn.Conv1d(3, 4, 3), (3, 2)),
+        (nn.Conv3d(3, 4, 3, stride=2), (3, 9, 9, 2)),
+    ],
+)
+def test_a_kernel_larger_than_the_image_is_the_error_of_a_real_pass(layer, size):
+    """A traced convolution, which has no values, takes no image that the convolution itself does not take."""
+    with pytest.raises(RuntimeError) as real:
+        layer(torch.zeros(1, *size))
+    for device in ("cpu", "meta"):
+        network = nn.Sequential(nn.ReLU(), layer).to(device)
+        with pytest.raises(InputSizeError, match="does not take an input of") as traced:
+            trace(network, size)
+        assert traced.value.why == str(real.value)
+        assert traced.value.hint == "Give the input size that the network was built for."
+
+
+def test_an_empty_map_has_no_receptive_field():
+    """A crop may leave nothing of a map; its layers have rows, with the reason why there is no field."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ZeroPad2d((-4, 0, 0, 0)), nn.BatchNorm2d(4), nn.Dropout())
+    for traced in (trace(network.eval(), (3, 6, 6)), trace(network.to("meta"), (3, 6, 6))):
+        assert [layer.output_shape for layer in traced.layers] == [(4, 4, 4)] + [(4, 4, 0)] * 3
+        assert [layer.lost for layer in traced.layers] == [""] + ["its output has no values"] * 3
 
 
 ANY_SIZE = (
