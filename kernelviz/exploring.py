@@ -25,7 +25,7 @@ from kernelviz.storage.uris import as_path, name_in
 from kernelviz.streaming import FailedImage, Passes, ReadImage, is_tensor, name_of, pixels_again
 from kernelviz.views.gathered import ImageList
 from kernelviz.views.patches import Patches, PatchTally, check_field
-from kernelviz.wording import counted, inflected, shown
+from kernelviz.wording import counted, inflected, naming, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -383,7 +383,7 @@ class _Ranking:
             layers = self.counted.get(number)
             yield (
                 f"{name}: it failed later, but counts in the patches of {', '.join(layers)}" if layers
-                else f"{name} is left out of the patches: {reason}"
+                else f"left out of the patches: {naming(name, reason)}"
             )  # fmt: skip
 
     def _again(self, ranked: Ranked, image: int) -> Array:

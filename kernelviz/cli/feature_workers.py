@@ -187,9 +187,9 @@ class _Recording(Report):
         if lines:
             self._keep("inform_once", head, tuple(lines))
 
-    def add_failure(self, culprit: str, error: KernelvizError, *, named: bool = False) -> None:
+    def add_failure(self, culprit: str, error: KernelvizError) -> None:
         """Keep what failed."""
-        self._keep("add_failure", culprit, sendable(error), named=named)
+        self._keep("add_failure", culprit, sendable(error))
 
     def add_image(self, path: str, **more: Any) -> None:
         """Keep an image that was done."""

@@ -31,7 +31,7 @@ from kernelviz.errors import (
 from kernelviz.files.remembered import doubt_used
 from kernelviz.storage.uris import WEB, has_query, is_uri, scheme_of
 from kernelviz.version import SCHEMA, __version__
-from kernelviz.wording import PART, shown
+from kernelviz.wording import PART, naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,9 +104,9 @@ class Report:
         self.left_out.update(new)
         self.inform(*([head, *(f"  {line}" for line in new)] if new else []))
 
-    def add_failure(self, culprit: str, error: KernelvizError, *, named: bool = False) -> None:
-        """Name what failed, unless the message has ``named`` it, and keep it."""
-        terminal.print_message(error.what if named else f"{culprit}: {error.what}")
+    def add_failure(self, culprit: str, error: KernelvizError) -> None:
+        """Name what failed, unless the message does, and keep it."""
+        terminal.print_message(naming(culprit, error.what))
         self.add_error(error, culprit)
 
     def add_image(self, path: str, **more: Any) -> None:
@@ -287,7 +287,7 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
     except KernelvizError as error:
         if of == 1 or isinstance(error, DiskFullError):
             raise
-        report.add_failure(culprit, error, named=f" layer {shown(culprit)} " in f" {error.what} ")
+        report.add_failure(culprit, error)
 
 
 def named_images(images: Sequence[str], output: Path, report: Report, *, recursive: bool) -> tuple[str, ...]:
