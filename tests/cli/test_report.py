@@ -190,7 +190,7 @@ def test_an_image_for_patches_that_cannot_be_read_is_named_once(here, capsys):
     assert main([*MODEL, "a.png", "broken.png", *PATCHES, "b.png", "--patches-from", "broken.png", "--json"]) == 3
     out, err = capsys.readouterr()
     document = json.loads(out)
-    assert (len(document["errors"]), err.count("broken.png")) == (1, 1)
+    assert (len(document["errors"]), err.count("\nbroken.png ")) == (1, 1)
     assert document["patches"]["images"] == 1
     assert main([*MODEL, "a.png", *PATCHES, "broken.png", "--json"]) == 3
     out, err = capsys.readouterr()
