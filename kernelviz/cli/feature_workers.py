@@ -182,6 +182,10 @@ class _Recording(Report):
         if lines:
             self._keep("note", *lines)
 
+    def tally(self, name: str, notes: Sequence[str]) -> None:
+        """Keep the notes on one of many images."""
+        self._keep("tally", name, tuple(notes))
+
     def inform_once(self, head: str, lines: Sequence[str]) -> None:
         """Keep lines of which each is printed once in a run."""
         if lines:

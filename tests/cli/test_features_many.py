@@ -384,6 +384,23 @@ def test_what_is_no_single_map_of_this_run_is_left(look):
     assert look("-l", "layer1", "--single", "--force").code == 0
 
 
+def test_notes_on_many_images_are_printed_together(run):
+    """Notes that differ in their numbers alone are one line with the number of images; -v and the document have each."""
+    for number, side in enumerate((60, 80, 90)):
+        Image.effect_noise((side, side), 30).convert("RGB").save(f"{number}.png")
+    words = ("features", "test_resnet", "--weights", "random", "--input-size", "64", "-l", "conv1.0", "--style", "bare")
+    lines = run(*words, "0.png", "1.png", "2.png").err.splitlines()
+    at = lines.index("2.png")
+    assert lines[at + 1 :] == [
+        "enlarged 1.12 times to 67×67 pixels (1 of 3 images)",
+        "cropped: the network sees the middle 57×57 of 60×60 pixels (and others)",
+    ]
+    assert "\n  cropped: " in run(*words, "0.png").err
+    assert run(*words, "0.png", "1.png", "2.png", "-v").err.count("\n  cropped: ") == 3
+    document = run(*words, "0.png", "1.png", "2.png", "--json").document
+    assert sum("cropped: " in each for each in document["warnings"]) == 3
+
+
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(("model", "layer"), [("test_resnet", "layer2"), ("test_vit", "blocks.2")])
 def test_components_are_scikit_learn_s_over_all_images(run, model, layer):
