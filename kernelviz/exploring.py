@@ -595,8 +595,7 @@ def _plan(network: Any, given: Input, layers: Sequence[str] | None, most: int, i
     trace = as_trace(network, capture.observed, given.size)
     trace = with_sure_sizes(trace, capture.observed, capture.module, given.further)
     convolutions = {
-        without_expert(layer.name) if layer.expert is not None else layer.name: layer
-        for layer in list_layers(capture.module)
+        without_expert(layer.name) if layer.expert is not None else layer.name: layer for layer in list_layers(network)
     }
     taps, exact = capture.taps.taps, _is_exact(given)
     notes = []
@@ -647,7 +646,7 @@ def _sizes(tap: Tap, convolution: ConvLayer | None, input_size: Sequence[int], *
         exact and convolution.groups == 1 and inputs == input_size[0] and min(sides) * 2 >= min(input_size[1:])
     )
     weights = inputs * taps if reads_image else 0
-    return LayerSizes(channels, values, tile_of(shape, convolution.groups), terms, taps, weights)
+    return LayerSizes(channels, values, tile_of(shape, convolution.groups, convolution), terms, taps, weights)
 
 
 def _live(run: LayerRun, shown: Sequence[int]) -> LiveSums | None:

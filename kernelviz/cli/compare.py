@@ -343,7 +343,7 @@ class CompareRun:
 
         def find_view(layer: ConvLayer) -> None:
             shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
-            what[layer.name] = "matched" if match else "compared", resolve_view(shape, layer.groups, self.view)
+            what[layer.name] = "matched" if match else "compared", resolve_view(shape, layer.groups, self.view, layer)
 
         for layer in layers:
             if layer.name not in self.paths:

@@ -188,7 +188,7 @@ def make_pairs(
     layer = comparison.layer(name)
     check_positive("number of kernels", top)
     weight = layer.a.weight
-    view = resolve_view(weight.shape, layer.a.groups, view)
+    view = resolve_view(weight.shape, layer.a.groups, view, layer.layer)
     as_planes = view == "rgb" and look.textured
     drawn = "channels" if as_planes else view
     with np.errstate(over="ignore", invalid="ignore"):
