@@ -535,10 +535,11 @@ def is_dash(path: Path) -> bool:
 
 
 def check_directory(directory: Path) -> None:
-    """Reject the name of a file where a directory is expected; delete what a killed run left in the directory.
+    """Reject what is no directory, and cannot become one; delete what a killed run left in the directory.
 
     Raises:
         UsageError: it ends like a picture, or is ``-``.
+        WriteError: it is a file, or would be inside one.
     """
     if is_dash(directory):
         what = "--output takes a directory, but - means standard output."
@@ -552,8 +553,9 @@ def check_directory(directory: Path) -> None:
     if is_uri(directory):
         _check_uri(directory)
     else:
-        from kernelviz.files.writing import sweep
+        from kernelviz.files.writing import check_folder, sweep
 
+        check_folder(directory)
         sweep(directory)
 
 

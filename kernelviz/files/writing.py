@@ -350,6 +350,26 @@ def make_directory(directory: Path) -> None:
         raise write_error(directory, error) from error
 
 
+def check_folder(directory: Path) -> None:
+    """Check that a path is a directory, or that one can be made there, as far as other files are in the way.
+
+    Raises:
+        WriteError: it is a file, or below one.
+    """
+    for path in (directory, *directory.parents):
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise write_error(directory, error) from error
+        except ValueError as error:
+            raise write_error(directory, "The path contains an invalid character.") from error
+        if not stat.S_ISDIR(mode):
+            raise WriteError(f"{directory} cannot be made.", f"{path} is not a directory.", "Choose another --output.")
+        return
+
+
 def sweep(directory: Path) -> None:
     """Delete temporary files and folders that a killed run left in a directory more than an hour ago; a URI has none."""
     if is_uri(directory):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import torch
 from PIL import Image
 
 import kernelviz as kv
+from kernelviz.files import writing
 
 MODEL = ("patches", "test_resnet", "--weights", "random", "--input-size", "64")
 
@@ -219,3 +223,38 @@ def test_batches_and_looks_change_neither_values_nor_units(run, photos):
     )
     assert one == other
     assert [result.code for result in found] == [0, 0]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_full_disk_leaves_the_folder_of_patches_as_it_was(run, photos, monkeypatch, before):
+    """Files one by one are made apart and moved in together: one that fails leaves what was there, and no other file."""
+    words = (*MODEL, photos, "-r", "-l", "conv1.0", "--single", "-o", "out")
+    if before:
+        assert run(*words).code == 0
+    files = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    write_new, written = writing._write_new, []
+
+    def full(path, data):
+        written.append(path)
+        if len(written) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_new(path, data)
+
+    monkeypatch.setattr(writing, "_write_new", full)
+    result = run(*words, "--patches", "3")
+    assert (result.code, result.complaint[1]) == (1, "No space left on device.")
+    assert result.complaint[0] == "Error: out/test_resnet.random-conv1.0-patches could not be written."
+    assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == files
+    assert not [path for path in Path("out").rglob("*") if path.name.startswith(".kernelviz")]
+
+
+@pytest.mark.parametrize("output", ["file", "file/in/it", "loop/x", "x" * 300])
+def test_an_output_that_cannot_be_a_directory_is_rejected_first(run, photos, monkeypatch, output):
+    """It ends the run before a model is loaded."""
+    Path("file").write_text("mine")
+    Path("loop").symlink_to("loop")
+    monkeypatch.setattr("kernelviz.cli.session.load", None)
+    result = run(*MODEL, photos, "-r", "-l", "conv1.0", "-o", output)
+    assert result.code == 1
+    assert output in result.complaint[0]
+    assert Path("file").read_text() == "mine"
