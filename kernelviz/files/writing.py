@@ -350,24 +350,21 @@ def make_directory(directory: Path) -> None:
         raise write_error(directory, error) from error
 
 
-def check_folder(directory: Path) -> None:
-    """Check that a path is a directory, or that one can be made there, as far as other files are in the way.
+def check_holds_files(directory: Path, *, writable: bool = False) -> None:
+    """Check, before long work, that a directory can exist and, if requested, that files can be written there.
 
     Raises:
-        WriteError: it is a file, or below one.
+        WriteError: a file is at its path or above it, or the permission is missing.
     """
-    for path in (directory, *directory.parents):
-        try:
-            mode = path.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise write_error(directory, error) from error
-        except ValueError as error:
-            raise write_error(directory, "The path contains an invalid character.") from error
-        if not stat.S_ISDIR(mode):
-            raise WriteError(f"{directory} cannot be made.", f"{path} is not a directory.", "Choose another --output.")
+    if is_uri(directory):
         return
+    nearest = directory
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not os.path.isdir(nearest):  # noqa: PTH112  (takes every path)
+        raise write_error(directory, f"{nearest} is not a directory.")
+    if writable and not os.access(nearest, os.W_OK | os.X_OK):
+        raise write_error(directory, f"{nearest} is read-only.")
 
 
 def sweep(directory: Path) -> None:
