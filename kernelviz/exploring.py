@@ -401,7 +401,7 @@ def _left_out(item: object, number: int, error: KernelvizError) -> tuple[str, st
 
 
 @dataclass
-class _Gathered:
+class _ShownLayer:
     """What is kept of one layer so far."""
 
     maps: list[ReportMaps] = field(default_factory=list)
@@ -433,14 +433,13 @@ class _Walk:
     def __init__(self, network: Any, layers: Sequence[str] | None, most: int, count: int) -> None:
         self.network, self.patterns, self.most, self.count = network, layers, most, count
         self.plan: _Plan | None = None
-        self.layers: dict[str, _Gathered] = {}
+        self.reached = False  # whether an image has come to the network
+        self.layers: dict[str, _ShownLayer] = {}
         self.images: list[ReportImage] = []
 
     def rejects(self, error: KernelvizError) -> bool:
         """Whether an error is about the choice of layers or the network, not about one image."""
         return self.plan is None and self.reached and isinstance(error, UsageError)
-
-    reached = False
 
     @property
     def capture(self) -> CapturePlan:
@@ -507,7 +506,7 @@ class _Walk:
     def _keep(self, maps: FeatureMaps, run: LayerRun | KernelvizError | None, quota: int, *, exact: bool) -> None:
         """Keep what is shown of one layer of one image."""
         name = str(maps.layer)
-        layer = self.layers.setdefault(name, _Gathered())
+        layer = self.layers.setdefault(name, _ShownLayer())
         if not layer.maps:
             layer.shown = chosen_channels(maps, quota)
             layer.outputs = len(maps.values)
@@ -542,7 +541,7 @@ class _Walk:
         )  # fmt: skip
 
 
-def _layer(network: Any, plan: _Plan, tap: Tap, gathered: _Gathered) -> ReportLayer:
+def _layer(network: Any, plan: _Plan, tap: Tap, gathered: _ShownLayer) -> ReportLayer:
     """One layer of a report, with its kernels."""
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.tracing.trace import row_of

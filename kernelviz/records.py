@@ -33,6 +33,10 @@ Layout: TypeAlias = Literal["torch", "keras"]
 Interpolation: TypeAlias = Literal["bicubic", "bilinear", "lanczos", "nearest", "box", "hamming"]
 Recipe: TypeAlias = Mapping[str, Any]
 
+LUMA = (0.299, 0.587, 0.114)
+"""The weights of red, green and blue in grey: ITU-R BT.601, as in Pillow's mode L."""
+WEIGHTS_WORDS = ("auto", "hub", "bundled", "random")
+"""What names weights that are no file of the user."""
 VIEWS: tuple[str, ...] = get_args(View)
 SORTS: tuple[str, ...] = get_args(Sort)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
@@ -406,6 +410,11 @@ class Field:
         """The size along the axis along which it is largest; None if a size is not known."""
         sizes = [axis.size for axis in self.axes if axis.size is not None]
         return max(sizes) if len(sizes) == len(self.axes) and sizes else None
+
+    def box(self, row: int, column: int) -> Box:
+        """What the unit at this row and column reads inside the image."""
+        rows, columns = self.axes
+        return Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from kernelviz.errors import UnknownLayerError, UsageError
+from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.notebook import html_table, record_repr
-from kernelviz.records import AxisField as AxisField  # noqa: PLC0414  (of traces and of maps)
-from kernelviz.records import Box as Box  # noqa: PLC0414  (beside the records that hold boxes)
-from kernelviz.records import Field as Field  # noqa: PLC0414
 from kernelviz.wording import UNKNOWN, inflected, nearest_text, shown, split_name, stage_index, visible
 
 if TYPE_CHECKING:
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
     from kernelviz.arithmetic.operations import Operation, Pooling
     from kernelviz.arithmetic.steps import Step
-    from kernelviz.records import Array, ConvLayer, Image, SeenImage, Source
+    from kernelviz.records import Array, Box, ConvLayer, Field, Image, SeenImage, Source
 
 
 Family: TypeAlias = Literal["conv", "norm", "act", "pool", "linear", "other"]
@@ -104,8 +101,7 @@ class Trace:
         names = (name, self.first_names.get(name), module, self.first_names.get(module))
         found = next((rows[each] for each in names if each in rows), None)
         if found is not None and run is not None and typed not in rows and not 0 <= run < found.runs:
-            count = f"{found.runs} {inflected(found.runs, 'time')}"
-            raise UnknownLayerError(f"{shown(found.name)} runs {count}, so there is no {shown(typed)}.")
+            raise no_such_run(found.name, found.runs, typed)
         if found is None and name not in self.first_names:
             name = module
         inside = [layer.name for layer in self.layers if layer.name.startswith(f"{name}.")]
@@ -144,7 +140,19 @@ class Trace:
         if not (0 <= row < len(rows.first) and 0 <= column < len(columns.first)):
             size = f"{len(rows.first)} rows and {len(columns.first)} columns"
             raise UsageError(f"The unit must be in a map of {size}, but got ({row}, {column}).")
-        return Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
+        return record.field.box(row, column)
+
+
+def not_reached(layer: str, hint: str = "") -> KernelvizError:
+    """The error for a layer that a forward pass leaves out."""
+    why = "The network contains it, but the forward pass does not reach it."
+    return KernelvizError(f"The layer {shown(layer)} did not run.", why, hint)
+
+
+def no_such_run(layer: str, runs: int, typed: str) -> UnknownLayerError:
+    """The error for the name of a run, as ``layer#3``, of a layer that does not run so often."""
+    count = f"{runs} {inflected(runs, 'time')}"
+    return UnknownLayerError(f"{shown(layer)} runs {count}, so there is no {shown(typed)}.")
 
 
 @dataclass(frozen=True)

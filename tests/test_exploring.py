@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from report_blocks import unpacked, unpacked_pixels
 from torch import nn
 
 import kernelviz as kv
 from kernelviz import capture_features, load_model, make_report, make_sheet, read_image, save_report, trace_unit
 from kernelviz.drawing.colour import levels
 from kernelviz.errors import FileInTheWayError, KernelvizError, UnknownLayerError, UsageError
-from kernelviz.report.packing import json_text, packed, unpacked, unpacked_pixels
+from kernelviz.report.packing import json_text, packed
 
 SIDE = 64
 

@@ -17,8 +17,8 @@ import kernelviz as kv
 from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.page import UNTRAINED
 from kernelviz.errors import UsageError
-from kernelviz.records import ClassScore, Source
-from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+from kernelviz.records import AxisField, ClassScore, Field, Source
+from kernelviz.traces import Trace, TracedLayer
 
 RANDOM = Source("resnet18", "resnet18, random weights (seed 0)", "resnet18.random", 1)
 NUMBERS = np.random.default_rng(0)

@@ -36,7 +36,7 @@ class ChainLayer:
     stride: int
     padding: int | None = None
     dilation: int = 1
-    more: int = 0
+    output_padding: int = 0
     groups: int | None = None
     channels: int | None = None
 
@@ -67,7 +67,9 @@ class PlacedLayer:
         """The size of the output; below 1 if the layer does not fit."""
         layer = self.layer
         if layer.kind == "up":
-            return transposed_size(self.size, layer.kernel, layer.stride, self.before, layer.dilation, layer.more)
+            return transposed_size(
+                self.size, layer.kernel, layer.stride, self.before, layer.dilation, layer.output_padding
+            )
         return (self.size + self.before + self.after - self.span) // layer.stride + 1
 
     @property
@@ -76,7 +78,7 @@ class PlacedLayer:
         layer, stride = self.layer, self.layer.stride
         span = str(layer.kernel) if layer.dilation == 1 else f"({layer.dilation}·{layer.kernel - 1} + 1)"
         if layer.kind == "up":
-            more = f" + {layer.more}" if layer.more else ""
+            more = f" + {layer.output_padding}" if layer.output_padding else ""
             less = f" − 2·{self.before}" if self.before else ""
             return f"({self.size:,} − 1)·{stride} + {span}{less}{more}"
         around = f"2·{self.before}" if self.before == self.after else f"({self.before} + {self.after})"
@@ -174,20 +176,18 @@ def read_layer(
         kind,
         kernel,
         stride,
-        given.get("p"),
-        count("dilation", given.get("d", 1)),
-        given.get("o", 0),
-        given.get("g"),
-        given.get("c"),
+        padding=given.get("p"),
+        dilation=count("dilation", given.get("d", 1)),
+        output_padding=given.get("o", 0),
+        groups=given.get("g"),
+        channels=given.get("c"),
     )
     if kind == "pool" and (layer.padding or 0) > kernel // 2:
         what = f"The padding of '{layer.text}' must be at most half of its size, but got {layer.padding} of {kernel}."
         raise UsageError(what, "A window could contain nothing but padding.", f"Choose at most {kernel // 2}.")
-    if layer.more and layer.more >= max(stride, layer.dilation):
-        what = (
-            f"The output padding of '{layer.text}' must be smaller than its stride or dilation, but got {layer.more}."
-        )
-        raise UsageError(what, "", "Choose a smaller one.")
+    if layer.output_padding and layer.output_padding >= max(stride, layer.dilation):
+        what = f"The output padding of '{layer.text}' must be smaller than its stride or dilation"
+        raise UsageError(f"{what}, but got {layer.output_padding}.", "", "Choose a smaller one.")
     return layer
 
 

@@ -84,7 +84,7 @@ class Weighted:
         rows, columns = self.input_size if self.transposed else self.output_size
         return rows * columns * self.weights
 
-    def take(
+    def _set_common(
         self, *, input_size: Sides, kernel: Sides, stride: Sides, dilation: Sides,
         groups: int, in_channels: int, out_channels: int, bias: bool,
     ) -> None:  # fmt: skip
@@ -105,7 +105,7 @@ class Weighted:
             bias=bool(bias),
         )
 
-    def check_groups(self) -> None:
+    def _check_groups(self) -> None:
         """Check that the groups divide the channels.
 
         Raises:
@@ -179,13 +179,13 @@ class Convolution(Weighted):
             UsageError: torch would reject it: a number that is not positive, a negative padding, ``same`` with a stride,
                 channels that the groups do not divide, or a kernel larger than the padded input.
         """
-        self.take(
+        self._set_common(
             input_size=input_size, kernel=kernel, stride=stride, dilation=dilation,
             groups=groups, in_channels=in_channels, out_channels=out_channels, bias=bias,
         )  # fmt: skip
         set_fields(self, padding_name=padding if isinstance(padding, str) else "")
         set_fields(self, padding=self._edges(padding))
-        self.check_groups()
+        self._check_groups()
         self._check_fit()
 
     def _edges(self, padding: Padding) -> Edges:
@@ -389,13 +389,13 @@ class TransposedConvolution(Weighted):
             UsageError: torch would reject it: a number that is not positive, a negative padding, an output padding that
                 neither stride nor dilation exceeds, channels that the groups do not divide, or an empty output.
         """
-        self.take(
+        self._set_common(
             input_size=input_size, kernel=kernel, stride=stride, dilation=dilation,
             groups=groups, in_channels=in_channels, out_channels=out_channels, bias=bias,
         )  # fmt: skip
         paddings = {"padding": padding, "output_padding": output_padding}
         set_fields(self, **{name: pair(name.replace("_", " "), sides, least=0) for name, sides in paddings.items()})
-        self.check_groups()
+        self._check_groups()
         for more, stride_, dilation_ in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if more >= max(stride_, dilation_):
                 raise UsageError(

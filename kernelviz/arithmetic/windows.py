@@ -135,8 +135,8 @@ def pooling_size(
     """The number of windows of a pool; with ``ceil_mode`` the last one must start inside the input or the left padding."""
     if not ceil_mode:
         return convolution_size(size, kernel, stride, padding, dilation)
-    count = -(-(size + 2 * padding - dilation * (kernel - 1) - 1) // stride) + 1
-    return max(0, count - 1 if (count - 1) * stride >= size + padding else count)
+    windows = -(-(size + 2 * padding - dilation * (kernel - 1) - 1) // stride) + 1
+    return max(0, windows - 1 if (windows - 1) * stride >= size + padding else windows)
 
 
 def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from kernelviz.cli import options, session, terminal
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import OutputChoices, run_command
 from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError, UsageError
+from kernelviz.records import WEIGHTS_WORDS
 from kernelviz.wording import counted, number_text, shown
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from kernelviz.views.comparisons import ComparedLayer, Comparison
 
 
-WEIGHTS = ("auto", "bundled", "hub", "random")
 _ENDINGS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar")
 
 First = Annotated[
@@ -136,7 +136,7 @@ def chosen_weights(
     weights_key: str | None,
     arguments: Sequence[str] | None,
 ) -> ModelChoices:
-    """The model with the weights that a word names: one of ``WEIGHTS``, an existing file, or a tag of the model.
+    """The model with the weights that a word names: one of ``WEIGHTS_WORDS``, an existing file, or a tag of the model.
 
     Raises:
         UsageError: the seed of ``random@SEED`` is not a whole number.
@@ -150,7 +150,7 @@ def chosen_weights(
             what = f"The seed of {shown(word)} must be a whole number from 0."
             raise UsageError(what, hint="For example random@1.")
         return ModelChoices(model, given, int(part), timeout, arguments=arguments)
-    if word in WEIGHTS:
+    if word in WEIGHTS_WORDS:
         if is_there:
             report.warn(f"{word} means the {word} weights; the file of this name is ./{word}")
         return ModelChoices(model, word, seed if word in ("auto", "random") else 0, timeout, arguments=arguments)
@@ -221,13 +221,13 @@ def load_both(
             raise UsageError(what, error.why, hint) from None
         except (BadWeightsError, NoWeightsError) as error:
             error.hint = _as_arguments(error.hint)
-            if choice.weights in WEIGHTS or isinstance(error, NoWeightsError):
+            if choice.weights in WEIGHTS_WORDS or isinstance(error, NoWeightsError):
                 raise
             found, more = _similar(choice, loaded, error)
             session.announce(found.source, choice, report)
             loaded.append(found)
             reasons |= more
-        if choice.weights == word and word not in WEIGHTS:
+        if choice.weights == word and word not in WEIGHTS_WORDS:
             _note_tag(word, model, report)
     report.source = loaded[0].source
     return loaded[0], loaded[1], reasons

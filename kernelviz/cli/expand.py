@@ -44,7 +44,6 @@ Images = Annotated[
         "first, the third, …, and the weights judged on the others. 10 to 50 are enough.",
     ),
 ]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
 Layers = Annotated[
     list[str] | None,
     typer.Option(
@@ -89,7 +88,7 @@ def expand(
     model: options.ModelName,
     images: Images,
     *,
-    recursive: Recursive = False,
+    recursive: options.Recursive = False,
     layer: Layers = None,
     slopes: Slopes = SlopesName.MEAN,
     channels: Channels = None,

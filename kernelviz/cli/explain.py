@@ -14,7 +14,7 @@ from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, Po
 from kernelviz.cli.explain_csv import Csv, prepare_csv
 from kernelviz.cli.explain_html import Html, explain_html
 from kernelviz.cli.explain_pools import explain_pools
-from kernelviz.cli.explain_view import check, save_drawn
+from kernelviz.cli.explain_view import check, save_drawn, warn_of_limit
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
 from kernelviz.storage.uris import as_path
@@ -282,10 +282,8 @@ def explain(
         worked = _work_out(inputs, choices, operation, report)
         steps = [] if worked is None else chosen_steps(worked, choices.channel, choices.cell)
         if worked is not None:
-            report.warnings += broken_notes(worked)
-            total = operation.output_size[0] * operation.output_size[1]
-            if (as_json or choices.csv is not None) and choices.cell is None and len(steps) < total:
-                report.warnings.append(f"steps is limited to {len(steps):,} of {total:,}")
+            report.note(*broken_notes(worked))
+            warn_of_limit(len(steps), operation, choices, report)
         known = known_lines(inputs.known)
         entry: dict[str, Any] = {}
         if choices.csv is not None or as_json:
@@ -327,20 +325,16 @@ def _write(
 
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:
     """The worked-out numbers; None if only sizes were given and they are too large."""
-    from dataclasses import replace
-
-    from kernelviz.explain.walkthrough import check_cost, work_out
+    from kernelviz.explain.walkthrough import check_cost
 
     try:
         check_cost(operation, as_json=report.as_json or choices.csv is not None)
     except UsageError as error:
         if inputs.data is not None or choices.directory is not None or choices.cell is not None:
             raise
-        report.warnings.append(f"the numbers are omitted: {error.what[0].lower()}{error.what[1:].removesuffix('.')}")
+        report.note(f"the numbers are omitted: {error.what[0].lower()}{error.what[1:].removesuffix('.')}")
         return None
-    worked = work_out(operation, *inputs.numbers(operation))
-    report.warnings += inputs.image.notes if inputs.image else ()
-    return replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed, greys=inputs.greys)
+    return inputs.work_out(operation, report)
 
 
 def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Path, report: Report) -> None:
@@ -372,12 +366,14 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
     with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
         for path, plot, recipe in zip(paths, pictures.values(), recipes, strict=True):
             for each, frame in save_drawn(plot(), path, choices, report, progress):
-                report.add_output(_row(each, worked, recipe if frame is None else frame_recipe(recipe, frame)))
+                drawn = recipe if frame is None else frame_recipe(recipe, frame)
+                report.add_output(session.recipe_row(each, drawn, shape=worked.output.shape))
     if choices.arrays:
         named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
         known = {name: values for name, values in named.items() if values is not None}
         recipe = {**recipes[0], "view": "numbers", "shown": worked.output.size, "total": worked.output.size}
-        report.add_output(_row(save_arrays(known, arrays, recipe=recipe, force=choices.force), worked, recipe))
+        save_arrays(known, arrays, recipe=recipe, force=choices.force)
+        report.add_output(session.recipe_row(arrays, recipe, shape=worked.output.shape))
 
 
 def _cell(worked: Walkthrough, choices: StepChoices) -> tuple[int, int]:
@@ -417,7 +413,7 @@ def _animations(worked: Walkthrough, choices: StepChoices, report: Report, look:
         try:
             found["stamps-animation"] = animate(view="stamps")
         except UsageError as error:
-            report.warnings.append(f"only the window is animated: {error.what}")
+            report.note(f"only the window is animated: {error.what}")
     return {view: partial(lambda animation: animation, animation) for view, animation in found.items()}
 
 
@@ -439,11 +435,6 @@ def _csv_name(command: str, operation: Operation, worked: Walkthrough | None, ch
         return _name(command, worked, choices, "numbers" if choices.cell is None else "step")
     size, kernel = ("x".join(map(str, sides)) for sides in (operation.input_size, operation.kernel))
     return (command, size, kernel, "sizes")
-
-
-def _row(path: Path, worked: Walkthrough, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
-    return session.output_row(path, shape=worked.output.shape, **facts)
 
 
 def conv(

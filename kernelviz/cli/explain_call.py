@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain import Directory
 from kernelviz.cli.explain_csv import Csv, check_csv, prepare_csv
+from kernelviz.cli.explain_view import Format
 from kernelviz.cli.session import OutputChoices
 from kernelviz.errors import NoWeightsError, UsageError
 from kernelviz.wording import shown
@@ -62,13 +63,6 @@ CodeChoice = Annotated[
     CodeName | None,
     typer.Option("--code", help="Print only the line of this framework, to be copied.", show_default=False),
 ]
-Format = Annotated[
-    options.FileFormat | None,
-    typer.Option(
-        "--format", help="File format of the picture. Default: png.", show_default=False,
-        rich_help_panel=options.PICTURES,
-    ),
-]  # fmt: skip
 TRAINED, TRAINED_LAYER, TRAINED_SHAPE, TRAINED_KERNEL = "tf_efficientnet_lite0", "conv_stem", (32, 3, 3, 3), 15
 """The first layer whose kernels are drawn if a call has their shape, and the one that is enlarged."""
 
@@ -212,10 +206,7 @@ def _draw(found: Call, output: OutputChoices, report: Report) -> None:
         caption=output.look.caption,
     )
     session.save_page(figure, path, report, force=output.force)
-    recipe = figure.recipe or {}
-    facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
-    shape = (found.out_channels, *found.output_size)
-    report.add_output(session.output_row(path, shape=shape, **facts))
+    report.add_output(session.recipe_row(path, figure.recipe or {}, shape=(found.out_channels, *found.output_size)))
 
 
 def _trained(found: Call, report: Report) -> KernelBank | None:
@@ -232,7 +223,5 @@ def _trained(found: Call, report: Report) -> KernelBank | None:
         try:
             return read_kernels(load_model(TRAINED, weights="bundled"), TRAINED_LAYER)
         except NoWeightsError:
-            report.warnings.append(
-                'the kernels are grey: pip install "kernelviz[offline]" has trained ones of this shape'
-            )
+            report.note('the kernels are grey: pip install "kernelviz[offline]" has trained ones of this shape')
             return None

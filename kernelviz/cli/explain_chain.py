@@ -10,8 +10,7 @@ import typer
 from kernelviz.cli import options, session
 from kernelviz.cli.explain import Directory
 from kernelviz.cli.explain_csv import Csv
-from kernelviz.cli.explain_sharing import Format
-from kernelviz.cli.explain_view import View, check, show
+from kernelviz.cli.explain_view import Format, View, check, show
 from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
@@ -70,18 +69,13 @@ def chain(
             work_out_chain,
         )
 
-        suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption, csv)  # noqa: FBT003
+        choices = StepChoices(
+            file_format=file_format, directory=output, force=force, look=look, no_caption=no_caption, csv=csv
+        )
         check(choices)
-        named = None if padding is None else padding.strip().lower()
-        if named not in (None, "same", "valid"):
-            raise UsageError(
-                f"--padding must be same or valid, but got '{shown(padding or '')}'.",
-                "Numbers are written at each layer.",
-                "For example conv3p1",
-            )
+        named = parse_padding(padding)
         chains = work_out_chain(input_, layers, padding=named)
-        report.warnings += [note for each in chains for note in chain_notes(each) if note.endswith("fit")]
+        report.note(*(note for each in chains for note in chain_notes(each) if note.endswith("fit")))
         names = [each.layer.text for each in chains[-1].layers]
         view = View(
             name=("chain", str(input_), *names, *(["same"] if chains[-1].same else [])),
@@ -95,3 +89,19 @@ def chain(
         show(view, choices, report)
 
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
+
+
+def parse_padding(text: str | None) -> str | None:
+    """``same`` or ``valid`` in any case; None if nothing was typed.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    named = None if text is None else text.strip().lower()
+    if named not in (None, "same", "valid"):
+        raise UsageError(
+            f"--padding must be same or valid, but got '{shown(text or '')}'.",
+            "Numbers are written at each layer.",
+            "For example conv3p1",
+        )
+    return named

@@ -118,9 +118,7 @@ def explain_views(
     """Work out the operation that ``build`` returns, and print or draw the requested view of it."""
 
     def work(report: Report) -> None:
-        from dataclasses import replace
-
-        from kernelviz.explain.walkthrough import check_cost, work_out
+        from kernelviz.explain.walkthrough import check_cost
 
         views.check(choices)
         check(choices)
@@ -129,12 +127,9 @@ def explain_views(
             show(_uses(command, operation), choices, report)
             return
         check_cost(operation, as_json=as_json)
-        worked = work_out(operation, *inputs.numbers(operation))
-        greys = inputs.greys if views.maps else None
-        worked = replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed, greys=greys)
-        report.warnings += inputs.image.notes if inputs.image else ()
-        make = _maps if views.maps else _matrix
-        show(make(command, worked, choices, views), choices, report)
+        worked = inputs.work_out(operation, report)
+        made = _maps(command, worked, choices, views) if views.maps else _matrix(command, worked, choices)
+        show(made, choices, report)
 
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 
@@ -216,12 +211,11 @@ def _names(worked: Walkthrough) -> list[str]:
     return [name if found.count(name) == 1 else "" for name in found]
 
 
-def _matrix(command: str, worked: Walkthrough, choices: StepChoices, views: ConvViews) -> View:
+def _matrix(command: str, worked: Walkthrough, choices: StepChoices) -> View:
     from kernelviz.explain.matrix import as_matrix, matrix_entry, matrix_lines, matrix_recipe, plot_matrix
     from kernelviz.explain.plots import numbers_hash
     from kernelviz.explain.texts import explanation_entry, made_up_text
 
-    del views
     at, channel = choices.cell or (0, 0), choices.channel
     found = as_matrix(worked, at=at, channel=channel)
     own = (f"channel{channel}",) if len(worked.output) > 1 else ()

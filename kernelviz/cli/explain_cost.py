@@ -9,11 +9,9 @@ import typer
 
 from kernelviz.cli import options, session
 from kernelviz.cli.explain import SIDES, Directory
+from kernelviz.cli.explain_chain import Padding, parse_padding
 from kernelviz.cli.explain_csv import Csv
-from kernelviz.cli.explain_sharing import Format
-from kernelviz.cli.explain_view import View, check, show
-from kernelviz.errors import UsageError
-from kernelviz.wording import shown
+from kernelviz.cli.explain_view import Format, View, check, show
 
 if TYPE_CHECKING:
     from kernelviz.cli.session import Report
@@ -36,15 +34,6 @@ OutChannels = Annotated[
         show_default=False,
     ),
 ]  # fmt: skip
-Padding = Annotated[
-    str | None,
-    typer.Option(
-        "--padding",
-        metavar="same|valid",
-        help="With same, convolutions without a padding of their own keep the size. Default: valid, no padding.",
-        show_default=False,
-    ),
-]
 Bias = Annotated[bool, typer.Option("--bias", help="Count a bias for each output channel of a convolution.")]
 
 
@@ -76,16 +65,11 @@ def cost(
         from kernelviz.cli.explain_inputs import StepChoices, sides
         from kernelviz.explain.costs import cost_entry, cost_lines, cost_recipe, plot_costs
 
-        suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption, csv)  # noqa: FBT003
+        choices = StepChoices(
+            file_format=file_format, directory=output, force=force, look=look, no_caption=no_caption, csv=csv
+        )
         check(choices)
-        named = None if padding is None else padding.strip().lower()
-        if named not in (None, "same", "valid"):
-            raise UsageError(
-                f"--padding must be same or valid, but got '{shown(padding or '')}'.",
-                "Numbers are written at each layer.",
-                "For example conv3p1",
-            )
+        named = parse_padding(padding)
         size = sides("input size", input_)
         costs = compare_costs(
             size, settings, in_channels=in_channels, out_channels=out_channels, padding=named, bias=bias

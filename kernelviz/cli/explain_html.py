@@ -60,8 +60,7 @@ def explain_html(
         if choices.directory is None:
             raise TypeError(choices)
         path = save_playground(page, choices.directory / f"{stem}.html", force=choices.force)
-        facts = {key: page.recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
-        report.add_output(session.output_row(path, shape=worked.output.shape, **facts))
+        report.add_output(session.recipe_row(path, page.recipe, shape=worked.output.shape))
         if as_json:
             report.more |= explanation_entry(operation, worked, []) | {"known_filters": inputs.known}
         elif made_up:

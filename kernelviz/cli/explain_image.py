@@ -10,8 +10,7 @@ import typer
 from kernelviz.cli import options, session
 from kernelviz.cli.explain import Directory, Levels
 from kernelviz.cli.explain_csv import Csv
-from kernelviz.cli.explain_sharing import Format
-from kernelviz.cli.explain_view import View, check, show
+from kernelviz.cli.explain_view import Format, View, check, show
 
 if TYPE_CHECKING:
     from kernelviz.cli.session import Report
@@ -88,8 +87,9 @@ def image(
         from kernelviz.files.pixels import resized_sides
         from kernelviz.views.pixels import as_pixels
 
-        suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption, csv)  # noqa: FBT003
+        choices = StepChoices(
+            file_format=file_format, directory=output, force=force, look=look, no_caption=no_caption, csv=csv
+        )
         check(choices)
         position = options.parse_position(at, "pixel")
         lengths = None if size is None else sides("size", size)
@@ -98,7 +98,7 @@ def image(
         found = read_one_image(image)
         resized = None if target is None else resized_sides(found, target)
         part = part_of(as_pixels(found, levels=levels, size=resized), position, wanted)
-        report.warnings += part.pixels.notes
+        report.note(*part.pixels.notes)
         name = ("image", found.stem, image_hash(part)[:8])
         view = View(
             name=(*name, *part_name(part)),

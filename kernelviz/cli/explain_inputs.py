@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from kernelviz.cli.options import parse_position
+from kernelviz.cli.options import LookName, parse_position
 from kernelviz.errors import UsageError
 from kernelviz.files.numbers import EXAMPLE, is_typed, read_numbers, typed_numbers
 from kernelviz.files.pixels import is_picture, small_pixels
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.arithmetic.operations import Operation
-    from kernelviz.cli.options import AnyFormat, LookName
+    from kernelviz.cli.options import AnyFormat, FileFormat
+    from kernelviz.cli.session import Report
+    from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.views.pixels import Pixels
 
 _SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?|\s*\(\s*\d+\s*,\s*\d+\s*\)\s*", re.ASCII)
@@ -37,18 +39,18 @@ _ALONE = re.compile(r"\s*[+\-−]?(?:\d[\d.]*|\.\d+)(?:e[+\-]?\d+)?\s*", re.IGNO
 class StepChoices:
     """Which steps are shown and drawn, and where the files go; without a directory the explanation is printed."""
 
-    at: str | None
-    channel: int
-    steps: bool
-    animate: bool
-    frames: bool
-    fps: float | None
-    file_format: AnyFormat | None
-    directory: Path | None
-    arrays: bool
-    force: bool
-    look: LookName
-    no_caption: bool
+    at: str | None = None
+    channel: int = 0
+    steps: bool = False
+    animate: bool = False
+    frames: bool = False
+    fps: float | None = None
+    file_format: AnyFormat | FileFormat | None = None
+    directory: Path | None = None
+    arrays: bool = False
+    force: bool = False
+    look: LookName = LookName.PAGE
+    no_caption: bool = False
     csv: Path | None = None
 
     @property
@@ -235,6 +237,16 @@ class ExplainInputs:
             kernel if self.planes is None or kernel is None else _spread(self.planes, kernel.shape),
             bias if self.bias is None or bias is None else _biases(self.bias, len(bias)),
         )
+
+    def work_out(self, operation: Operation, report: Report) -> Walkthrough:
+        """The operation worked out on these numbers; what is to be known of an image becomes a warning."""
+        from dataclasses import replace
+
+        from kernelviz.explain.walkthrough import work_out
+
+        worked = work_out(operation, *self.numbers(operation))
+        report.note(*(self.image.notes if self.image else ()))
+        return replace(worked, made_up=self.made_up(operation), seed=self.seed, greys=self.greys)
 
     def made_up(self, operation: Operation) -> tuple[str, ...]:
         """Which of input and kernel come from the seed; a bias has always been given."""

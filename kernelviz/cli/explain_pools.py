@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kernelviz.cli import session
-from kernelviz.cli.explain_view import View, check, show
+from kernelviz.cli.explain_view import View, check, show, warn_of_limit
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ def explain_pools(
     """Work out both kinds of the pool that ``build`` returns, and print or draw them."""
 
     def work(report: Report) -> None:
-        from dataclasses import replace
-
         from kernelviz.explain.plots import numbers_hash
         from kernelviz.explain.pools import (
             animate_pools,
@@ -41,7 +39,7 @@ def explain_pools(
             pools_recipe,
         )
         from kernelviz.explain.texts import broken_notes, chosen_steps, made_up_text
-        from kernelviz.explain.walkthrough import check_cost, work_out
+        from kernelviz.explain.walkthrough import check_cost
 
         if choices.steps:
             raise UsageError(
@@ -50,15 +48,11 @@ def explain_pools(
         check(choices)
         operation = build()
         check_cost(operation, as_json=as_json)
-        worked = work_out(operation, *inputs.numbers(operation))
-        worked = replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed, greys=inputs.greys)
-        report.warnings += inputs.image.notes if inputs.image else ()
-        report.warnings += broken_notes(worked)
+        worked = inputs.work_out(operation, report)
+        report.note(*broken_notes(worked))
         pair, channel, cell = pool_pair(worked), choices.channel, choices.cell or (0, 0)
         chosen = [chosen_steps(each, channel, choices.cell) for _, each in pair.both]
-        total = operation.output_size[0] * operation.output_size[1]
-        if (as_json or choices.csv is not None) and choices.cell is None and len(chosen[0]) < total:
-            report.warnings.append(f"steps is limited to {len(chosen[0]):,} of {total:,}")
+        warn_of_limit(len(chosen[0]), operation, choices, report)
         moving = choices.animate or choices.frames
         plot = partial(animate_pools, fps=choices.fps) if moving else partial(plot_pools, at=cell)
         sides = ["x".join(map(str, each)) for each in (operation.input_size, operation.kernel)]

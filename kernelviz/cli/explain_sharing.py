@@ -10,7 +10,7 @@ import typer
 from kernelviz.cli import options, session
 from kernelviz.cli.explain import Directory
 from kernelviz.cli.explain_csv import Csv
-from kernelviz.cli.explain_view import View, check, show
+from kernelviz.cli.explain_view import Format, View, check, show
 from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
@@ -37,13 +37,6 @@ ImageKernel = Annotated[
 Hidden = Annotated[
     int, typer.Option("--hidden", min=1, metavar="N", help="Units of a dense layer on it.", rich_help_panel=IMAGE)
 ]
-Format = Annotated[
-    options.FileFormat | None,
-    typer.Option(
-        "--format", help="File format of the picture. Default: png.", show_default=False,
-        rich_help_panel=options.PICTURES,
-    ),
-]  # fmt: skip
 
 
 def sharing(
@@ -74,8 +67,9 @@ def sharing(
         from kernelviz.cli.explain_inputs import StepChoices
         from kernelviz.explain.sharing import plot_sharing, sharing_entry, sharing_lines, sharing_recipe
 
-        suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption, csv)  # noqa: FBT003
+        choices = StepChoices(
+            file_format=file_format, directory=output, force=force, look=look, no_caption=no_caption, csv=csv
+        )
         check(choices)
         layers, counts = Sharing(units, kernel), ImageWeights(_size(image), maps, image_kernel, hidden)
         sizes = "x".join(map(str, counts.image)), str(maps), str(image_kernel), str(hidden)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from kernelviz.cli import session, terminal
+import typer
+
+from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain_csv import check_csv, prepare_csv
 from kernelviz.errors import UsageError
 
@@ -14,9 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.explain_inputs import StepChoices
     from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
+
+Format = Annotated[
+    options.FileFormat | None,
+    typer.Option(
+        "--format", help="File format of the picture. Default: png.", show_default=False,
+        rich_help_panel=options.PICTURES,
+    ),
+]  # fmt: skip
 
 
 def check(choices: StepChoices) -> None:
@@ -45,6 +56,13 @@ def check(choices: StepChoices) -> None:
         check_csv(choices.csv)
     if choices.directory is not None:
         session.check_directory(choices.directory)
+
+
+def warn_of_limit(count: int, operation: Operation, choices: StepChoices, report: Report) -> None:
+    """Warn if fewer steps than all are in the document or in the CSV file."""
+    total = operation.output_size[0] * operation.output_size[1]
+    if (report.as_json or choices.csv is not None) and choices.cell is None and count < total:
+        report.note(f"steps is limited to {count:,} of {total:,}")
 
 
 @dataclass(frozen=True)
@@ -111,10 +129,11 @@ def _draw(view: View, choices: StepChoices, report: Report) -> None:
         check_target(numbers, recipe, force=choices.force)
     with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
         for each, frame in save_drawn(plot(), path, choices, report, progress):
-            report.add_output(_row(view, each, view.recipe if frame is None else frame_recipe(view.recipe, frame)))
+            drawn = view.recipe if frame is None else frame_recipe(view.recipe, frame)
+            report.add_output(session.recipe_row(each, drawn, shape=view.shape))
     if choices.arrays:
         save_arrays(view.arrays, numbers, recipe=recipe, force=choices.force)
-        report.add_output(_row(view, numbers, recipe))
+        report.add_output(session.recipe_row(numbers, recipe, shape=view.shape))
 
 
 def save_drawn(
@@ -132,8 +151,3 @@ def save_drawn(
     else:
         session.inform_left_out(picture, report)
     return written
-
-
-def _row(view: View, path: Any, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
-    return session.output_row(path, shape=view.shape, **facts)

@@ -184,11 +184,10 @@ def prepare(
 def report_without_map(reasons: Mapping[str, str], report: Report) -> None:
     """Report how many layers have no map and, with ``verbose``, why."""
     lines = [f"{name}: {why}" for name, why in reasons.items()]
-    report.warnings += lines
+    report.note(*lines)
     if lines:
         verb = inflected(len(lines), "layer has", "layers have")
-        report.inform(f"{len(lines)} {verb} no map{'' if report.verbose else ' (-v lists them)'}")
-        report.inform(*(f"  {line}" for line in lines if report.verbose))
+        report.inform_briefly(f"{len(lines)} {verb} no map", lines)
 
 
 def report_left_out(run: FeatureRun, path: str) -> None:
@@ -197,10 +196,7 @@ def report_left_out(run: FeatureRun, path: str) -> None:
     report.note(*(f"{path}: {line}" for line in lines))
     if lines:
         verb = inflected(len(lines), "layer has", "layers have")
-        report.inform(
-            f"{path}: {len(lines)} {verb} no map for this image{'' if report.verbose else ' (-v lists them)'}"
-        )
-        report.inform(*(f"  {line}" for line in lines if report.verbose))
+        report.inform_briefly(f"{path}: {len(lines)} {verb} no map for this image", lines)
 
 
 class Stems:

@@ -122,7 +122,6 @@ Layers = Annotated[
         show_default=False,
     ),
 ]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
 Tap = Annotated[Side, typer.Option("--tap", help="Capture the output or the input of a module.")]
 Reduce = Annotated[
     Reduction | None,
@@ -190,7 +189,7 @@ def features(
     images: Images,
     *,
     layer: Layers = None,
-    recursive: Recursive = False,
+    recursive: options.Recursive = False,
     kind: options.KindChoice = None,
     tap: Tap = Side.OUTPUT,
     weights: options.WeightsChoice = "auto",

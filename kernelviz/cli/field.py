@@ -14,6 +14,7 @@ from kernelviz.cli import options, session, terminal
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.records import WEIGHTS_WORDS
 from kernelviz.storage.uris import is_uri
 from kernelviz.wording import counted
 
@@ -35,7 +36,6 @@ Images = Annotated[
         metavar="IMAGE", help="Files, folders with -r, globs, URIs, - for standard input, or sample:grace_hopper."
     ),
 ]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
 Layers = Annotated[
     list[str] | None,
     typer.Option(
@@ -74,14 +74,12 @@ Channels = Annotated[
     ),
 ]
 
-WEIGHTS = ("auto", "bundled", "hub", "random")
-
 
 def field(
     model: options.ModelName,
     images: Images,
     *,
-    recursive: Recursive = False,
+    recursive: options.Recursive = False,
     layer: Layers = None,
     against: Against = None,
     at: At = None,
@@ -154,10 +152,10 @@ def load_other(
 
     is_file = is_uri(against) or (os.path.isfile(against) and not against.endswith(".py"))  # noqa: PTH113  (every text)
     is_file = is_file or Path(against).suffix.lower() in CHECKPOINTS - {".model", ".state"}  # one that does not exist
-    if against in WEIGHTS or is_file:
+    if against in WEIGHTS_WORDS or is_file:
         choices = replace(first, weights=against, weights_key=first.weights_key if is_file else None)
     else:
-        weights = first.weights if first.weights in WEIGHTS else "auto"
+        weights = first.weights if first.weights in WEIGHTS_WORDS else "auto"
         choices = replace(first, name=against, weights=weights, weights_key=None, arguments=None)
     source, preprocessing = report.source, report.more.get("preprocessing")
     other = reading.prepare(session.load(choices, report, progress), report)

@@ -186,13 +186,28 @@ def filter_image(
     return run_command("filter", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
 
+def split_names(texts: Sequence[str] | None) -> list[str]:
+    """The names of ``--kernel``, several of which may be in one text."""
+    return [word for text in texts or () for word in text.split(",") if word.strip()]
+
+
+def check_of_network(reading: ImageChoices, learned: Sequence[object]) -> None:
+    """Reject the preprocessing of a network without one of its kernels.
+
+    Raises:
+        UsageError: it is chosen, but there is no learned kernel.
+    """
+    if any(reading.preprocessing.values()) and not learned:
+        raise UsageError("--mean and --std are of a network.", hint="Add --from MODEL:LAYER:CHANNEL, or omit them.")
+
+
 def requested_gradient(
     names: list[str] | None, numbers: list[str] | None, learned: list[str] | None, size: int
 ) -> tuple[str, int] | None:
     """``sobel``, ``scharr`` or ``prewitt`` with its size, if that is all that was requested."""
     from kernelviz.filters.gradient import gradient_name
 
-    words = [word for part in names or [] for word in part.split(",") if word.strip()]
+    words = split_names(names)
     return None if numbers or learned else gradient_name(words, size)
 
 
@@ -214,8 +229,7 @@ def draw_gradient(
 
     if image is None:
         raise UsageError("An image is missing.", hint=f"For example kernelviz filter photo.jpg --kernel {edges[0]}")
-    if any(reading.preprocessing.values()):
-        raise UsageError("--mean and --std are of a network.", hint="Add --from MODEL:LAYER:CHANNEL, or omit them.")
+    check_of_network(reading, [])
     check_border(border)
     picture = read_one_image(image, **reading.reading)
     report.warn(*reading_notes(picture))
@@ -288,12 +302,10 @@ def respond(
         raise UsageError("An image is missing.", hint="For example kernelviz filter photo.jpg --kernel sobel-x")
     check_border(border)
     rule = cast("Rule", border)
-    words = [word for part in names or [] for word in part.split(",") if word.strip()]
-    kernels: list[Any] = [one for word in words for one in find_filters(word, size)]
+    kernels: list[Any] = [one for word in split_names(names) for one in find_filters(word, size)]
     kernels += [parse_values(text) for text in numbers or []]
     channels = parse_learned(learned or [])
-    if any(reading.preprocessing.values()) and not channels:
-        raise UsageError("--mean and --std are of a network.", hint="Add --from MODEL:LAYER:CHANNEL, or omit them.")
+    check_of_network(reading, channels)
     if not kernels and not channels:
         if error := filter_as_image(image):
             raise error

@@ -160,7 +160,7 @@ def plan(
     from kernelviz.views.kernel_views import check_cmap, resolve_view
 
     for name, why in found.left_out.items():
-        report.warnings.append(f"{name} {why}")
+        report.note(f"{name} {why}")
         report.inform(f"Left out: {name} {why}")
     views: dict[str, str] = {}
 

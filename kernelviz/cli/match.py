@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -131,14 +132,23 @@ def match(
                 banks = banks_of(kernels, chosen, progress)
                 draw_most_alike(banks, kernels.source, (like, top or 12), destination, report, patterns=layer or ())
                 return
-            choices = {"planes": planes, "level": level, "gabor": gabor, "kinds": kinds}
+            choices = MatchChoices(planes, level, gabor, kinds, palette)
             for one in chosen:
-                compare_one = partial(
-                    compare, kernels, one, destination, report, choices=choices, palette=palette, progress=progress
-                )
+                compare_one = partial(compare, kernels, one, choices, destination, report, progress=progress)
                 session.attempt(report, one.name, len(chosen), compare_one)
 
     return run_command("match", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
+
+
+@dataclass(frozen=True)
+class MatchChoices:
+    """How kernels are compared with filters, and which kinds of them are drawn in which colours."""
+
+    planes: bool
+    level: float
+    gabor: bool
+    kinds: tuple[str, ...]
+    palette: options.PaletteName
 
 
 def check_like_options(like: str | None, top: int | None, *, unused: dict[str, bool]) -> None:
@@ -213,7 +223,7 @@ def comparable_layers(layers: Sequence[ConvLayer], report: Report) -> list[ConvL
         and 2 <= one.kernel_size[0] <= LARGEST
     ]  # fmt: skip
     left = {one.name: " × ".join(map(str, one.kernel_size)) for one in layers if one not in chosen}
-    report.warnings += [f"{name} has kernels of {size}" for name, size in left.items()]
+    report.note(*(f"{name} has kernels of {size}" for name, size in left.items()))
     if len(left) > MOST_LEFT_OUT:
         many = Counter(left.values())
         report.inform(*(f"Left out: {counted(count, 'layer')} with kernels of {size}" for size, count in many.items()))
@@ -231,11 +241,10 @@ def comparable_layers(layers: Sequence[ConvLayer], report: Report) -> list[ConvL
 def compare(
     kernels: KernelSource,
     layer: ConvLayer,
+    choices: MatchChoices,
     output: OutputChoices,
     report: Report,
     *,
-    choices: dict[str, Any],
-    palette: options.PaletteName,
     progress: Progress,
 ) -> None:
     """Compare the kernels of one layer, draw them, and report the result."""
@@ -249,21 +258,20 @@ def compare(
 
     progress(layer.name, 0, 0)
     bank = kernels.read(layer)
-    if report.as_json and bank.weight.shape[1] <= 3:
-        choices = {**choices, "planes": True}
-    kinds = choices["kinds"]
-    found = match_kernels(bank, progress=progress, **{name: each for name, each in choices.items() if name != "kinds"})
+    planes = choices.planes or (report.as_json and bank.weight.shape[1] <= 3)
+    found = match_kernels(bank, planes=planes, gabor=choices.gabor, level=choices.level, progress=progress)
+    kinds, palette = choices.kinds, choices.palette
     of_look: Any = output.look.palette(palette.value) if in_colour(found) else palette.value
     page, drawn = counted_page(found, kinds, of_look)
     figure = draw_page(page, {**matches_recipe(found, kinds), **palette_facts(of_look)}, output.look)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
-    unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
+    unusual += ["no-gabor"] if not choices.gabor and bank.weight.shape[2] >= SMALLEST else []
     unusual += [kind.replace(" ", "-") for kind in kinds]
     (stem,) = file_stems([(kernels.source.stem, layer.name, "match", *unusual)])
     path = output.directory / f"{stem}{output.suffix}"
     named = naming_text(found)
-    planes = of_look != "standard" and in_colour(found)
-    caption = caption_lines(found, drawn, kinds, planes=planes) if report.verbose else []
+    coloured = of_look != "standard" and in_colour(found)
+    caption = caption_lines(found, drawn, kinds, planes=coloured) if report.verbose else []
     paths = [session.save_page(figure, path, report, force=output.force, known=(named, *caption))]
     if output.arrays:
         arrays = output.directory / f"{stem}.npz"

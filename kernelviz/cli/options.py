@@ -173,6 +173,7 @@ Layers = Annotated[
         autocompletion=complete_layer,
     ),
 ]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
 WeightsChoice = Annotated[
     str,
     typer.Option(

@@ -15,7 +15,7 @@ from kernelviz.cli.advice import check_order
 from kernelviz.cli.feature_pictures import FeatureChoices, prepare, read
 from kernelviz.cli.feature_summaries import check_paths
 from kernelviz.cli.feature_workers import Jobs, gather
-from kernelviz.cli.features import BatchSize, Images, Recursive
+from kernelviz.cli.features import BatchSize, Images
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
 from kernelviz.cli.worker_choices import WorkerChoices
@@ -106,7 +106,7 @@ def patches(
     images: Images,
     *,
     layer: Layers = None,
-    recursive: Recursive = False,
+    recursive: options.Recursive = False,
     count: Count = 8,
     per_image: PerImage = 1,
     lowest: Lowest = False,
@@ -283,11 +283,10 @@ def _usable(run: FeatureRun, wanted: PatchChoices) -> list[str]:
             run.report.add_failure(name, reason)
         else:
             lines.append(f"{name}: {reason.what} {reason.why}".strip())
-    run.report.warnings += lines
+    run.report.note(*lines)
     if lines:
         verb = inflected(len(lines), "layer is", "layers are")
-        run.report.inform(f"{len(lines)} {verb} left out{'' if run.report.verbose else ' (-v lists them)'}")
-        run.report.inform(*(f"  {line}" for line in lines if run.report.verbose))
+        run.report.inform_briefly(f"{len(lines)} {verb} left out", lines)
     return usable
 
 

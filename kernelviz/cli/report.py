@@ -13,7 +13,7 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.advice import check_order
-from kernelviz.cli.features import Recursive, SkipExisting
+from kernelviz.cli.features import SkipExisting
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import KernelvizError, UsageError
@@ -78,7 +78,7 @@ def report(
     images: Images,
     *,
     layer: Layers = None,
-    recursive: Recursive = False,
+    recursive: options.Recursive = False,
     patches_from: PatchesFrom = None,
     weights: options.WeightsChoice = "auto",
     weights_key: options.WeightsKey = None,

@@ -87,6 +87,11 @@ class Report:
         if not self.quiet:
             terminal.print_message(*lines)
 
+    def inform_briefly(self, headline: str, lines: Sequence[str]) -> None:
+        """Print a line about some lines and, with ``verbose``, each of them."""
+        self.inform(headline if self.verbose else f"{headline} (-v lists them)")
+        self.inform(*(f"  {line}" for line in lines if self.verbose))
+
     def warn(self, *lines: str) -> None:
         """Keep lines as warnings, and print them unless ``quiet``."""
         self.warnings += lines
@@ -377,6 +382,12 @@ def output_row(path: Path, **facts: Any) -> dict[str, Any]:
         raise TypeError(f"rows of outputs have no {', '.join(sorted(unknown))}")
     row = {**dict.fromkeys(ROW), "notes": [], **facts, "path": str(path)}
     return {key: list(value) if isinstance(value := row[key], tuple) else value for key in ROW}
+
+
+def recipe_row(path: Path, recipe: Mapping[str, Any], *, shape: Sequence[int | None] | None) -> dict[str, Any]:
+    """The row of a file whose recipe states what it shows, of an array of this shape."""
+    facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
+    return output_row(path, shape=shape, **facts)
 
 
 def sheet_row(path: Path, sheet: Sheet, **facts: Any) -> dict[str, Any]:

@@ -46,7 +46,6 @@ Checkpoints = Annotated[
         "those without one last.",
     ),
 ]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
 Animate = Annotated[
     bool,
     typer.Option(
@@ -122,7 +121,7 @@ def training(
     checkpoints: Checkpoints,
     *,
     layer: options.Layers = None,
-    recursive: Recursive = False,
+    recursive: options.Recursive = False,
     steps: Steps = None,
     weights_key: options.WeightsKey = None,
     model_arg: options.ModelArgs = None,

@@ -14,6 +14,7 @@ import numpy as np
 
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.errors import UsageError
+from kernelviz.records import LUMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -243,7 +244,7 @@ def palette(name: str | None, *, signed: bool) -> Array:
 
 def mark_on(colour: Array) -> int:
     """The colour index of a line that is visible on this colour."""
-    return DARK_MARK if float(colour @ np.array([0.299, 0.587, 0.114])) > 140 else LIGHT_MARK
+    return DARK_MARK if float(colour @ LUMA) > 140 else LIGHT_MARK
 
 
 @dataclass(frozen=True)
@@ -535,7 +536,7 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 def _grey(pixels: Array) -> Array:
     """Pixels as grey of the same luma (Rec. 601)."""
-    grey = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    grey = np.rint(pixels @ LUMA).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)
 
 

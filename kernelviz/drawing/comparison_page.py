@@ -198,8 +198,9 @@ def make_pairs(
     limit, difference = max(map(_largest, pictures[:2])), _largest(pictures[2])
     order, chosen = _ordered(layer), None if channels is None else named_channels(channels, len(weight))
     numbers = (chosen or order)[:top]
+    pairs: list[int] = []
     if layer.pairing is not None:
-        pairs = [at for number in numbers for at in np.flatnonzero(layer.pairing.a == number)]
+        pairs = [int(at) for number in numbers for at in np.flatnonzero(layer.pairing.a == number)]
         numbers = tuple(int(layer.pairing.a[at]) for at in pairs)
         partners = [int(layer.pairing.b[at]) for at in pairs]
         if not numbers:
@@ -220,24 +221,24 @@ def make_pairs(
         TileRow("A", one, limits, zero[0], broken, heads[0]),
         TileRow("B", other, limits, zero[1], broken, heads[1] if layer.pairing is not None else ()),
     ]
-    if layer.pairing is not None:
-        texts = (
-            ("cosine", tuple(f"{layer.pairing.cosines[at]:.2f}".replace("-", "−") for at in pairs)),
-            ("norm ×", tuple(ratio_text(float(layer.pairing.ratios[at])) for at in pairs)),
-        )
-    else:
+    if layer.pairing is None:
         rows.append(TileRow("B − A", pictures[2][index], np.full(len(index), difference), zero[0] & zero[1], broken))
-        texts = (
-            ("angle", tuple(_state(layer, number) or angle_text(float(layer.angles[number])) for number in index)),
-            (
-                "norm ×",
-                tuple("–" if _state(layer, number) else ratio_text(float(layer.ratios[number])) for number in index),
-            ),
-        )
     return Pairs(
-        comparison, layer, view, numbers, tuple(rows), texts, limit, difference, chosen is None,
+        comparison, layer, view, numbers, tuple(rows), _texts(layer, index, pairs), limit, difference, chosen is None,
         view == "rgb" and not as_planes, one.shape[1], as_planes,
     )  # fmt: skip
+
+
+def _texts(
+    layer: ComparedLayer, numbers: Sequence[int], pairs: Sequence[int]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The texts below the tiles of kernels, which are those of ``pairs`` if the kernels are matched."""
+    if layer.pairing is not None:
+        cosines = tuple(f"{layer.pairing.cosines[at]:.2f}".replace("-", "−") for at in pairs)
+        return ("cosine", cosines), ("norm ×", tuple(ratio_text(float(layer.pairing.ratios[at])) for at in pairs))
+    angles = tuple(_state(layer, number) or angle_text(float(layer.angles[number])) for number in numbers)
+    ratios = ("–" if _state(layer, number) else ratio_text(float(layer.ratios[number])) for number in numbers)
+    return ("angle", angles), ("norm ×", tuple(ratios))
 
 
 def _ordered(layer: ComparedLayer) -> tuple[int, ...]:

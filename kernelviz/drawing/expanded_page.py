@@ -37,7 +37,7 @@ from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.errors import KernelvizError
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.linear_weights import HALF
-from kernelviz.views.map_views import averaged
+from kernelviz.views.map_views import downsampled
 from kernelviz.wording import PART, counted, numbers_text, runs_text, sentence
 
 if TYPE_CHECKING:
@@ -236,9 +236,7 @@ def _step(tall: int, letters: float) -> int:
 def _contents(weights: Array, layout: _Layout, *, veiled: bool) -> list[Content]:
     """The pictures of a tile (I, h, w): its colours, or its planes in blue and red."""
     if layout.zoom < 0:
-        weights = np.stack([
-            averaged(averaged(plane, layout.side(plane.shape[0]), 0), layout.side(plane.shape[1]), 1) for plane in weights
-        ])  # fmt: skip
+        weights = np.stack([downsampled(plane, *map(layout.side, plane.shape)) for plane in weights])
     limit = float(np.abs(weights).max(initial=0.0)) or 1.0
     if len(weights) == 3 and layout.planes == 1:
         scale = colour.Scale("layer", -limit, limit, signed=True)

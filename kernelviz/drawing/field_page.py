@@ -42,7 +42,7 @@ from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 from kernelviz.views.effective_fields import MOST_FIELDS, EffectiveField
-from kernelviz.views.map_views import averaged
+from kernelviz.views.map_views import downsampled
 from kernelviz.wording import PART, counted, sentence
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.looks import LookName
     from kernelviz.drawing.page import Box, PageParts
     from kernelviz.records import Array, Source
+    from kernelviz.records import Box as ReadBox
     from kernelviz.views.effective_fields import Square
 
 
@@ -188,7 +189,7 @@ def _key(rows: Sequence[Sequence[EffectiveField]], x: float, y: float, wide: flo
     """What frames, dashes and colours mean, from the top y on, and the y below."""
     every = [each for row in rows for each in row]
     lines = [
-        *(["Frame: the receptive field, all pixels that the unit can read"] if any(map(_is_framed, every)) else []),
+        *(["Frame: the receptive field, all pixels that the unit can read"] if any(map(_framed, every)) else []),
         "Dashed: the smallest squares that contain 50 and 99 % of the sum",
         "Colours are logarithmic, relative to the largest value of each tile; the numbers are linear",
     ]
@@ -199,8 +200,9 @@ def _key(rows: Sequence[Sequence[EffectiveField]], x: float, y: float, wide: flo
     return items, y
 
 
-def _is_framed(each: EffectiveField) -> bool:
-    return each.box is not None and not each.reads_all and each.box.bottom >= each.box.top
+def _framed(each: EffectiveField) -> ReadBox | None:
+    """The box of all that the unit can read; None if that is everything, nothing or not known."""
+    return each.box if each.box is not None and not each.reads_all and each.box.bottom >= each.box.top else None
 
 
 @dataclass(frozen=True)
@@ -346,9 +348,8 @@ def _tile(each: EffectiveField, layout: Layout, x: float, top: float) -> tuple[l
         sides = x + first[1] * across, top + first[0] * down, size[1] * across, size[0] * down
         return _within(sides, (x, top, wide, tall))
 
-    if each.box is not None and _is_framed(each):
-        sides = each.box.bottom + 1 - each.box.top, each.box.right + 1 - each.box.left
-        frame = box((each.box.top, each.box.left), sides)
+    if framed := _framed(each):
+        frame = box((framed.top, framed.left), (framed.bottom + 1 - framed.top, framed.right + 1 - framed.left))
         items += [outline(*frame, colour=DARK, line=6), outline(*frame, colour=LIGHT, line=2.5)]
     for square in each.squares:
         if square.share in DRAWN:
@@ -376,10 +377,9 @@ def _inset(each: EffectiveField, at: tuple[float, float], size: tuple[float, flo
     """The field enlarged in a corner of its tile, if it is small there."""
     (x, top), (wide, tall) = at, size
     rows, columns = each.values.shape
-    zoom, square = wide / columns, each.squares[-1]
-    first = (each.box.top, each.box.left) if each.box is not None and _is_framed(each) else (square.top, square.left)
-    last = (each.box.bottom, each.box.right) if each.box is not None and _is_framed(each) else (
-        square.top + square.side - 1, square.left + square.side - 1)  # fmt: skip
+    zoom, framed, square = wide / columns, _framed(each), each.squares[-1]
+    first = (framed.top, framed.left) if framed else (square.top, square.left)
+    last = (framed.bottom, framed.right) if framed else (square.top + square.side - 1, square.left + square.side - 1)
     side = max(end - start + 1 for start, end in zip(first, last, strict=True)) + 2
     if side * zoom > SMALLEST_SHARE * min(wide, tall):
         return []
@@ -396,28 +396,12 @@ def _inset(each: EffectiveField, at: tuple[float, float], size: tuple[float, flo
     ends = x + wide - gap - inset[0], top + tall - gap - inset[1]
     corners = [(x + gap, top + gap), (ends[0], top + gap), (x + gap, ends[1]), ends]
     middle = x + (first[1] + last[1] + 1) / 2 * zoom, top + (first[0] + last[0] + 1) / 2 * zoom
-
-    outlines = [
+    larger = [
         (x + one.left * zoom, top + one.top * zoom, one.side * zoom)
         for one in each.squares
         if one.share in DRAWN and one.side > side
     ]
-
-    def apart(corner: tuple[float, float]) -> bool:
-        """Whether the field is not below this corner and its label."""
-        reach = side * zoom / 2 + 6
-        beside = corner[0] > middle[0] + reach or corner[0] + inset[0] < middle[0] - reach
-        return bool(beside or corner[1] > middle[1] + reach or corner[1] + inset[1] + 1.5 * SMALL < middle[1] - reach)
-
-    def crossed(corner: tuple[float, float]) -> bool:
-        """Whether a side of a larger square is below this corner."""
-        ends = corner[0] + inset[0], corner[1] + inset[1]
-        return any(
-            corner[0] < left + length and left < ends[0] and corner[1] < upper + length and upper < ends[1]
-            for left, upper, length in outlines
-        )
-
-    place = next(filter(apart, sorted(corners, key=crossed)), None)
+    place = _free_corner(corners, inset, middle, side * zoom / 2 + 6, larger)
     if place is None:
         return []
     part = _levels(each.values[down.start : down.stop, right.start : right.stop], float(each.values.max()))
@@ -426,7 +410,7 @@ def _inset(each: EffectiveField, at: tuple[float, float], size: tuple[float, flo
         if one.share in DRAWN and one.side < side:
             corner = place[0] + (one.left - right.start) * cell, place[1] + (one.top - down.start) * cell
             items += _dashed(*_within((*corner, one.side * cell, one.side * cell), (*place, *inset)))
-    if _is_framed(each):
+    if framed:
         lengths = [end - start + 1 for start, end in zip(first, last, strict=True)]
         corner = place[0] + (first[1] - right.start) * cell, place[1] + (first[0] - down.start) * cell
         frame = _within((*corner, lengths[1] * cell, lengths[0] * cell), (*place, *inset))
@@ -440,9 +424,35 @@ def _inset(each: EffectiveField, at: tuple[float, float], size: tuple[float, flo
     return items
 
 
+def _free_corner(
+    corners: Sequence[tuple[float, float]],
+    inset: tuple[float, float],
+    middle: tuple[float, float],
+    reach: float,
+    squares: Sequence[tuple[float, float, float]],
+) -> tuple[float, float] | None:
+    """The first corner where an inset and its label leave the field visible, preferably also the larger squares.
+
+    The field extends from its middle as far as ``reach``; a square is (left, top, side).
+    """
+
+    def apart(corner: tuple[float, float]) -> bool:
+        beside = corner[0] > middle[0] + reach or corner[0] + inset[0] < middle[0] - reach
+        return bool(beside or corner[1] > middle[1] + reach or corner[1] + inset[1] + 1.5 * SMALL < middle[1] - reach)
+
+    def crossed(corner: tuple[float, float]) -> bool:
+        ends = corner[0] + inset[0], corner[1] + inset[1]
+        return any(
+            corner[0] < left + side and left < ends[0] and corner[1] < top + side and top < ends[1]
+            for left, top, side in squares
+        )
+
+    return next(filter(apart, sorted(corners, key=crossed)), None)
+
+
 def _reduced(values: Array, layout: Layout) -> Array:
     """Values (H, W) as means of neighbours if a tile has fewer pixels."""
-    return averaged(averaged(values, int(layout.tall), 0), int(layout.wide), 1)
+    return downsampled(values, int(layout.tall), int(layout.wide))
 
 
 def _levels(values: Array, largest: float | None = None) -> colour.Indexed:

@@ -37,7 +37,7 @@ from kernelviz.drawing.page import (
 from kernelviz.drawing.sheets import map_facts, palette_facts, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
-from kernelviz.records import as_maps
+from kernelviz.records import LUMA, as_maps
 from kernelviz.views.map_views import map_tiles
 from kernelviz.wording import inflected, number_text, sentence
 
@@ -273,7 +273,7 @@ def blended(
 
     ``centres`` are the rows and the columns of ``seen`` at the centres of the receptive fields.
     """
-    grey = seen @ np.array([0.299, 0.587, 0.114])  # Rec. 601
+    grey = seen @ LUMA
     ground = 255 * LIFT + (1 - LIFT) * grey
     rows, columns = (
         nearest(None if centres is None else centres[axis], values.shape[axis], seen.shape[axis]) for axis in (0, 1)

@@ -41,7 +41,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.errors import UsageError
-from kernelviz.views.map_views import Highlights, averaged, highlights_of, overview_notes
+from kernelviz.views.map_views import Highlights, downsampled, highlights_of, overview_notes
 from kernelviz.wording import PART, counted, inflected, sentence
 
 if TYPE_CHECKING:
@@ -360,7 +360,7 @@ def _tile(
     baseline = y + 14 * UNIT + 0.76 * SIZE  # nearer to its own tile than to the one above
     tall = max(2, min(2 * wide, round(wide * values.shape[0] / values.shape[1])))
     top = round(baseline + 7 * UNIT)
-    pixels = _coloured(averaged(averaged(values, tall, 0), wide, 1), signed=column.signed, cmap=cmap)
+    pixels = _coloured(downsampled(values, tall, wide), signed=column.signed, cmap=cmap)
     label = Text(x, baseline, str(channel), SIZE, QUIET)
     return [label, Raster(pixels, x, top, wide, tall), *_outline(x, top, wide, tall)], top + tall
 

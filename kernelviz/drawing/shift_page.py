@@ -40,7 +40,7 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.sheets import source_facts
-from kernelviz.views.map_views import averaged
+from kernelviz.views.map_views import downsampled
 from kernelviz.views.shifts import cosine_text
 from kernelviz.wording import PART, counted, number_text, sentence
 
@@ -260,7 +260,7 @@ def _images(shifted: ShiftedImage, y: float, wide: float) -> tuple[list[Item], f
     items: list[Item] = []
     for at, picture in enumerate(shifted.pictures):
         planes = np.moveaxis(picture.astype(np.float64), -1, 0)
-        pixels = np.stack([averaged(averaged(plane, int(tall), 0), int(wide), 1) for plane in planes], axis=-1)
+        pixels = np.stack([downsampled(plane, int(tall), int(wide)) for plane in planes], axis=-1)
         items.append(Raster(np.rint(pixels).astype(np.uint8), _left(at, wide), y, wide, tall))
         items.append(outline(_left(at, wide), y, wide, tall, colour=OUTLINE))
     return items, tall
@@ -333,7 +333,7 @@ def _maps(layer: ShiftedLayer, shifted: ShiftedImage, y: float, wide: float) -> 
     ramp = colour.Ramp(colour.map_colours(signed=scale.signed), scale.signed)
     items: list[Item] = []
     for at, values in enumerate(layer.maps):
-        shown = averaged(averaged(values.astype(np.float64), int(tall), 0), int(wide), 1)
+        shown = downsampled(values.astype(np.float64), int(tall), int(wide))
         levels = colour.levels(shown, scale)
         levels[~np.isfinite(shown)] = colour.NOT_FINITE
         x = _left(at, wide)

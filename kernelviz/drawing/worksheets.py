@@ -32,6 +32,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.records import LUMA
 from kernelviz.wording import fixed_text, value_text, visible
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ LINE, BORDER, DASH = "line", "border", "dash"
 HALO, ON_DISC = "halo", "on dark"  # around frames; on discs
 ON_LIGHT, ON_DARK = "on light pixel", "on dark pixel"  # digits on the cells of an image, which look alike in every look
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of red, green and blue of sRGB
-LUMA = np.array([0.299, 0.587, 0.114])
 CHEQUER = np.array([CHEQUER_DARK, CHEQUER_LIGHT], np.uint8)
 PATTERN = Indexed(CHEQUER[np.indices((4, 4)).sum(axis=0) % 2], TintRamp(pale=False))
 STEPS = 100  # of the colours on each side of zero
@@ -226,12 +226,13 @@ class ShortText(Text):
     """A number in a shorter form, as it does not fit its cell."""
 
 
-def shortened_cells(cells: Cells, cell: float, rule: DigitRule = WORKSHEET_DIGITS, legible: float = LEGIBLE) -> Cells:
+def shortened_cells(cells: Cells, cell: float, legible: float = LEGIBLE) -> Cells:
     """Cells with few numbers that are too long to be legible: these in a shorter form, or ``…`` if none fits.
 
     Other cells are returned as they are: if all numbers are legible, if at least half of them are not, or if one is not
     although it is no wider than usual.
     """
+    rule = WORKSHEET_DIGITS
     if cells.values.size > MOST_DIGITS or min(rule.largest, rule.tall * cell) < legible:
         return cells
     most = rule.share * cell / legible
@@ -538,7 +539,7 @@ def disc(x: float, y: float, letter: str) -> list[Item]:
     ]  # fmt: skip
 
 
-def in_a_row(parts: Sequence[LabelledPicture], gap: float = 0.0) -> Panel:
+def in_a_row(parts: Sequence[LabelledPicture]) -> Panel:
     """Pictures beside each other, their middles on one line."""
     above = max(part.size[0] / 2 + part.above for part in parts)
     below = max(part.size[0] / 2 + part.below for part in parts)
@@ -546,8 +547,8 @@ def in_a_row(parts: Sequence[LabelledPicture], gap: float = 0.0) -> Panel:
     x = 0.0
     for part in parts:
         items += part.centred_at(x, above)
-        x += part.width + gap
-    return Panel(tuple(items), x - gap, above + below)
+        x += part.width
+    return Panel(tuple(items), x, above + below)
 
 
 def stacked(panels: Sequence[Panel], gap: float) -> Panel:

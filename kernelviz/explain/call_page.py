@@ -73,7 +73,7 @@ from kernelviz.explain.call_texts import (
 )
 from kernelviz.explain.calls import ACTIVATIONS, Call
 from kernelviz.explain.unit_parts import map_colours, mark, resampled
-from kernelviz.records import as_bank
+from kernelviz.records import LUMA, as_bank
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import counted, inflected
 
@@ -274,7 +274,7 @@ class _Page:
         cut = Image.fromarray(image[top : top + tall, left : left + wide])
         pixels = np.asarray(cut.resize((width, height), Image.Resampling.LANCZOS))
         if self.call.in_channels == 1:
-            pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
+            pixels = np.rint(pixels @ LUMA)[..., None].astype(np.uint8)
         return pixels
 
     @staticmethod
@@ -545,35 +545,14 @@ class _Page:
         """Input, kernels, activation and output beside each other, and the y below their captions."""
         call = self.call
         active = call.activation is not None
-        texts = self._texts()
         sides = self._faces()
         depths = self._depths()
         margin = self._margins(sides["input"][0] / (call.input_size[0] or 1))
         pad_left = margin[2]
         ends = {"input": pad_left + sides["input"][1] + max(depths[0], margin[3])}
         spots = self._spots(ends["input"], active=active)
-        heads = {"input": ("input", input_text(call)), "output": ("output", output_text(call))}
-        reads = kernel_channels(call)
-        heads["kernels"] = (
-            counted(call.out_channels or 0, "kernel"),
-            sizes_text([*call.kernel, reads] if call.channels_last else [reads, *call.kernel]),
-        )
-        if active:
-            name = slope_of(call.activation or "")[0]
-            heads["activation"] = (ACTIVATIONS[name].module or name, "")
-        two = any(
-            text_width(a, HEAD, bold=True) + 14 + text_width(b, HEAD) > spots[name][1] + 20
-            for name, (a, b) in heads.items()
-        )
-        top = y + HEAD
-        items: list[Item] = []
-        for name, (word, size) in heads.items():
-            x = spots[name][0]
-            items.append(Text(x, top, word, HEAD, INK, bold=True))
-            if size:
-                beside = 0.0 if two else text_width(word, HEAD, bold=True) + 14
-                items.append(Text(x + beside, top + (HEAD + 8 if two else 0), size, HEAD, DIM))
-        top += (HEAD + 8 if two else 0) + MIDDLE_BELOW_HEAD
+        items, top = self._heads(y + HEAD, spots)
+        top += MIDDLE_BELOW_HEAD
         tall = max(
             self.face,
             *(face[0] / 2 + depth + self.face / 2 for face, depth in zip(sides.values(), depths, strict=True)),
@@ -597,12 +576,39 @@ class _Page:
         items += arrow_items(end + 14, middle, spots["output"][0] - 14, 2.6)
         below = middle + self.face / 2 + max(0.0, margin[1] - (self.face - sides["input"][0]) / 2) + 30
         bottom = below
-        for name, notes in texts.items():
+        for name, notes in self._texts().items():
             if name in spots:
                 more, y = _captions(notes, *spots[name], below)
                 items += more
                 bottom = max(bottom, y)
         return items, bottom
+
+    def _heads(self, y: float, spots: Mapping[str, tuple[float, float]]) -> tuple[list[Item], float]:
+        """The name of each column and the size of what it shows, on one line or on two, and the y of the last line."""
+        call, reads = self.call, kernel_channels(self.call)
+        heads = {
+            "input": ("input", input_text(call)),
+            "output": ("output", output_text(call)),
+            "kernels": (
+                counted(call.out_channels or 0, "kernel"),
+                sizes_text([*call.kernel, reads] if call.channels_last else [reads, *call.kernel]),
+            ),
+        }
+        if call.activation is not None:
+            name = slope_of(call.activation)[0]
+            heads["activation"] = (ACTIVATIONS[name].module or name, "")
+        two = any(
+            text_width(a, HEAD, bold=True) + 14 + text_width(b, HEAD) > spots[name][1] + 20
+            for name, (a, b) in heads.items()
+        )
+        below = y + (HEAD + 8 if two else 0)
+        items: list[Item] = []
+        for name, (word, size) in heads.items():
+            x = spots[name][0]
+            items.append(Text(x, y, word, HEAD, INK, bold=True))
+            if size:
+                items.append(Text(x + (0.0 if two else text_width(word, HEAD, bold=True) + 14), below, size, HEAD, DIM))
+        return items, below
 
     def _spots(self, end: float, *, active: bool) -> dict[str, tuple[float, float]]:
         """Where the columns start and how wide their captions may be; ``end`` is that of the input's picture."""
@@ -800,7 +806,6 @@ class _Page:
     def _second(self, y: float, other: str) -> tuple[list[Item], float]:
         """The line of the other framework, with notes beside it or below."""
         code = self._other()
-        call = self.call
         if code.reason:
             lines = wrap(f"{other}: no exact counterpart. {code.reason}", HEAD, WIDTH)
             items: list[Item] = [
@@ -821,7 +826,6 @@ class _Page:
             left, top = 0.0, bottom + 12
         for at, note in enumerate(notes):
             items.append(Text(left, top + SMALL + at * SMALL * 1.38, note, SMALL, DIM))
-        del call
         return items, max(bottom, top + SMALL * (1 + 1.38 * (len(notes) - 1)))
 
     def _layout_notes(self) -> list[str]:

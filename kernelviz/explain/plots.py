@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -262,6 +262,7 @@ def _tiles(
 
 LANE, APART, SHORTEST = 30.0, 6.0, 46.0  # of a ruler, between two of its spans, and the least length of a span
 MOST_LANES = 6
+Spans: TypeAlias = list[tuple[float, float]]  # where each window starts and ends along one side
 RULED_CELL, RULED_SIDE, RULED_OUTPUT = 26.0, 640.0, 72.0  # cell and side of the input, and cell of the output
 
 
@@ -295,27 +296,9 @@ def _ruled_panel(worked: Walkthrough, step: Step, tint: Tint, room: float, talle
         return None
     size = min(BIGGEST, (room - lanes * LANE - 2 * BETWEEN - 2 * LANE - cell * source.shape[1]) / columns)
     size = min(size, cell * source.shape[0] / rows)
-    panel = cells_panel(source, cell, 0)
-    items: list[Item] = [*panel.items]
-    for at in dict.fromkeys([(0, 0), (0, columns - 1), (rows - 1, 0)]):
-        box = window_span(worked, worked.step(*at, step.channel))
-        position = (box[0].start, box[1].start, len(box[0]), len(box[1]))
-        items += [frame(*position, cell, colour=WHITE, width=7), frame(*position, cell, width=3.4)]
-    for upright, spans in ((False, across), (True, down)):
-        for number, span in enumerate(spans):
-            items += _ruler_mark(str(number), *span, -LANE * (number % lanes + 0.6), upright=upright)
     name, whole = canvas_name(worked)
-    inner = Panel(tuple(moved(Panel(tuple(items), 0, 0), lanes * LANE, 0)), lanes * LANE + panel.width, panel.height)
-    table = digits_panel(replace(made, bold=None), max(size, least))
-    numbers: list[Item] = [
-        *(Text((at + 0.5) * table.width / columns, -14, str(at), SMALL, DIM, align="center") for at in range(columns)),
-        *(
-            Text(-12, (at + 0.5) * table.height / rows, str(at), SMALL, DIM, align="right", middle=True)
-            for at in range(rows)
-        ),
-    ]
-    shifted = moved(Panel((*table.items, *numbers), 0, 0), 1.5 * LANE, 0)
-    output = Panel(shifted, 1.5 * LANE + table.width, table.height)
+    inner = _on_rulers(worked, step, cells_panel(source, cell, 0), cell, spans=(across, down), lanes=lanes)
+    output = _numbered(digits_panel(replace(made, bold=None), max(size, least)), rows, columns)
     parts = [
         headed(inner, name, whole, lift=lanes * LANE, aside=True),
         space(2 * BETWEEN),
@@ -330,7 +313,36 @@ def _ruled_panel(worked: Walkthrough, step: Step, tint: Tint, room: float, talle
     return Panel(tuple(placed), x, above + max(part.size[0] for part in parts))
 
 
-def _spans(windows: Sequence[range], cell: float) -> list[tuple[float, float]]:
+def _on_rulers(
+    worked: Walkthrough, step: Step, panel: Panel, cell: float, *, spans: tuple[Spans, Spans], lanes: int
+) -> Panel:
+    """The input with frames around the windows at three corners; above and beside it the spans of columns and rows."""
+    rows, columns = worked.operation.output_size
+    items: list[Item] = [*panel.items]
+    for at in dict.fromkeys([(0, 0), (0, columns - 1), (rows - 1, 0)]):
+        box = window_span(worked, worked.step(*at, step.channel))
+        position = (box[0].start, box[1].start, len(box[0]), len(box[1]))
+        items += [frame(*position, cell, colour=WHITE, width=7), frame(*position, cell, width=3.4)]
+    for upright, along in zip((False, True), spans, strict=True):
+        for number, span in enumerate(along):
+            items += _ruler_mark(str(number), *span, -LANE * (number % lanes + 0.6), upright=upright)
+    return Panel(tuple(moved(Panel(tuple(items), 0, 0), lanes * LANE, 0)), lanes * LANE + panel.width, panel.height)
+
+
+def _numbered(table: Panel, rows: int, columns: int) -> Panel:
+    """A table with the numbers of its columns above it and those of its rows beside it."""
+    numbers: list[Item] = [
+        *(Text((at + 0.5) * table.width / columns, -14, str(at), SMALL, DIM, align="center") for at in range(columns)),
+        *(
+            Text(-12, (at + 0.5) * table.height / rows, str(at), SMALL, DIM, align="right", middle=True)
+            for at in range(rows)
+        ),
+    ]
+    shifted = moved(Panel((*table.items, *numbers), 0, 0), 1.5 * LANE, 0)
+    return Panel(shifted, 1.5 * LANE + table.width, table.height)
+
+
+def _spans(windows: Sequence[range], cell: float) -> Spans:
     """Where each window starts and ends along one side."""
     return [(window[0] * cell, (window[-1] + 1) * cell) for window in windows]
 

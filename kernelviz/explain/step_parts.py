@@ -73,14 +73,14 @@ def legible_at(width: float) -> float:
     return 9.0 * max(NARROWEST, width) / 640
 
 
-def step_tint(worked: Walkthrough, step: Step, *, products: bool = False, pale: bool = True) -> Tint:
+def step_tint(worked: Walkthrough, step: Step, *, products: bool = False) -> Tint:
     """The scale of all pages of an output channel; with ``products`` it reaches the largest product, too."""
     data = worked.input[list(step.channels)]
     weights = step.weights
     more = [] if weights is None or not products else [
         float(np.abs(plane).max() * np.abs(kernel).max()) for plane, kernel in zip(data, weights, strict=True)
     ]  # fmt: skip
-    return page_tint(data, weights, worked.output[step.channel], more=more, pale=pale)
+    return page_tint(data, weights, worked.output[step.channel], more=more)
 
 
 def canvas_cells(worked: Walkthrough, step: Step, plane: int, tint: Tint) -> Cells:

@@ -127,12 +127,12 @@ def map_bar(colours: MapColours, width: float) -> Panel:
         low, high, label, clear = "", "", f"{'beyond ' if colours.clipped else ''}±{end}", -width
     style = BarStyle(13, SMALL, 25, clear=clear, colour=DIM)
     items, y = colour_bar([strip], (low, high), style, right=width, middle=middle, middle_label=label)
-    return Panel((*items, bordered(0, 0, width, 13)), width, y + 6)
+    return Panel((*items, bordered(width, 13)), width, y + 6)
 
 
-def bordered(left: float, top: float, width: float, height: float) -> Shape:
-    """The border of a picture."""
-    return outline(left, top, width, height, colour=BORDER, line=2.0)
+def bordered(width: float, height: float) -> Shape:
+    """The border of a picture whose corner is the origin."""
+    return outline(0, 0, width, height, colour=BORDER, line=2.0)
 
 
 def mark(left: float, top: float, width: float, height: float, *, least: float = 14.0) -> list[Item]:
@@ -160,7 +160,7 @@ def photograph(unit: Unit, side: float, *, field: bool, name: str = "what the ne
         shown = Veiled(resampled(pixels, size), part)
         if bottom > top and right > left:
             items = mark(left + 3, top + 3, right - left - 6, bottom - top - 6)
-    picture = Panel((Raster(shown, 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]), *items), size[1], size[0])
+    picture = Panel((Raster(shown, 0, 0, size[1], size[0]), bordered(size[1], size[0]), *items), size[1], size[0])
     lines = []
     if field:
         name = FIELD
@@ -191,7 +191,7 @@ def map_picture(values: Array, colours: MapColours, side: float) -> tuple[Panel,
         row = column = min(row, column)
     row, column = max(row, BAND / height), max(column, BAND / width)
     size = height * row, width * column
-    items = (Raster(colours.indexed(values), 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]))
+    items = (Raster(colours.indexed(values), 0, 0, size[1], size[0]), bordered(size[1], size[0]))
     return Panel(items, size[1], size[0]), (row, column)
 
 
@@ -258,7 +258,7 @@ def enlarged(
         (left - columns.start) * across + 3, (top - rows.start) * down + 3,
         (right - left + 1) * across - 6, (bottom - top + 1) * down - 6,
     )  # fmt: skip
-    items: list[Item] = [Raster(part, 0, 0, width, height), bordered(0, 0, width, height), *framed]
+    items: list[Item] = [Raster(part, 0, 0, width, height), bordered(width, height), *framed]
     lines = [f"{_span('row', rows)},", _span("column", columns)]
     items += [Text(0, height + 30 * (i + 1), line, SMALL, DIM) for i, line in enumerate(lines)]
     wide = max(width, *(text_width(line, SMALL) for line in lines))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.network.architecture import Architecture
     from kernelviz.network.stored_kernels import StoredKernels
-    from kernelviz.traces import Field, LayerOperation, Trace, TracedLayer
+    from kernelviz.records import Field
+    from kernelviz.traces import LayerOperation, Trace, TracedLayer
 
 Record = TypeVar("Record")
 Restore: TypeAlias = Callable[[Any], Any]
@@ -136,7 +137,7 @@ def _field_as_plain(field: Field | None) -> dict[str, Any] | None:
 
 
 def _field_from_plain(plain: Any) -> Field | None:
-    from kernelviz.traces import AxisField, Field
+    from kernelviz.records import AxisField, Field
 
     if plain is None:
         return None
@@ -167,7 +168,9 @@ def _restorers(kind: type) -> dict[str, Restore]:
     """What restores each field of a record."""
     # names that the modules of records import for the type checker alone; fields of the last ones are restored apart
     names = {"Mapping": Mapping, "Sequence": Sequence, "Source": Source, "ConvLayer": ConvLayer}
-    hints = get_type_hints(kind, localns={**names, **dict.fromkeys(("Array", "NetworkNames", "Operation"), Any)})
+    hints = get_type_hints(
+        kind, localns={**names, **dict.fromkeys(("Array", "Field", "NetworkNames", "Operation"), Any)}
+    )
     return {each.name: _restorer(hints[each.name]) for each in fields(kind)}
 
 

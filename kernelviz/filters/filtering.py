@@ -12,7 +12,7 @@ from kernelviz.errors import UsageError
 from kernelviz.filters.bank import Filter, find_filter, known_filter
 from kernelviz.filters.matching import match_kernel
 from kernelviz.notebook import record_repr
-from kernelviz.records import Image, as_array, shape_text
+from kernelviz.records import LUMA, Image, as_array, shape_text
 from kernelviz.wording import preprocessing_notes
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ BORDERS: dict[str, Literal["edge", "symmetric", "constant"]] = {
 MOST = 1e300
 """Larger responses count as infinite, so that differences and means of responses cannot overflow."""
 _WHOLE = {"uint8": 255, "uint16": 65535}
-LIGHT = np.array([0.299, 0.587, 0.114])
 """The weights of red, green and blue in luma: ITU-R BT.601, as in Pillow's conversion to L."""
 
 
@@ -133,7 +132,7 @@ def _channels_last(values: Array, *, tensor: bool) -> Array:
 
 def as_light(pixels: Array) -> Array:
     """The luma (H, W) of (H, W) or (H, W, 3): 0.299 red + 0.587 green + 0.114 blue."""
-    return pixels if pixels.ndim == 2 else np.asarray(pixels @ LIGHT)
+    return pixels if pixels.ndim == 2 else np.asarray(pixels @ LUMA)
 
 
 def apply_filter(image: object, kernel: object, *, border: Border = "repeat") -> Response:

@@ -345,9 +345,14 @@ def _page(matches: Matches, kinds: Sequence[str], shelves: float, *, planes: boo
     return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), parts), shown
 
 
+def _title(matches: Matches) -> str:
+    layer = matches.bank.layer
+    return f"What the kernels of {layer.name} resemble" if layer else "What the kernels resemble"
+
+
 def _parts(matches: Matches, kinds: Sequence[str], shelves: float, shown: int, *, planes: bool) -> PageParts:
     bank = matches.bank
-    title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
+    title = _title(matches)
     settings = layer_text(bank.layer) if bank.layer else ""
     source = bank.source.short_label if bank.source else ""
 
@@ -416,7 +421,7 @@ def _heading(matches: Matches) -> tuple[list[Item], float]:
     parts = [bank.source.short_label] if bank.source else []
     sizes = " × ".join(map(str, bank.weight.shape[1:]))
     settings = layer_text(bank.layer) if bank.layer else f"{counted(len(bank.weight), 'kernel')} of {sizes}"
-    title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
+    title = _title(matches)
     text = drawable(title, bold=True)
     size = TITLE * max(0.7, min(1.0, INNER_WIDTH / text_width(text, TITLE, bold=True)))
     lines = wrap(text, size, INNER_WIDTH, bold=True)

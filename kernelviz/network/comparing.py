@@ -116,21 +116,7 @@ def _compare_networks(
         {name: value for name, value in root_of(each).state_dict(keep_vars=True).items() if _is_numbers(value)}
         for each in (a, b)
     ]
-    compared, left_out = [], {}
-    for name in chosen:
-        why = _difference(name, banks)
-        if not why:
-            try:
-                first, second = (each.read(name) for each in banks)
-                plain = all(each.is_plain(name) for each in banks)
-                same = plain or _is_stored_same(name, states)
-                compared.append(compare_banks(first, second, name, stored_same=same))
-            except KernelvizError as error:
-                why = f"cannot be read: {error.what}"
-        if why:
-            left_out[name] = why
-    if not compared:
-        raise _nothing_comparable(left_out, states)
+    compared, left_out = _compare_layers(chosen, banks, states)
     if match and reads in left_out:
         raise KernelvizError(f"Kernels of {shown(reads)} cannot be matched.", f"It {left_out[reads]}.")
     missing = {*missing_weights(a), *missing_weights(b)}
@@ -151,6 +137,31 @@ def _compare_networks(
         identical=bool(files[0] and files[0][0] and files[0] == files[1]),
     )  # fmt: skip
     return _paired(found, reads or "", progress) if match else found
+
+
+def _compare_layers(
+    names: Sequence[str], banks: tuple[_Banks, _Banks], states: Sequence[Mapping[str, Tensor]]
+) -> tuple[list[ComparedLayer], dict[str, str]]:
+    """The layers that can be compared, and why the others cannot, by layer.
+
+    Raises:
+        KernelvizError: no layer can be compared.
+    """
+    compared, left_out = [], {}
+    for name in names:
+        if why := _difference(name, banks):
+            left_out[name] = why
+            continue
+        try:
+            first, second = (each.read(name) for each in banks)
+            plain = all(each.is_plain(name) for each in banks)
+            same = plain or _is_stored_same(name, states)
+            compared.append(compare_banks(first, second, name, stored_same=same))
+        except KernelvizError as error:
+            left_out[name] = f"cannot be read: {error.what}"
+    if not compared:
+        raise _nothing_comparable(left_out, states)
+    return compared, left_out
 
 
 def load_similar(model: Model, path: str, *, key: str | None = None) -> tuple[Model, dict[str, str]]:

@@ -17,7 +17,7 @@ from kernelviz.network.inputs import as_input
 from kernelviz.network.kernels import source_of
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import receptive_field, unsettled
-from kernelviz.records import Box, FeatureMaps, Image, shape_text
+from kernelviz.records import FeatureMaps, Image, shape_text
 from kernelviz.views.effective_fields import (
     MOST_FIELDS,
     SHARES,
@@ -387,7 +387,7 @@ def _receptive_field(unit: _Unit) -> dict[str, Any]:
     if tap.known is not None and tap.known.uncertain:
         sizes = None
     return {
-        "box": Box(int(down.first[row]), int(down.last[row]), int(across.first[column]), int(across.last[column])),
+        "box": found.box(row, column),
         "size": sizes,
         "middle": None if tap.centres is None else (float(tap.centres[0][row]), float(tap.centres[1][column])),
         "mixes_image": found.mixes_image,

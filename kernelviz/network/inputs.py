@@ -50,7 +50,7 @@ class FurtherInputs:
         """The output of the network for all inputs; further tensors are converted."""
         if self.structure is None:
             return network(image)
-        leaves = [convert(leaf) if isinstance(leaf, Tensor) else leaf for leaf in self._others(None)]
+        leaves = [convert(leaf) if isinstance(leaf, Tensor) else leaf for leaf in self._others()]
         leaves[self.image] = image[0] if self.unbatched else image
         arguments, named = tree_unflatten(leaves, self.structure)
         return network(*arguments, **named)
@@ -63,11 +63,11 @@ class FurtherInputs:
                 return leaf
             return leaf.new_empty((*leaf.shape[: -len(sides)], *new_sides), device="meta")
 
-        return replace(self, leaves=tuple(map(resize, self._others(None))))
+        return replace(self, leaves=tuple(map(resize, self._others())))
 
-    def _others(self, instead: Any) -> list[Any]:
-        """The leaves with another value instead of the image."""
-        return [instead if at == self.image else leaf for at, leaf in enumerate(self.leaves)]
+    def _others(self) -> list[Any]:
+        """The leaves with None instead of the image."""
+        return [None if at == self.image else leaf for at, leaf in enumerate(self.leaves)]
 
 
 @dataclass(frozen=True)

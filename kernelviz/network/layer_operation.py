@@ -29,7 +29,7 @@ from kernelviz.network.units import (
     pooling_of,
 )
 from kernelviz.threads import no_warnings
-from kernelviz.traces import LayerOperation
+from kernelviz.traces import LayerOperation, not_reached
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ def operation_and_trace(
     traced = with_sure_sizes(as_trace(network, observed, size), observed, root_of(network))
     record = next((one for one in traced.layers if one.name == (name or kind)), None)
     if name not in observed.visits:
-        raise KernelvizError(
-            f"The layer {shown(title)} did not run.", "The network contains it, but the forward pass does not reach it."
-        )
+        raise not_reached(title)
     check_runs(found, len(observed.visits[name].given), layer)
     image = blank_batch(root_of(network), size) if observed.network is root_of(network) else None
     call, output = _ran(observed.network, found, size, image)

@@ -18,8 +18,7 @@ from kernelviz.network.kernels import source_of
 from kernelviz.network.snapshot import preserved_random_state
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.trace import receptive_field
-from kernelviz.records import FeatureMaps, Image
-from kernelviz.traces import Box
+from kernelviz.records import Box, FeatureMaps, Image
 from kernelviz.views.gathered import Gathered
 from kernelviz.views.linear_weights import HALF, CorrelationTally, LinearWeights, check_slopes
 from kernelviz.wording import counted, inflected, shown
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
     from kernelviz.network.taps import Tap
-    from kernelviz.records import Array
-    from kernelviz.traces import AxisField
+    from kernelviz.records import Array, AxisField
     from kernelviz.views.linear_weights import Slopes
 
 
@@ -383,8 +381,7 @@ def fields_of(tap: Tap, size: tuple[int, ...]) -> _Fields:
     inside = []
     for axis, side, units in zip(found.axes, size[1:], tap.layout.size[1:], strict=True):
         if axis.size is None or axis.offset is None or axis.jump is None or len(axis.first) != units:
-            why = "They are not evenly spaced, so that there is no one set of weights for all of them."
-            raise KernelvizError(f"The units of {shown(tap.name)} do not all read the image in the same way.", why)
+            raise _not_alike(tap, "They are not evenly spaced, so that there is no one set of weights for all of them.")
         start = -(axis.offset // axis.jump)
         stop = (side - axis.size - axis.offset) // axis.jump + 1
         start, stop = max(0, start), min(units, stop)
@@ -395,6 +392,10 @@ def fields_of(tap: Tap, size: tuple[int, ...]) -> _Fields:
             raise KernelvizError(what, hint="Choose a layer before it, or a larger --input-size.")
         inside.append(range(start, stop))
     return _Fields((found.axes[0], found.axes[1]), size, (inside[0], inside[1]))
+
+
+def _not_alike(tap: Tap, why: str) -> KernelvizError:
+    return KernelvizError(f"The units of {shown(tap.name)} do not all read the image in the same way.", why)
 
 
 def linear_weights(network: AffineCopy, tap: Tap, fields: _Fields) -> tuple[Array, Array]:
@@ -422,8 +423,7 @@ def linear_weights(network: AffineCopy, tap: Tap, fields: _Fields) -> tuple[Arra
     if (
         _cut(_gradient(network, image, corner, signs[None]), fields.box(corner)) - expected
     ).abs().max() > ALIKE * scale:
-        why = "The linear weights of one unit are not those of another."
-        raise KernelvizError(f"The units of {shown(tap.name)} do not all read the image in the same way.", why)
+        raise _not_alike(tap, "The linear weights of one unit are not those of another.")
     smaller = _smaller(fields) if is_plain(tap) else None
     if smaller is not None:
         small, place = smaller

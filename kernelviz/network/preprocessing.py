@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from kernelviz.errors import InputSizeError, UsageError
 from kernelviz.network.model import check_reads_images
 from kernelviz.network.weights.names import LARGEST_SIDE
-from kernelviz.records import Image, SeenImage, check_positive
+from kernelviz.records import LUMA, Image, SeenImage, check_positive
 from kernelviz.wording import counted, preprocessing_notes
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _resized_shares(image: Image, used: Sequence[int], plan: _Plan, interpolatio
     """The network's input from 0 to 1, float32 (C, H, W); if there are more channels than bands, they are alike."""
     planes = (image.shares(channel) for channel in used)
     if grey:
-        red, green, blue = (plane * np.float32(weight) for plane, weight in zip(planes, _LUMA, strict=True))
+        red, green, blue = (plane * np.float32(weight) for plane, weight in zip(planes, LUMA, strict=True))
         planes = (plane for plane in [red + green + blue])
     shares = np.empty((len(plan.fill), *plan.target), np.float32)
     shares[:] = np.array(plan.fill, np.float32)[:, None, None] / 255
@@ -239,10 +239,6 @@ def _resized_shares(image: Image, used: Sequence[int], plan: _Plan, interpolatio
         to = slice(None) if len(used) == 1 or grey else slice(channel, channel + 1)
         shares[to, first[0] - top : last[0] - top, first[1] - left : last[1] - left] = part
     return shares
-
-
-_LUMA = (0.299, 0.587, 0.114)
-"""The weights of red, green and blue: ITU-R BT.601."""
 
 
 def _resized_plane(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import numpy as np
 import torch
 
-from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
+from kernelviz.errors import UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
 from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer, with_first_name
 from kernelviz.network.snapshot import SCRIPTED, is_scripted, scripted_error
@@ -23,6 +23,7 @@ from kernelviz.network.tracing.reads import POSITION, SEVERAL_IMAGES, TORN, Tens
 from kernelviz.network.tracing.reads import layout as words_of
 from kernelviz.network.tracing.trace import centres_with_padding, receptive_field, unsettled
 from kernelviz.records import shape_text
+from kernelviz.traces import no_such_run, not_reached
 from kernelviz.wording import inflected, shown
 
 if TYPE_CHECKING:
@@ -428,11 +429,7 @@ class _Choice:
             return
         if name not in self.observed.visits:
             if named and not self.broken:
-                raise KernelvizError(
-                    f"The layer {shown(name)} did not run.",
-                    "The network contains it, but the forward pass does not reach it.",
-                    "`kernelviz layers MODEL` lists the layers that run.",
-                )
+                raise not_reached(name, "`kernelviz layers MODEL` lists the layers that run.")
             self.without[name or self.title] = _NOT_RUN
             return
         keys = [(run, part) for run, passed in enumerate(self._passed(name)) for part in range(len(passed.tensors))]
@@ -471,8 +468,7 @@ class _Choice:
             if self.broken:
                 self.without[pattern] = _NOT_RUN
                 return
-            count = f"{len(passed)} {inflected(len(passed), 'time')}"
-            raise UnknownLayerError(f"{shown(module)} runs {count}, so there is no {shown(pattern)}.")
+            raise no_such_run(module, len(passed), pattern)
         reasons = []
         for each in runs:
             many = len(passed[each].tensors)

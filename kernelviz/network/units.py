@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.arithmetic.operations import Pooling
 from kernelviz.arithmetic.steps import AxisCells, axis_cells, read_cells
-from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
+from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import StopPassError, run_through
 from kernelviz.network.inputs import as_input
 from kernelviz.network.kernels import source_of
@@ -23,8 +23,8 @@ from kernelviz.network.named import find_layer, nearest_convolution
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import trace
 from kernelviz.records import ConvLayer, as_array
-from kernelviz.traces import Box, PooledUnit, Unit
-from kernelviz.wording import inflected, shown
+from kernelviz.traces import PooledUnit, Unit, no_such_run, not_reached
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -312,8 +312,7 @@ def check_runs(layer: NamedLayer, runs: int, pattern: str) -> None:
         UnknownLayerError: it has not.
     """
     if layer.run >= runs > 0:
-        count = f"{runs} {inflected(runs, 'time')}"
-        raise UnknownLayerError(f"{shown(replace(layer, run=0).title)} runs {count}, so there is no {shown(pattern)}.")
+        raise no_such_run(replace(layer, run=0).title, runs, pattern)
 
 
 def _recorded_call(network: Model | nn.Module, layer: NamedLayer, given: Input, pattern: str) -> RecordedCall:
@@ -322,8 +321,7 @@ def _recorded_call(network: Model | nn.Module, layer: NamedLayer, given: Input, 
     run_through(network, given, recorder.within(module))
     check_runs(layer, recorder.runs, pattern)
     if not recorder.ran:
-        why = "The network contains it, but the forward pass does not reach it."
-        raise KernelvizError(f"The layer {shown(name)} did not run.", why)
+        raise not_reached(name)
     call = recorded_call(network, module, recorder, name)
     if missing_weights(network) and bool(call.output.isnan().any()):
         raise without_weights(network, name)
@@ -403,8 +401,7 @@ class _ReceptiveFields:
         rows, columns = self.field.axes
         if row >= len(rows.first) or column >= len(columns.first):
             return {"box": None, "unseen": "the layer's rows and columns are not those of the image"}
-        box = Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
-        return {"box": box, "mixes_image": self.field.mixes_image}
+        return {"box": self.field.box(row, column), "mixes_image": self.field.mixes_image}
 
 
 def _check_unit(call: RecordedCall, record: ConvLayer, at: tuple[int, int, int]) -> None:

@@ -1,4 +1,4 @@
-"""A report as one index and deflated blocks of bytes, one per layer and photograph, and back.
+"""A report as one index and deflated blocks of bytes, one per layer and photograph.
 
 The index is JSON::
 
@@ -76,7 +76,7 @@ from kernelviz.wording import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kernelviz.records import Array
+    from kernelviz.records import Array, AxisField, Field
     from kernelviz.report.contents import (
         LayerPatches,
         LiveSums,
@@ -86,20 +86,10 @@ if TYPE_CHECKING:
         ReportLayer,
         ReportMaps,
     )  # fmt: skip
-    from kernelviz.traces import AxisField, Field, UnitTerms
+    from kernelviz.traces import UnitTerms
 
 
 _EFFORT = 6  # of deflate: 9 takes twice the time for one percent
-
-
-def index_of(report: Report) -> dict[str, Any]:
-    """The index of a report, as above."""
-    return packed(report)[0]
-
-
-def blocks_of(report: Report) -> dict[str, str]:
-    """The base64 text of each block by its name: the first layer, the photographs, and the other layers."""
-    return packed(report)[1]
 
 
 def packed(report: Report) -> tuple[dict[str, Any], dict[str, str]]:
@@ -155,53 +145,11 @@ def json_text(value: object) -> str:
     return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def unpacked(entry: Mapping[str, Any], text: str, images: int = 1) -> dict[str, Any]:
-    """The parts of a layer's block by their names, given its entry in the index; the maps are one array per image."""
-    data = zlib_ng.decompress(base64.b64decode(text))
-    count, at = len(entry["shown"]), 0
-    found: dict[str, Any] = {"maps": []}
-    for name, size in entry["parts"]:
-        part, at = data[at : at + size], at + size
-        if name == "units":
-            found[name] = json.loads(part)
-        elif name == "maps":
-            found[name].append(np.frombuffer(part, np.uint8).reshape(count, *entry["map"]))
-        elif name.startswith("patch-"):
-            found[name] = part if name == "patch-crops" else _patch_part(name, part, entry["patches"])
-        elif name == "kernels":
-            colours = (3,) if entry["kernels"]["view"] == "rgb" else ()
-            found[name] = np.frombuffer(part, np.uint8).reshape(count, *entry["kernels"]["tile"], *colours)
-        else:
-            numbers = np.frombuffer(part, "<f4")
-            found[name] = numbers.reshape(count, -1, *entry["live"]["kernel"]) if name == "weights" else numbers
-    if at != len(data) or len(found["maps"]) != images:
-        raise ValueError("the parts of a block do not fit its entry")
-    return found
-
-
-def unpacked_pixels(entry: Mapping[str, Any], text: str) -> Array:
-    """The pixels uint8 (H, W, 3) of a photograph's block, given its entry in the index."""
-    data = zlib_ng.decompress(base64.b64decode(text))
-    return np.frombuffer(data, np.uint8).reshape(*entry["size"], 3)
-
-
-def _patch_part(name: str, part: bytes, entry: Mapping[str, Any]) -> Any:
-    if name == "patch-texts":
-        return json.loads(part)
-    kind, more = {"patch-values": ("<f4", ()), "patch-places": ("<i4", (3,)), "patch-boxes": ("<i4", (4,))}[name]
-    return np.frombuffer(part, kind).reshape(len(entry["channels"]), entry["most"], *more)
-
-
 def row_differences(pixels: Array) -> bytes:
     """The bytes of pixels (h, w, 3), each minus that on its left: a photograph becomes smaller when deflated."""
     differences = pixels.copy()
     differences[:, 1:] -= pixels[:, :-1]
     return differences.tobytes()
-
-
-def from_differences(data: bytes, rows: int, columns: int) -> Array:
-    """The pixels uint8 (rows, columns, 3) of ``row_differences``."""
-    return np.cumsum(np.frombuffer(data, np.uint8).reshape(rows, columns, 3), axis=1, dtype=np.uint8)
 
 
 def _picture(pixels: Array, jpeg: bytes | None) -> str:

@@ -208,9 +208,7 @@ def _numbers(flags: Array) -> tuple[int, ...]:
     return tuple(map(int, np.flatnonzero(flags)))
 
 
-def compare_banks(
-    a: KernelBank, b: KernelBank, name: str = "", *, stored_same: bool | None = None, notes: tuple[str, ...] = ()
-) -> ComparedLayer:
+def compare_banks(a: KernelBank, b: KernelBank, name: str = "", *, stored_same: bool | None = None) -> ComparedLayer:
     """Compare the kernels of a layer in two weights of one shape, kernel i of A with kernel i of B.
 
     Args:
@@ -218,7 +216,6 @@ def compare_banks(
         b: The kernels in B.
         name: Of the layer.
         stored_same: Whether the stored tensors are bitwise the same, if the kernels are computed from them.
-        notes: Further notes.
 
     Raises:
         UsageError: the shapes differ.
@@ -261,7 +258,7 @@ def compare_banks(
     return ComparedLayer(
         name, a, b, 0.0 if equal.all() else total, same, (low, median, high), changes, ratios, cosines, angles,
         np.asarray(zero_a), np.asarray(zero_b), np.asarray(broken), equal,
-        notes=tuple(dict.fromkeys((*a.notes, *b.notes, *notes))),
+        notes=tuple(dict.fromkeys((*a.notes, *b.notes))),
     )  # fmt: skip
 
 

@@ -292,7 +292,7 @@ class Gathered:
         if not 0 <= place < 2**31:
             raise UsageError(f"The place of an image is a number from 0 to {2**31 - 1:,}, but got {place:,}.")
         if place in self:
-            raise UsageError(f"There is an image with the number {place} already.")
+            raise _taken(place)
         return place
 
     def kind(self, place: int) -> int:
@@ -336,8 +336,7 @@ class Gathered:
         smaller, larger = sorted((self, other), key=len)
         taken = next((place for place in smaller.places if place in larger), None)
         if taken is not None:
-            what = f"Both tallies have an image with the number {taken}."
-            raise UsageError(what, hint="Give each image its number in all: tally.add(maps, place=number).")
+            raise _in_both(taken)
 
     def merge(self, other: Gathered, kinds: Sequence[int] = (0,)) -> None:
         """Add the images of another tally; ``kinds`` are what its kinds are called here.
@@ -375,6 +374,15 @@ class Gathered:
         return identity_of(self.listed.of(place)[2] for place in self.places)
 
 
+def _taken(place: int) -> UsageError:
+    return UsageError(f"There is an image with the number {place} already.")
+
+
+def _in_both(place: int) -> UsageError:
+    what = f"Both tallies have an image with the number {place}."
+    return UsageError(what, hint="Give each image its number in all: tally.add(maps, place=number).")
+
+
 class CountedOnce(Gathered):
     """The images that a tally counts, each once: of files of the same bytes that at the first place.
 
@@ -401,7 +409,7 @@ class CountedOnce(Gathered):
             UsageError: it is negative, too large or taken.
         """
         if place in self.duplicates:
-            raise UsageError(f"There is an image with the number {place} already.")
+            raise _taken(place)
         return super().check_place(place)
 
     def is_copy(
@@ -453,8 +461,7 @@ class CountedOnce(Gathered):
         taken = {place for place in self.duplicates if place in theirs or place in other}
         taken |= {place for place in theirs if place in self}
         if taken:
-            what = f"Both tallies have an image with the number {min(taken)}."
-            raise UsageError(what, hint="Give each image its number in all: tally.add(maps, place=number).")
+            raise _in_both(min(taken))
         for place in self.copies_in(other):
             name = other.listed.of(place)[0]
             raise UsageError(f"Both tallies have the image {name}.", hint="Add each image to one of them.")

@@ -135,8 +135,10 @@ def choose_kernels(
 
 
 class HistoryTally:
-    """Adds up a history checkpoint by checkpoint; beyond the banks of the last, the first and the previous one it keeps
-    only numbers of each kernel, and the kernels that are ``kept``.
+    """The history of a layer, added up checkpoint by checkpoint.
+
+    In memory are the banks of the first, the last and the previous checkpoint, numbers of each kernel, and the weights of
+    the chosen ``kernels``.
 
     Args:
         first: The bank (O, I, *k) of the first checkpoint.
@@ -147,7 +149,7 @@ class HistoryTally:
 
     Raises:
         UsageError: a kernel does not exist.
-    """  # noqa: D205
+    """
 
     def __init__(
         self, first: Array, last: Array, groups: int = 1, *, channels: str | Sequence[int] | None = None,

@@ -154,7 +154,7 @@ def kernel_tiles(
     """The tiles of a kernel bank: one view of the chosen kernels, in the chosen order.
 
     ``sum`` and ``norm`` are taken over the input channels in float64: sum of w, and the square root of the sum of w²;
-    ``spectrum`` is ``spectra.frequency_response``. With ``opponent`` the values of the view ``rgb`` are those of
+    ``spectrum`` is ``frequency_response``. With ``opponent`` the values of the view ``rgb`` are those of
     ``opponent_planes`` instead of the weights.
 
     Raises:

@@ -240,8 +240,12 @@ SINGLE_COMPONENTS = ("component 1", "component 2", "component 3")
 """The pictures of components that are drawn each by itself."""
 
 
-def averaged(values: Array, most: int, axis: int) -> Array:
-    """At most ``most`` values along one axis, as means of neighbours, since a tile of fewer pixels would skip some."""
+def downsampled(plane: Array, tall: int, wide: int) -> Array:
+    """At most ``tall`` rows and ``wide`` columns, as means of neighbours, since a tile of fewer pixels would skip some."""
+    return _means(_means(plane, tall, 0), wide, 1)
+
+
+def _means(values: Array, most: int, axis: int) -> Array:
     length = values.shape[axis]
     if length <= most:
         return values

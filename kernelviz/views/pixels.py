@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
+from kernelviz.records import LUMA
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 
 WHITE = 255
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601, as in Pillow's mode L
 NAMES = ("red", "green", "blue")
 _BAND = 1 << 20  # pixels examined at once
 

@@ -76,7 +76,7 @@ def test_a_chain_has_the_sizes_and_reads_of_torch(size, layers, same, sizes):
                 ones,
                 stride=layer.stride,
                 padding=placed.before,
-                output_padding=layer.more,
+                output_padding=layer.output_padding,
                 dilation=layer.dilation,
             )
         elif layer.kind == "pool":

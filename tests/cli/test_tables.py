@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kernelviz.cli.layers import legend, plain_table, rich_table
-from kernelviz.traces import HEADS, AxisField, Field, Trace, TracedLayer, field_text, layer_cells
+from kernelviz.records import AxisField, Field
+from kernelviz.traces import HEADS, Trace, TracedLayer, field_text, layer_cells
 
 LONG = "stages.0.blocks.1." + "deep." * 20 + "conv"
 

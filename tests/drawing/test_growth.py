@@ -11,7 +11,8 @@ import kernelviz
 from kernelviz.drawing.growth import growth_page, plot_growth
 from kernelviz.drawing.page import Text as Words
 from kernelviz.errors import UsageError
-from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+from kernelviz.records import AxisField, Field
+from kernelviz.traces import Trace, TracedLayer
 
 
 def trace(count, *, stages=3, rows=64):

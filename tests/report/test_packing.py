@@ -8,15 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reports
+from report_blocks import unpacked, unpacked_pixels
 
-from kernelviz.report.packing import blocks_of, index_of, json_text, units_text, unpacked, unpacked_pixels
+from kernelviz.report.packing import json_text, packed, units_text
 
 
 @pytest.mark.parametrize("images", [1, 3])
 def test_a_block_holds_the_levels_of_the_layer(images):
     """Unpacked kernels, maps, weights and photographs are bitwise those of the report."""
     report = reports.make_report(images)
-    index, blocks = json.loads(json_text(index_of(report))), blocks_of(report)
+    index, blocks = packed(report)
+    index = json.loads(json_text(index))
     for layer, entry in zip(report.layers, index["layers"], strict=True):
         found = unpacked(entry, blocks[entry["block"]], images)
         assert all(np.array_equal(maps.levels, each) for maps, each in zip(layer.maps, found["maps"], strict=True))
@@ -32,13 +34,13 @@ def test_a_block_holds_the_levels_of_the_layer(images):
 
 def test_the_first_layer_and_the_photographs_come_first():
     """What the first view needs is in front of the other blocks."""
-    assert list(blocks_of(reports.make_report(2)))[:4] == ["l0", "p0", "p1", "l1"]
+    assert list(packed(reports.make_report(2))[1])[:4] == ["l0", "p0", "p1", "l1"]
 
 
 def test_the_terms_of_a_unit_add_up_to_its_value():
     """Terms, rest and bias of a stored unit add up to its value, and the factors of a term to its sum."""
     report = reports.make_report()
-    index, blocks = index_of(report), blocks_of(report)
+    index, blocks = packed(report)
     entry = index["layers"][2]
     for unit in unpacked(entry, blocks["l2"])["units"]:
         total = sum(term["sum"] for term in unit["terms"]) + unit["rest"] + (unit["bias"] or 0)
@@ -50,7 +52,7 @@ def test_the_terms_of_a_unit_add_up_to_its_value():
 def test_numbers_are_short_and_valid_json():
     """Limits have the shortest digits of their float32, and what is not finite is null."""
     report = reports.make_report()
-    text = json_text(index_of(report))
+    text = json_text(packed(report)[0])
     json.loads(text, parse_constant=pytest.fail)
     assert max(len(str(limit)) for limit in json.loads(text)["layers"][1]["maps"][0]["limits"]) <= 12
     assert json_text({"a": float("nan"), "b": [np.inf.__float__()]}) == '{"a":null,"b":[null]}'
@@ -70,7 +72,7 @@ def test_an_infinite_number_of_a_unit_keeps_its_sign():
 
 def test_names_cannot_leave_the_index():
     """No name closes the element that the index is in, or ends a line of script."""
-    text = json_text(index_of(reports.make_report(names=reports.HOSTILE)))
+    text = json_text(packed(reports.make_report(names=reports.HOSTILE))[0])
     assert "<" not in text
     assert text.isascii()
 

@@ -13,7 +13,7 @@ import pytest
 import reports
 
 from kernelviz.report import page as page_module
-from kernelviz.report.packing import blocks_of, index_of, json_text
+from kernelviz.report.packing import json_text, packed
 from kernelviz.report.page import joined_script, layer_sentence, report_page
 from kernelviz.report.skyline import Bar, branches, skyline, stages_of
 
@@ -66,9 +66,10 @@ def test_the_data_in_the_page_are_those_of_the_report(text):
     """Index and blocks are in inert elements, the first layer's block first."""
     report = reports.make_report(2, notes=("some maps are left out",))
     inert = {each["id"]: content for each, content in _Elements(text).all("script") if "id" in each}
-    assert json.loads(inert["kernelviz"]) == json.loads(json_text(index_of(report)))
+    index, expected = packed(report)
+    assert json.loads(inert["kernelviz"]) == json.loads(json_text(index))
     blocks = {name: content for name, content in inert.items() if name not in ("kernelviz", "page")}
-    assert list(blocks.items()) == list(blocks_of(report).items())
+    assert list(blocks.items()) == list(expected.items())
 
 
 def test_same_report_same_bytes(text):
@@ -141,7 +142,7 @@ def test_what_cannot_be_joined_is_refused(monkeypatch, modules, message):
 
 def test_sentences_of_layers():
     """A layer is described by its kind, its channels, its maps and what a unit sees."""
-    layers = {each["name"]: layer_sentence(each) for each in index_of(reports.make_report())["layers"]}
+    layers = {each["name"]: layer_sentence(each) for each in packed(reports.make_report())[0]["layers"]}
     assert layers["stem"] == "3 × 3 convolution, stride 2. 3 → 6 channels of 16 × 16. Receptive field 3 × 3 pixels."
     assert layers["blocks.0.dw"].startswith("3 × 3 depthwise convolution. 6 → 6 channels")
     assert layers["blocks.0.pw"].startswith("1 × 1 convolution, pointwise. 6 → 12 channels")
@@ -226,7 +227,7 @@ def test_the_page_is_about_what_it_shows():
         "1 layer turns one input into feature maps. Choose a map, then point at it to see the receptive field" in core
     )
     assert "Line:" not in core
-    assert "Receptive field 3 × 3 values." in layer_sentence(index_of(report)["layers"][0], "input")
+    assert "Receptive field 3 × 3 values." in layer_sentence(packed(report)[0]["layers"][0], "input")
 
 
 def test_colours_of_the_page_have_contrast():

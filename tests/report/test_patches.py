@@ -11,9 +11,10 @@ import pytest
 import reports
 from pages import opened, ready, violations
 from PIL import Image
+from report_blocks import unpacked
 
 from kernelviz import load_model, make_report, save_report
-from kernelviz.report.packing import json_text, packed, unpacked
+from kernelviz.report.packing import json_text, packed
 from kernelviz.report.page import report_page
 from kernelviz.views.patches import crop_of
 from kernelviz.wording import number_text

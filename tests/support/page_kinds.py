@@ -44,8 +44,18 @@ from kernelviz.filters.gradient import apply_gradient, gradient_page
 from kernelviz.filters.likeness import likeness_page, most_alike
 from kernelviz.filters.match_pages import matches_page
 from kernelviz.filters.matching import match_kernels
-from kernelviz.records import ClassScore, ConvLayer, FeatureMaps, Image, KernelBank, SeenImage, as_bank
-from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+from kernelviz.records import (
+    AxisField,
+    ClassScore,
+    ConvLayer,
+    FeatureMaps,
+    Field,
+    Image,
+    KernelBank,
+    SeenImage,
+    as_bank,
+)
+from kernelviz.traces import Trace, TracedLayer
 from kernelviz.views.comparisons import Comparison, compare_banks
 from kernelviz.views.kernel_history import as_history
 from kernelviz.views.map_views import highlights_of

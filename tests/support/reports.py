@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernelviz.records import ClassScore, Source, Weights
+from kernelviz.records import AxisField, ClassScore, Field, Source, Weights
 from kernelviz.report.contents import (
     NO_CELL,
     LiveSums,
@@ -14,7 +14,7 @@ from kernelviz.report.contents import (
     ReportLayer,
     ReportMaps,
 )
-from kernelviz.traces import AxisField, Field, Maker, TracedLayer, UnitTerms
+from kernelviz.traces import Maker, TracedLayer, UnitTerms
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HOSTILE = ("<img src=x onerror=alert(1)>", "\"'&</script><script>alert(1)</script>", "a\u2028b\u2029c", "x" * 200)

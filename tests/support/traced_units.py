@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 import numpy as np
 
 from kernelviz.arithmetic.operations import Pooling
-from kernelviz.records import ConvLayer, Image, SeenImage, Source
-from kernelviz.traces import Box, PooledUnit, Unit
+from kernelviz.records import Box, ConvLayer, Image, SeenImage, Source
+from kernelviz.traces import PooledUnit, Unit
 
 
 def make_unit(

@@ -106,9 +106,14 @@ def failed(call: Call, error: Exception) -> TensorReads:
     return TensorReads(lost=f"the rule for {call.operator} failed")
 
 
+def not_followed(operation: str) -> str:
+    """Why nothing is known of the result of an operation that has no rule."""
+    return f"receptive fields are not followed through {operation}"
+
+
 def _followed(call: Call) -> Found | list[Found]:
     rule = RULES.get(call.name)
-    return rule(call) if rule else TensorReads(lost=f"receptive fields are not followed through {call.name}")
+    return rule(call) if rule else TensorReads(lost=not_followed(call.name))
 
 
 def _located(call: Call, found: TensorReads) -> TensorReads:

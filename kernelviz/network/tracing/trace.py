@@ -40,7 +40,8 @@ from kernelviz.network.tracing.watch import (
 )
 from kernelviz.network.tracing.window_rules import QUANTISED_CONVOLUTIONS
 from kernelviz.network.weights.names import LARGEST_TRACED
-from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+from kernelviz.records import AxisField, Field
+from kernelviz.traces import Trace, TracedLayer
 from kernelviz.wording import AXES
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from kernelviz.network.model import Model, root_of
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, is_scripted, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
-from kernelviz.network.tracing.rules import Call, Found, failed, makes_map, outcome, part_of, tensors_in
+from kernelviz.network.tracing.rules import Call, Found, failed, makes_map, not_followed, outcome, part_of, tensors_in
 from kernelviz.network.tracing.window_rules import quantised_macs
 from kernelviz.threads import no_warnings
 from kernelviz.wording import reason_text, shown
@@ -637,7 +637,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return NotImplemented  # the class of the tensor runs operations on plain ones, which are observed
         if not isinstance(func, OpOverload):
             output = func(*args, **kwargs)
-            self._lose(f"receptive fields are not followed through {func}", (args, kwargs), output)
+            self._lose(not_followed(str(func)), (args, kwargs), output)
             return output
         name = func._overloadpacket.__name__  # noqa: SLF001
         output = run_operation(func, args, kwargs)

@@ -29,7 +29,7 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.rules import QUANTISED_LINEAR, RULES, Call, Found
+from kernelviz.network.tracing.rules import QUANTISED_LINEAR, RULES, Call, Found, not_followed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,11 +46,10 @@ def _convolution(call: Call) -> Found:
     rank = len(call.shape)
     result = _over_channels(source, groups, call.shape[1], call.output.shape[1])
     taps, ratios = [], []
-    for axis, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
+    for axis, output in enumerate(outputs):
         shape = (int(kernel[axis]), _at(stride, axis), _at(padding, axis), _at(dilation, axis))
         taps.append(_convolution_taps(output, shape, transposed=transposed))
         ratios.append(Fraction(1, shape[1]) if transposed else Fraction(shape[1]))
-        del size
     return _numbered(over_windows(result, sizes, taps, ratios), call.output.shape[1], rank)
 
 
@@ -62,7 +61,7 @@ QUANTISED_CONVOLUTIONS = tuple(
 def _quantised(call: Call) -> Found:
     """``quantized::conv2d`` and its variants: (input, packed weight, ...)."""
     if call.operator.partition("::")[0] != "quantized":
-        return TensorReads(lost=f"receptive fields are not followed through {call.operator}")
+        return TensorReads(lost=not_followed(call.operator))
     packed = call.args[1]
     weight = packed.unpack()[0]
     known = call.known

@@ -14,7 +14,7 @@ import pickletools
 import re
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -458,14 +458,9 @@ def _is_number(dtype: torch.dtype) -> bool:
 
 
 def _unsafe(file: Path, blocked: str, pickled: bytes) -> BadWeightsError:
-    if _is_whole_network(pickled):
-        return BadWeightsError(
-            f"The weights file {shown(file)} holds a whole network, not its weights alone, and was not loaded.",
-            f"Loading it would import {shown(blocked)}; none of its code ran.",
-            f"If you trust the file, load it with its own program and {SAVE_WEIGHTS}",
-        )
+    held = "a whole network, not its weights alone," if _is_whole_network(pickled) else "more than weights"
     return BadWeightsError(
-        f"The weights file {shown(file)} holds more than weights and was not loaded.",
+        f"The weights file {shown(file)} holds {held} and was not loaded.",
         f"Loading it would import {shown(blocked)}; none of its code ran.",
         f"If you trust the file, load it with its own program and {SAVE_WEIGHTS}",
     )
@@ -600,13 +595,18 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
             name_list("not of this network", unexpected),
             name_list("different", texts),
         ]
-        raise BadWeightsError(
-            f"{matching} of {max(len(wanted), len(given))} tensors match: {shown(checkpoint.weights.name)} does not hold"
-            f" the weights of {architecture}.",
-            "\n".join(filter(None, kinds)),
-            "Name the architecture that the file was trained with, or give another --weights FILE.",
-        )
+        hint = "Name the architecture that the file was trained with, or give another --weights FILE."
+        counts = matching, max(len(wanted), len(given))
+        raise few_match(checkpoint.weights.name, architecture, counts, kinds, hint)
     return load_fitting(network, checkpoint)
+
+
+def few_match(
+    file: str, architecture: str, counts: tuple[int, int], faults: Sequence[str], hint: str = ""
+) -> BadWeightsError:
+    """The error for a file of which so many of all tensors match the network; ``faults`` are about the others."""
+    what = f"{counts[0]} of {counts[1]} tensors match: {shown(file)} does not hold the weights of {architecture}."
+    return BadWeightsError(what, "\n".join(filter(None, faults)), hint)
 
 
 def load_fitting(network: nn.Module, checkpoint: Checkpoint) -> tuple[str, ...]:

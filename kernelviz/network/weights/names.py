@@ -441,6 +441,7 @@ def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]
     Raises:
         BadWeightsError: the file cannot be read, or contains a value that no model has.
     """
+    what = f"The config.json of {shown(whose)} is not a model configuration."
     try:
         content = json.loads(read_regular(path, _LARGEST_CONFIG))
         facts = content.get("pretrained_cfg", content)
@@ -449,11 +450,10 @@ def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]
         why = error.strerror or str(error)
         raise BadWeightsError(f"The config.json of {shown(whose)} cannot be read.", f"{why}.", hint) from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        what = f"The config.json of {shown(whose)} is not a model configuration."
         why = "" if isinstance(error, AttributeError) else f"{reason_text(error)}."
         raise BadWeightsError(what, why, hint) from None
     if not plain:
-        raise BadWeightsError(f"The config.json of {shown(whose)} is not a model configuration.", hint=hint)
+        raise BadWeightsError(what, hint=hint)
     for key, value in {**facts, **content}.items():
         expected = _fault(key, value)
         if expected:
@@ -490,8 +490,8 @@ def _is_count(value: object, most: int, least: int = 1) -> bool:
     return isinstance(value, int) and _is_number(value, least, most)
 
 
-def _are_numbers(value: object, least: float, most: float) -> bool:
-    return isinstance(value, list) and 0 < len(value) <= 4096 and all(_is_number(each, least, most) for each in value)
+def _are_numbers(value: object, least: float) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= 4096 and all(_is_number(each, least, 1e6) for each in value)
 
 
 def _is_size(value: object) -> bool:
@@ -528,8 +528,8 @@ _USABLE: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "input_size": _SIZE,
     "test_input_size": _SIZE,
     "min_input_size": _SIZE,
-    "mean": ("a list of finite numbers", lambda value: _are_numbers(value, -1e6, 1e6)),
-    "std": ("a list of positive numbers", lambda value: _are_numbers(value, 1e-6, 1e6)),
+    "mean": ("a list of finite numbers", lambda value: _are_numbers(value, -1e6)),
+    "std": ("a list of positive numbers", lambda value: _are_numbers(value, 1e-6)),
     "crop_pct": _SHARE,
     "test_crop_pct": _SHARE,
     "interpolation": (f"one of {', '.join(INTERPOLATIONS)}", lambda value: value in INTERPOLATIONS),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kernelviz.errors import BadWeightsError, UsageError
-from kernelviz.network.weights.checkpoints import Contents, is_counted, name_list, read_contents
+from kernelviz.network.weights.checkpoints import Contents, few_match, is_counted, name_list, read_contents
 from kernelviz.network.weights.searching import chosen_weights, more_notes
 from kernelviz.records import Weights, as_array, shape_text
 from kernelviz.threads import no_warnings
@@ -111,11 +111,8 @@ def find_stored_weights(
             if name in best.tensors
         ]
         missing = [name for name in best.lacking if name not in best.tensors]
-        raise BadWeightsError(
-            f"{best.matching} of {best.total} tensors match: {shown(contents.weights.name)} does not hold the weights of"
-            f" {architecture}.",
-            "\n".join(filter(None, [name_list("missing", missing), name_list("different", different)])),
-        )
+        faults = [name_list("missing", missing), name_list("different", different)]
+        raise few_match(contents.weights.name, architecture, (best.matching, best.total), faults)
     candidate = best.candidate
     weights = replace(contents.weights, key=candidate.key or None, prefix=candidate.prefix or None)
     types = {name: getattr(torch, kind) for name, (kind, _) in tensors.items()}
