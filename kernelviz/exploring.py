@@ -25,7 +25,7 @@ from kernelviz.storage.uris import as_path, name_in
 from kernelviz.streaming import FailedImage, Passes, ReadImage, is_tensor, name_of, pixels_again
 from kernelviz.views.gathered import ImageList
 from kernelviz.views.patches import Patches, PatchTally, check_field
-from kernelviz.wording import counted, inflected, shown
+from kernelviz.wording import counted, inflected, naming, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -383,7 +383,7 @@ class _Ranking:
             layers = self.counted.get(number)
             yield (
                 f"{name}: it failed later, but counts in the patches of {', '.join(layers)}" if layers
-                else f"{name} is left out of the patches: {reason}"
+                else f"left out of the patches: {naming(name, reason)}"
             )  # fmt: skip
 
     def _again(self, ranked: Ranked, image: int) -> Array:
@@ -594,8 +594,7 @@ def _plan(network: Any, given: Input, layers: Sequence[str] | None, most: int, i
     trace = as_trace(network, capture.observed, given.size)
     trace = with_sure_sizes(trace, capture.observed, capture.module, given.further)
     convolutions = {
-        without_expert(layer.name) if layer.expert is not None else layer.name: layer
-        for layer in list_layers(capture.module)
+        without_expert(layer.name) if layer.expert is not None else layer.name: layer for layer in list_layers(network)
     }
     taps, exact = capture.taps.taps, _is_exact(given)
     notes = []
@@ -646,7 +645,7 @@ def _sizes(tap: Tap, convolution: ConvLayer | None, input_size: Sequence[int], *
         exact and convolution.groups == 1 and inputs == input_size[0] and min(sides) * 2 >= min(input_size[1:])
     )
     weights = inputs * taps if reads_image else 0
-    return LayerSizes(channels, values, tile_of(shape, convolution.groups), terms, taps, weights)
+    return LayerSizes(channels, values, tile_of(shape, convolution.groups, convolution), terms, taps, weights)
 
 
 def _live(run: LayerRun, shown: Sequence[int]) -> LiveSums | None:

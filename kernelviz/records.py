@@ -160,6 +160,8 @@ class ConvLayer:
 
     ``padding`` is one number per axis, or ``"same"``. ``weight_shape`` is the shape of the stored weight. ``expert`` is the
     index of one of several banks that the layer mixes for every image; ``params`` then counts this bank only.
+    ``reads_image`` is False if another layer made its inputs, so that three input channels are not red, green and blue;
+    None if that is not known.
 
     Example:
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.Conv2d(8, 8, 5, groups=8))
@@ -182,6 +184,7 @@ class ConvLayer:
     weight_shape: tuple[int, ...]
     params: int
     expert: int | None = None
+    reads_image: bool | None = None
 
     __repr__ = record_repr
 
@@ -189,6 +192,11 @@ class ConvLayer:
     def depthwise(self) -> bool:
         """Whether each kernel reads one channel of several."""
         return self.groups > 1 and self.groups == self.in_channels
+
+
+def are_colours(shape: Sequence[int], groups: int, layer: ConvLayer | None) -> bool:
+    """Whether kernels (out, in / groups, *k) of a layer have the planes red, green and blue: it may read the image."""
+    return shape[1] == 3 and groups == 1 and (layer is None or layer.reads_image is not False)
 
 
 @dataclass(frozen=True)
@@ -216,6 +224,11 @@ class KernelBank:
     reading: Literal["effective", "stored"] | None = None
 
     __repr__ = record_repr
+
+    @property
+    def are_colours(self) -> bool:
+        """Whether the three planes of each kernel are those of red, green and blue."""
+        return are_colours(self.weight.shape, self.groups, self.layer)
 
 
 @dataclass(frozen=True)

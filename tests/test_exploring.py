@@ -419,7 +419,7 @@ def test_an_image_for_patches_that_fails_is_named(model, photos, tmp_path):
     facts = {"layers": "conv1.0", "input_size": SIDE, "on_error": failed.append}
     report = make_report(model, photos[1], patches_from=[photos[0], broken, photos[2]], **facts)
     assert [(each.number, each.name) for each in failed] == [(1, str(broken))]
-    assert any(note.startswith("broken.png is left out of the patches: ") for note in report.notes)
+    assert any(note.startswith("left out of the patches: broken.png") for note in report.notes)
     assert str(tmp_path) not in report.html
     report = make_report(model, photos[1], patches_from=[broken], **facts)
     assert (report.patch_set, report.layers[0].patches) == (0, None)

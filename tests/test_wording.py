@@ -1,7 +1,7 @@
 import pytest
 
 from kernelviz.views.kernel_views import parse_channels
-from kernelviz.wording import number_text, numbers_text, runs_text, visible
+from kernelviz.wording import naming, number_text, numbers_text, runs_text, visible
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,26 @@ def test_runs_are_drawn_together():
 def test_what_would_leave_its_line_is_escaped(text, shown):
     """Control, direction and surrogate characters are written out; all others stay."""
     assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("photos/x", "photos/x is not an image.", "photos/x is not an image."),
+        ("photos/x", "There is no file photos/x.", "There is no file photos/x."),
+        ("a\nb.png", "a\\nb.png is empty.", "a\\nb.png is empty."),
+        ("at-9.pt", "The weights file run/at-9.pt holds no weights.", "The weights file run/at-9.pt holds no weights."),
+        (
+            "9.pt",
+            "3 of 60 tensors match: 9.pt does not hold these.",
+            "3 of 60 tensors match: 9.pt does not hold these.",
+        ),
+        ("photos/x", "photos/xy is not an image.", "photos/x: photos/xy is not an image."),
+        ("x.png", "The forward pass failed in conv1.", "x.png: The forward pass failed in conv1."),
+        ("0", "The layer 0 did not run.", "The layer 0 did not run."),
+        ("0", "There are 0 maps.", "0: There are 0 maps."),
+    ],
+)
+def test_a_message_contains_its_name_once(name, text, message):
+    """A name is put in front of a message only if the message does not contain it."""
+    assert naming(name, text) == message

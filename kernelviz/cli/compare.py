@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,13 +20,13 @@ from kernelviz.records import WEIGHTS_WORDS
 from kernelviz.wording import counted, number_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.cli.session import Report
     from kernelviz.drawing.comparison_page import Pairs
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.network.model import Model
-    from kernelviz.records import Array, Weights
+    from kernelviz.records import Array, ConvLayer, Weights
     from kernelviz.views.comparisons import ComparedLayer, Comparison
 
 
@@ -284,12 +284,21 @@ class CompareRun:
     output: OutputChoices
     report: Report
     progress: terminal.Progress
+    paths: dict[str | None, Path] = field(default_factory=dict)
+    """Of the pictures: the chart's is that of None, the others are those of layers."""
 
     def compare(self, patterns: Sequence[str] | None, *, match: bool) -> None:
-        """Compare, report the numbers, and draw the chart, without patterns, and the kernels."""
+        """Compare, report the numbers, and draw the chart, without patterns, and the kernels.
+
+        All paths are checked first.
+        """
         from kernelviz.network.comparing import compare_weights
         from kernelviz.network.named import select_layers
 
+        chosen = select_layers(self.first, patterns)
+        if not patterns:
+            self._find_paths({None: ("changes",)})
+        self.plan(chosen, match=match)
         found = compare_weights(self.first, self.second, patterns, match=match, progress=self.progress)
         left_out = {name: self.reasons.get(name, why) for name, why in found.left_out.items()}
         found, report = replace(found, left_out=left_out), self.report
@@ -299,7 +308,8 @@ class CompareRun:
             report.warn(f"Left out: {shown(name)} {why}")
         names = [layer.name for layer in found.layers]
         if not patterns:
-            names = [layer.name for layer in select_layers(self.first) if layer.name in names] or names[:1]
+            names = [layer.name for layer in chosen if layer.name in names] or names[:1]
+            self.plan([layer.a.layer for layer in found.layers if layer.name in names and layer.a.layer], match=False)
         if self.channels is not None:
             from kernelviz.views.kernel_views import parse_channels
 
@@ -316,11 +326,33 @@ class CompareRun:
         if not patterns:
             self.draw_chart(found)
         for done, name in enumerate(names):
+            if name not in self.paths:  # it has no such view
+                continue
             self.progress(name, done, len(names))
             session.attempt(report, name, len(names), partial(self.draw_pairs, found, name))
 
-    def _stem(self, *parts: str) -> str:
-        """The stem of a file's name: the model, both weights, and the parts."""
+    def plan(self, layers: Sequence[ConvLayer], *, match: bool) -> None:
+        """Find the paths of the pictures of layers; those that have one already keep it.
+
+        Raises:
+            FileInTheWayError: one is taken by something else.
+        """
+        from kernelviz.views.kernel_views import resolve_view
+
+        what: dict[str, tuple[str, str]] = {}
+
+        def find_view(layer: ConvLayer) -> None:
+            shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
+            what[layer.name] = "matched" if match else "compared", resolve_view(shape, layer.groups, self.view, layer)
+
+        for layer in layers:
+            if layer.name not in self.paths:
+                session.attempt(self.report, layer.name, len(layers), partial(find_view, layer))
+        self._find_paths({name: (name, *each) for name, each in what.items()})
+
+    def _find_paths(self, pictures: Mapping[str | None, tuple[str, ...]]) -> None:
+        """The paths of pictures by layer, made from the parts of their names; each is free or has the same picture."""
+        from kernelviz.drawing.comparison_page import sources_facts
         from kernelviz.files.names import file_stems
 
         first, second = self.first.source, self.second.source
@@ -330,15 +362,17 @@ class CompareRun:
             "-".join(filter(None, pair))
             for pair in zip((first.stem, second.stem.removeprefix(network)), apart, strict=True)
         )
-        (stem,) = file_stems([(one, "to", other, *parts)])
-        return stem
+        stems = file_stems([(one, "to", other, *parts) for parts in pictures.values()])
+        for (name, parts), stem in zip(pictures.items(), stems, strict=True):
+            view = " ".join(parts if name is None else parts[1:])
+            identity = {**sources_facts((first, second)), "layer": name, "view": view}
+            self.paths[name] = session.picture_path(stem, identity, self.output, self.report)
 
     def draw_chart(self, found: Comparison) -> None:
         """Draw which layers moved."""
         from kernelviz.drawing.changes_page import changes_recipe, moved_text, odd_lines, plot_changes, same_text
 
         recipe, look = changes_recipe(found), self.output.look
-        path = session.picture_path(self._stem("changes"), recipe, self.output, self.report)
         known = [line for line in (moved_text(found), same_text(found), *odd_lines(found)) if line]
         self.report.inform(*known)
         figure = plot_changes(found, look=look.name, caption=look.caption)
@@ -348,7 +382,8 @@ class CompareRun:
             "angle": [layer.quantiles for layer in layers],
             "same": [layer.same for layer in layers],
         }
-        self._write(path, figure, recipe, numbers, known, shown=len(layers), total=recipe["total"], view="changes")
+        counts = {"shown": len(layers), "total": recipe["total"]}
+        self._write(self.paths[None], figure, recipe, numbers, known, view="changes", **counts)
 
     def draw_pairs(self, found: Comparison, name: str) -> None:
         """Draw the kernels of a layer in both weights."""
@@ -358,15 +393,13 @@ class CompareRun:
         choices: dict[str, Any] = {"channels": self.channels, "top": self.top, "view": self.view}
         pairs = make_pairs(found, name, **choices, look=look)
         recipe = comparison_recipe(pairs)
-        what = ["matched"] if pairs.matched else ["compared"]
-        path = session.picture_path(self._stem(name, *what, pairs.view), recipe, self.output, self.report)
         known = lines(layer)
         self.report.inform(*known)
         self.report.warn(*layer.notes)
         figure = plot_comparison(found, name, **choices, look=look.name, caption=look.caption)
         self._write(
-            path, figure, recipe, pairs_arrays(pairs.part(recipe["shown"])), known, layer=name, view=recipe["view"],
-            shape=layer.a.weight.shape, shown=recipe["shown"], total=recipe["total"],
+            self.paths[name], figure, recipe, pairs_arrays(pairs.part(recipe["shown"])), known, layer=name,
+            view=recipe["view"], shape=layer.a.weight.shape, shown=recipe["shown"], total=recipe["total"],
             limits=(-pairs.limit if pairs.signed else 0.0, pairs.limit),
             nonfinite=int(layer.broken.sum()), notes=layer.notes,
         )  # fmt: skip

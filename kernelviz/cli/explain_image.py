@@ -83,7 +83,7 @@ def image(
             part_of,
             plot_pixels,
         )
-        from kernelviz.files.images import read_image
+        from kernelviz.files.images import read_one_image
         from kernelviz.files.pixels import resized_sides
         from kernelviz.views.pixels import as_pixels
 
@@ -95,7 +95,7 @@ def image(
         lengths = None if size is None else sides("size", size)
         wanted = None if lengths is None else (lengths[0], lengths[-1])
         target = parse_resize(resize)
-        found = read_image(image)
+        found = read_one_image(image)
         resized = None if target is None else resized_sides(found, target)
         part = part_of(as_pixels(found, levels=levels, size=resized), position, wanted)
         report.note(*part.pixels.notes)

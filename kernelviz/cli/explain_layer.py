@@ -199,10 +199,10 @@ def explain_values(
 ) -> list[str]:  # fmt: skip
     """What the layer computes from an image; the pictures are written, and the lines for people returned."""
     from kernelviz.explain.unit_texts import map_entry, map_line, unit_entry, unit_lines
-    from kernelviz.files.images import read_image
+    from kernelviz.files.images import read_one_image
     from kernelviz.views.kernel_views import parse_channels
 
-    image = read_image(choices.image or "", **choices.reading.reading)
+    image = read_one_image(choices.image or "", **choices.reading.reading)
     network = choices.reading.prepare(session.load(choices.model, report, progress), report)
     progress(f"running {choices.model.name}", 0, 0)
     numbers = parse_channels(choices.channels or "0", 1 << 30)

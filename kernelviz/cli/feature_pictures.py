@@ -600,13 +600,18 @@ def report_skipped(run: FeatureRun, job: ImageJob) -> None:
 
 
 def report_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassScore]) -> None:
-    """Report how an image was prepared and its class scores."""
+    """Report how an image was prepared and its class scores; of several images the former is printed at the end."""
     image, seen = each.given.image, each.given.seen
     notes = (*(image.notes if image else ()), *(seen.notes if seen else ()))
     name = image.name if image else each.path
-    run.report.note(*(f"{name}: {note}" for note in notes))
+    together = run.count > 1 and not run.report.verbose
+    if together:
+        run.report.tally(name, notes)
+    else:
+        run.report.note(*(f"{name}: {note}" for note in notes))
     top = [asdict(score) for score in classes] if run.report.as_json else []
     run.report.add_image(each.path, **({"top": top} if top else {}))
     shares = ", ".join(f"{score.label or f'class {score.index}'} {score.probability:.1%}" for score in classes)
     if run.choices.lists_images:
-        run.report.inform(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in notes))
+        below = () if together else notes
+        run.report.inform(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in below))

@@ -182,14 +182,18 @@ class _Recording(Report):
         if lines:
             self._keep("note", *lines)
 
+    def tally(self, name: str, notes: Sequence[str]) -> None:
+        """Keep the notes on one of many images."""
+        self._keep("tally", name, tuple(notes))
+
     def inform_once(self, head: str, lines: Sequence[str]) -> None:
         """Keep lines of which each is printed once in a run."""
         if lines:
             self._keep("inform_once", head, tuple(lines))
 
-    def add_failure(self, culprit: str, error: KernelvizError, *, named: bool = False) -> None:
+    def add_failure(self, culprit: str, error: KernelvizError) -> None:
         """Keep what failed."""
-        self._keep("add_failure", culprit, sendable(error), named=named)
+        self._keep("add_failure", culprit, sendable(error))
 
     def add_image(self, path: str, **more: Any) -> None:
         """Keep an image that was done."""

@@ -289,6 +289,7 @@ def features(
                     else:
                         draw_in_workers(run, paths, progress)
             writer.flush()
+        report.inform_tallied()
         if run.plan.broken is not None:
             raise run.plan.broken
 

@@ -221,7 +221,7 @@ def draw_gradient(
     reading: ImageChoices,
 ) -> None:
     """Write the picture of the strength and the direction of edges and, with ``--arrays``, the numbers."""
-    from kernelviz.files.images import read_image
+    from kernelviz.files.images import read_one_image
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays
     from kernelviz.filters.filtering import check_border, reading_notes
@@ -231,7 +231,7 @@ def draw_gradient(
         raise UsageError("An image is missing.", hint=f"For example kernelviz filter photo.jpg --kernel {edges[0]}")
     check_of_network(reading, [])
     check_border(border)
-    picture = read_image(image, **reading.reading)
+    picture = read_one_image(image, **reading.reading)
     report.warn(*reading_notes(picture))
     found = apply_gradient(picture, *edges, border=cast("Rule", border))
     title = f"Strength and direction of edges: {found.name} on {picture.name}"
@@ -294,7 +294,7 @@ def respond(
     Raises:
         KernelvizError: there is no image, no filter, or one that is malformed.
     """
-    from kernelviz.files.images import read_image
+    from kernelviz.files.images import read_one_image
     from kernelviz.filters.bank import find_filters
     from kernelviz.filters.filtering import apply_filter, apply_kernel, check_border, reading_notes
 
@@ -312,7 +312,7 @@ def respond(
         raise UsageError(
             "A filter is missing.", "", "Name some, --kernel sobel-x,laplacian; `kernelviz filter --list` shows them."
         )
-    picture = read_image(image, **reading.reading)
+    picture = read_one_image(image, **reading.reading)
     report.warn(*reading_notes(picture))
     responses = [apply_filter(picture, one, border=rule) for one in kernels]
     if channels:

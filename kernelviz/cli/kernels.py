@@ -166,7 +166,7 @@ def plan(
 
     def find_view(layer: ConvLayer) -> None:
         shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
-        resolved = view if view == "numbers" else resolve_view(shape, layer.groups, view)
+        resolved = view if view == "numbers" else resolve_view(shape, layer.groups, view, layer)
         if view != "numbers":
             check_cmap(resolved, cmap, chosen=view != "auto")
         views[layer.name] = resolved

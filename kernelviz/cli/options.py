@@ -266,7 +266,13 @@ Arrays = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no messages.", rich_help_panel=OUTPUT)]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print more, for example the captions.", rich_help_panel=OUTPUT)
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Print more, for example the captions, and the notes on each of several images.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.", rich_help_panel=OUTPUT)]
 StyleChoice = Annotated[

@@ -396,11 +396,11 @@ def _write_singles(run: FeatureRun, wanted: PatchChoices, found: Patches, channe
                 entry = patch_entry(found, ranking, channel, at)
                 files.append({"file": name, "channel": channel, "rank": at + 1, "lowest": bool(kind), **entry})
     content = {"layer": found.layer, "recipe": dict(recipe), "files": files}
-    with replaced_singles(index, pictures, recipe, own=_SINGLE, force=force):
+    with replaced_singles(index, pictures, recipe, own=_SINGLE, force=force) as folder:
         for name, (channel, crop) in pictures.items():
             one = {**recipe, "channels": [channel], "shown": 1}
-            save_picture(single_patch(crop, one), index.parent / name, force=force)
-    save_bytes(f"{session.json_text(content)}\n".encode("ascii"), index, recipe=recipe, force=force)
+            save_picture(single_patch(crop, one), folder / name, force=force)
+        save_bytes(f"{session.json_text(content)}\n".encode("ascii"), folder / INDEX, recipe=recipe, force=force)
     run.report.inform(*(f"  {note}" for note in recipe["notes"]))
     run.report.inform(f"{found.layer}: {counted(len(files), 'patch', 'patches')}, one file each")
     run.report.add_output(session.output_row(index, **_facts(found, recipe)))

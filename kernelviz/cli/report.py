@@ -258,8 +258,12 @@ class _Run:
             report.more["images"].append({"path": given, "top": top})
             shares = ", ".join(f"{each.label or f'class {each.index}'} {each.probability:.1%}" for each in image.top)
             report.inform(f"{image.name}: {shares}" if shares else image.name)
-            report.inform(*(f"  {note}" for note in image.notes))
-            report.note(*(f"{image.name}: {note}" for note in image.notes))
+            if count > 1 and not report.verbose:
+                report.tally(image.name, image.notes)
+            else:
+                report.inform(*(f"  {note}" for note in image.notes))
+                report.note(*(f"{image.name}: {note}" for note in image.notes))
+        report.inform_tallied()
         report.more["bytes"] = len(page.html.encode("utf-8"))
         report.more["kept"] = [
             {"layer": layer.name, "shown": len(layer.shown), "total": layer.outputs} for layer in page.layers

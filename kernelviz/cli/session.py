@@ -31,7 +31,7 @@ from kernelviz.errors import (
 from kernelviz.files.remembered import doubt_used
 from kernelviz.storage.uris import WEB, has_query, is_uri, scheme_of
 from kernelviz.version import SCHEMA, __version__
-from kernelviz.wording import PART, shown
+from kernelviz.wording import PART, naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.network.model import Model
     from kernelviz.records import Source
+    from kernelviz.views.gathered import NoteTally
 
 DONE, FAILED, WRONG_USAGE, SOME_FAILED, NO_WEIGHTS = 0, 1, 2, 3, 4
 
@@ -56,7 +57,8 @@ class Report:
     ``kept`` counts the inputs whose files of an earlier run were kept. ``outputs`` holds the rows of all files that were
     written if a document will be printed, else of the first. ``more`` holds the fields of the document that only this
     command has, ``environment`` what is known of the machine without a model, ``left_out`` the lines about pictures that
-    were printed because their look leaves them out, ``drawn`` the pictures that show less than an ordinary page, by path.
+    were printed because their look leaves them out, ``drawn`` the pictures that show less than an ordinary page, by path,
+    ``tallied`` the notes on images that are printed together, and how many images these are.
     ``latest`` is the report created last, for a run that a signal ends.
     """
 
@@ -75,6 +77,7 @@ class Report:
     environment: dict[str, Any] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
     drawn: dict[str, PageFigure | Animation] = field(default_factory=dict)
+    tallied: tuple[NoteTally, int] | None = None
 
     def __post_init__(self) -> None:
         Report.latest = self
@@ -103,15 +106,30 @@ class Report:
         """Keep lines as warnings that are printed in another form, or not at all."""
         self.warnings += lines
 
+    def tally(self, name: str, notes: Sequence[str]) -> None:
+        """Keep the notes on one of many images as warnings, to be printed together by ``inform_tallied``."""
+        from kernelviz.views.gathered import NoteTally
+
+        self.note(*(f"{name}: {note}" for note in notes))
+        tally, count = self.tallied or (NoteTally(), 0)
+        tally.add(count, notes)
+        self.tallied = tally, count + 1
+
+    def inform_tallied(self) -> None:
+        """Print the notes on all images, those that differ in their numbers alone in one line."""
+        if self.tallied:
+            tally, count = self.tallied
+            self.inform(*tally.lines(count))
+
     def inform_once(self, head: str, lines: Sequence[str]) -> None:
         """Print those of some lines that were not printed before, each once in a run, below a ``head``."""
         new = [line for line in lines if line not in self.left_out]
         self.left_out.update(new)
         self.inform(*([head, *(f"  {line}" for line in new)] if new else []))
 
-    def add_failure(self, culprit: str, error: KernelvizError, *, named: bool = False) -> None:
-        """Name what failed, unless the message has ``named`` it, and keep it."""
-        terminal.print_message(error.what if named else f"{culprit}: {error.what}")
+    def add_failure(self, culprit: str, error: KernelvizError) -> None:
+        """Name what failed, unless the message does, and keep it."""
+        terminal.print_message(naming(culprit, error.what))
         self.add_error(error, culprit)
 
     def add_image(self, path: str, **more: Any) -> None:
@@ -292,7 +310,7 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
     except KernelvizError as error:
         if of == 1 or isinstance(error, DiskFullError):
             raise
-        report.add_failure(culprit, error, named=f" layer {shown(culprit)} " in f" {error.what} ")
+        report.add_failure(culprit, error)
 
 
 def named_images(images: Sequence[str], output: Path, report: Report, *, recursive: bool) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def shift(
     """
 
     def work(report: Report) -> None:
-        from kernelviz.files.images import read_image
+        from kernelviz.files.images import read_one_image
         from kernelviz.views.shifts import check_along, check_shifts
 
         shifts = None if by is None else check_shifts(whole_numbers(by, "--by"))
@@ -115,7 +115,7 @@ def shift(
         )
         sides = options.parse_sides(input_size)
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
-        photograph = read_image(image, **reading.reading)
+        photograph = read_one_image(image, **reading.reading)
         with terminal.progress(shown=not quiet) as progress:
             chosen = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,

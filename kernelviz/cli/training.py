@@ -279,7 +279,7 @@ def find(arguments: Sequence[str], output: Path, report: Report, *, recursive: b
     paths, notes, unreadable = find_checkpoints(arguments, recursive=recursive, output=output)
     report.warn(*notes)
     for folder, error in unreadable.items():
-        report.add_failure(folder, error, named=True)
+        report.add_failure(folder, error)
     if len(paths) == 1 < len(arguments) and not unreadable:
         raise KernelvizError("A history needs two checkpoints or more, but all arguments are the same file.")
     if len(paths) < 2:
@@ -339,7 +339,7 @@ class TrainingRun:
         labels = labels_of(paths)
 
         def fail(at: int, error: KernelvizError) -> None:
-            self.report.add_failure(labels[at], error, named=labels[at] in error.what)
+            self.report.add_failure(labels[at], error)
             if self.report.verbose and error.why:
                 self.report.inform(error.why)
 

@@ -89,7 +89,7 @@ def plot_changes(comparison: Comparison, *, look: LookName = "page", caption: bo
 def changes_recipe(comparison: Comparison) -> dict[str, Any]:
     """The recipe of the chart; it contains no path."""
     return {
-        **sources_facts(comparison),
+        **sources_facts(comparison.sources),
         "layer": None,
         "view": "changes",
         "layers": [layer.name for layer in comparison.layers],

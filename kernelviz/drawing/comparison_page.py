@@ -188,7 +188,7 @@ def make_pairs(
     layer = comparison.layer(name)
     check_positive("number of kernels", top)
     weight = layer.a.weight
-    view = resolve_view(weight.shape, layer.a.groups, view)
+    view = resolve_view(weight.shape, layer.a.groups, view, layer.layer)
     as_planes = view == "rgb" and look.textured
     drawn = "channels" if as_planes else view
     with np.errstate(over="ignore", invalid="ignore"):
@@ -332,7 +332,7 @@ def _facts(shown: Pairs) -> dict[str, Any]:
 def comparison_recipe(pairs: Pairs) -> dict[str, Any]:
     """The recipe of the picture; it contains no path."""
     return {
-        **sources_facts(pairs.comparison),
+        **sources_facts(pairs.comparison.sources),
         "layer": pairs.layer.name or None,
         "view": f"matched {pairs.view}" if pairs.matched else f"compared {pairs.view}",
         "shape": list(pairs.layer.a.weight.shape),
@@ -343,10 +343,10 @@ def comparison_recipe(pairs: Pairs) -> dict[str, Any]:
     }
 
 
-def sources_facts(comparison: Comparison) -> dict[str, Any]:
+def sources_facts(sources: Sequence[Source | None]) -> dict[str, Any]:
     """The part of a recipe about the versions and the two weights, ``model``."""
-    models = [source.as_recipe() for source in comparison.sources if source is not None]
-    return {**source_facts("compare", comparison.sources[0]), "model": models or None}
+    models = [source.as_recipe() for source in sources if source is not None]
+    return {**source_facts("compare", sources[0]), "model": models or None}
 
 
 def _layout(pairs: Pairs, width: float, letters: float, side: float) -> _Layout:

@@ -255,7 +255,7 @@ def _caption(bank: KernelBank, sheet: Sheet, planes: Array, shown: int, exponent
     what = "each tile is a kernel"
     if bank.weight.shape[1] > MOST_PLANES:
         what = f"each tile is a kernel, summed over its {bank.weight.shape[1]:,} input channels"
-    elif len(planes) and planes.shape[1] == 3 and bank.groups == 1:
+    elif len(planes) and bank.are_colours:
         what = "the three tiles of a kernel are its red, green and blue plane"
     elif planes.shape[1] > 1:
         what = f"the {planes.shape[1]} tiles of a kernel are its planes, one for each input channel"

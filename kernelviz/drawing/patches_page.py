@@ -225,7 +225,7 @@ def _boxed(patches: Patches, channels: Sequence[int], kernels: KernelBank | None
 def _are_pictures(kernels: KernelBank, channels: int) -> bool:
     """Whether each kernel is one picture of its channel: of colour, or a single plane, larger than one number."""
     shape = kernels.weight.shape
-    one = shape[1] == 1 or (shape[1] == 3 and kernels.groups == 1)  # three channels of a group are no colours
+    one = shape[1] == 1 or kernels.are_colours
     return len(shape) == 4 and shape[0] == channels and one and 1 < max(shape[2:]) <= KERNEL
 
 
@@ -468,7 +468,7 @@ def _caption(patches: Patches, channels: Sequence[int], kernels: KernelBank | No
         lines.append("Below them, the same for the smallest values")
     lines += _counts(patches, channels)
     if kernels is not None:
-        grey = "as colour, mid-grey is 0; " if kernels.weight.shape[1] == 3 else ""
+        grey = "as colour, mid-grey is 0; " if kernels.are_colours else ""
         lines.append(f"Kernels: {grey}each has its own range, so colours are not comparable between them")
     lines += [*clipping_texts(patches), *filter(None, [reduction_text(layout.shrink)])]
     lines += irregularities(patches, channels)

@@ -38,7 +38,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
 from kernelviz.errors import UsageError
-from kernelviz.records import check_positive, shape_text
+from kernelviz.records import are_colours, check_positive, shape_text
 from kernelviz.views.kernel_history import (
     NUMBERED,
     as_history,
@@ -219,7 +219,7 @@ def make_strip(
     if axis == "log" and min(history.axis) < 0:
         raise UsageError("A logarithmic axis takes no negative steps.", hint="Choose the linear axis.")
     columns = even_positions(len(history.steps), shown)
-    view = view_of((history.total, *history.weights.shape[2:]), history.groups)
+    view = view_of((history.total, *history.weights.shape[2:]), history.groups, history.layer)
     if look.textured and view == "rgb":
         view = "sum"  # without colours
     limit = history.sum_limit if view == "sum" else history.limit
@@ -759,7 +759,8 @@ def _view_lines(strip: _Strip, more: str = "") -> list[str]:
         return [f"A tile holds the {inputs:,} weights of a kernel, one per input channel, row by row"]
     slices = f", its {kernel[0]} slices below each other" if len(kernel) == 3 and kernel[0] > 1 else ""
     if strip.view == "sum" and inputs > 1:
-        over = "red, green and blue" if inputs == 3 and strip.history.groups == 1 else f"{inputs:,} input channels"
+        coloured = are_colours(strip.history.weights.shape[1:], strip.history.groups, strip.history.layer)
+        over = "red, green and blue" if coloured else f"{inputs:,} input channels"
         return [f"A tile is a kernel summed over {over}{slices}{more}"]
     return [f"A tile is a kernel{slices}"] if slices else []
 

@@ -298,10 +298,15 @@ def tint_text(unit: Unit) -> str:
     return f"{what} have one logarithmic colour scale, full at ±{end}"
 
 
-def power_of(values: Array) -> int:
-    """The power of ten of the largest number if decimals of a fixed number do not show it, else 0."""
-    finite = np.abs(values[np.isfinite(values)])
-    return math.floor(math.log10(finite.max())) if short_decimals(values) is None and finite.any() else 0
+def power_of(values: Array, *, narrow: bool = False) -> int:
+    """The power of ten of the largest number if decimals of a fixed number do not show it, else 0.
+
+    If ``narrow``, also if two decimals do not show it, which are the shortest.
+    """
+    finite, decimals = np.abs(values[np.isfinite(values)]), short_decimals(values)
+    return (
+        math.floor(math.log10(finite.max())) if finite.any() and (decimals is None or (narrow and decimals != 2)) else 0
+    )
 
 
 def written_cells(
@@ -334,8 +339,9 @@ def matrices(unit: Unit, side: float) -> tuple[list[tuple[Panel, Panel, Panel]],
     cell, tint = side / max(unit.window.shape[1:]), unit_tint(unit)
     around = {"padding": unit.padding, "stretched": unit.stretched}
     kinds: list[tuple[Array, dict[str, Array]]] = [(unit.window, around), (unit.kernel, {}), (unit.products, around)]
-    plain, found = (0, 0, 0), tuple(power_of(values) for values, _ in kinds)
-    for powers, decimals in [(plain, 2), *([(found, 2), (found, 1)] if any(found) else [])]:
+    plain = (0, 0, 0)
+    found, narrow = (tuple(power_of(values, narrow=each) for values, _ in kinds) for each in (False, True))
+    for powers, decimals in [(plain, 2), *((each, count) for each in (found, narrow) if any(each) for count in (2, 1))]:
         columns = [
             written_cells(values, tint, power, decimals, **masks)
             for (values, masks), power in zip(kinds, powers, strict=True)

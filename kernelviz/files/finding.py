@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kernelviz.errors import BadImageError, BadWeightsError, RecipeError, UsageError
+from kernelviz.errors import BadImageError, BadWeightsError, NoWeightsError, RecipeError, UsageError
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 from kernelviz.files.recipes import read_recipe
 from kernelviz.storage.objects import check_back_end, kind_of, listed, matching
-from kernelviz.storage.uris import WEB, fixed_part, is_uri, joined, name_in, plain, resolved, scheme_of
+from kernelviz.storage.uris import WEB, fixed_part, is_on_hub, is_uri, joined, name_in, plain, resolved, scheme_of
 from kernelviz.wording import counted, inflected, last_number
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def find_checkpoints(
     Raises:
         UsageError: the file system of a URI is unknown or not installed.
         BadWeightsError: a folder is given without ``recursive`` or has no weights file, or no file matches a pattern.
+        NoWeightsError: the hub, on which an argument is, does not answer.
     """
     found: dict[str, str] = {}
     notes: list[str] = []
@@ -109,7 +110,8 @@ def find_checkpoints(
                 if not files:
                     raise BadWeightsError(f"No file matches {argument}.", hint="Give files, or a folder with -r.")
         except OSError as error:
-            raise BadWeightsError(f"{argument} cannot be read.", f"{error.strerror or error}.") from None
+            kind_of_error = NoWeightsError if is_on_hub(argument) else BadWeightsError
+            raise kind_of_error(f"{argument} cannot be read.", f"{error.strerror or error}.") from None
         for path in files:
             found.setdefault(path if is_uri(path) else os.path.abspath(path), path)  # noqa: PTH100
     return tuple(found.values()), tuple(notes), unreadable

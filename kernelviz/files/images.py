@@ -702,6 +702,20 @@ class EncodedImage:
         return _as_image(again(reading), (self.name, self.stem, self.path, self.sha256), again, reading)
 
 
+def read_one_image(source: str, **reading: Any) -> Image:
+    """As ``read_image``, for a command that takes one image and no folder: no error advises ``-r``.
+
+    Raises:
+        BadImageError, UsageError: as ``read_image``.
+    """
+    try:
+        return read_image(source, **reading)
+    except BadImageError as error:
+        if error.hint in (_IN_FOLDER, _GIVE_IMAGE):
+            error.hint = "Give one image, for example sample:grace_hopper."
+        raise
+
+
 def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> EncodedImage:
     """Read the bytes of a file, an object, of standard input or of a sample, by the name as for ``read_image``.
 
@@ -828,6 +842,10 @@ def _full_range(array: Array) -> tuple[float, float] | None:
     )
 
 
+_IN_FOLDER = "Add -r for all images in it."
+_GIVE_IMAGE = "Give an image, a folder with -r, or sample:grace_hopper."
+
+
 def _read_file(path: str) -> bytes:
     """Read a regular file."""
     shown = path or "(an empty name)"
@@ -835,13 +853,12 @@ def _read_file(path: str) -> bytes:
         with open_regular(path) as file:
             return _read_bounded(file, shown)
     except IsADirectoryError:
-        raise BadImageError(f"{shown} is a directory.", hint="Add -r for all images in it.") from None
+        raise BadImageError(f"{shown} is a directory.", hint=_IN_FOLDER) from None
     except SpecialFileError:
         hint = "Give an image, or `-` for standard input."
         raise BadImageError(f"{shown} is not a regular file.", hint=hint) from None
     except (FileNotFoundError, NotADirectoryError):
-        hint = "Give an image, a folder with -r, or sample:grace_hopper."
-        raise BadImageError(f"There is no file {shown}.", hint=hint) from None
+        raise BadImageError(f"There is no file {shown}.", hint=_GIVE_IMAGE) from None
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise _unreadable(shown, error) from None
 

@@ -50,10 +50,10 @@ def small_pixels(path: str, levels: int | None, resize: Sequence[int] | None = N
         BadImageError: the file does not exist, or is not a supported image.
         UsageError: the image, or the size that it is to have, is larger.
     """
-    from kernelviz.files.images import read_image
+    from kernelviz.files.images import read_one_image
     from kernelviz.views.pixels import as_pixels
 
-    image = read_image(path)
+    image = read_one_image(path)
     rows, columns = image.size
     if resize is not None:
         return as_pixels(image, levels=levels, grey=True, size=resized_sides(image, resize))

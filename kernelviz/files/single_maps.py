@@ -31,7 +31,7 @@ from kernelviz.storage.objects import delete, listed, put
 from kernelviz.storage.uris import as_path, is_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from kernelviz.drawing.mosaic import Singles
     from kernelviz.records import Recipe
@@ -129,15 +129,17 @@ def _put_singles(singles: Singles, folder: Path, *, force: bool, threads: int | 
 @contextlib.contextmanager
 def replaced_singles(
     index: Path, names: Collection[str], recipe: Recipe, *, own: re.Pattern[str], force: bool
-) -> Iterator[None]:
-    """Let the block write files of these names into the folder of an index, which is removed before.
+) -> Iterator[Path]:
+    """Let the block write files of these names, and the index last, into a folder: they come into that of ``index``.
 
-    Afterwards files of an earlier run that are not among them are deleted: those whose names match ``own`` and whose
-    recipes are of the same picture. All other files are kept. If the block fails, the folder has no index.
+    The block writes into a new folder. If it fails, nothing was changed. Else the files are moved in, and those of an
+    earlier run that are not among them are deleted: those whose names match ``own`` and whose recipes are of the same
+    picture. All other files are kept. At a URI the block writes into the folder of ``index`` itself, whose index is removed
+    before.
 
     Raises:
         FileInTheWayError: something else has one of these paths; nothing was changed.
-        WriteError: a file could not be deleted.
+        WriteError: a file could not be written or deleted.
     """
     folder = index.parent
     try:
@@ -146,12 +148,58 @@ def replaced_singles(
         for name in sorted(there & {*names}):
             check_target(folder / name, recipe, force=force)
         stale = _stale(folder, there, names, recipe, own)
-        _remove(index)
-        yield
+        if is_uri(folder):
+            delete(index)
+            yield folder
+        else:
+            if os.path.lexists(folder) and not os.path.isdir(folder):  # noqa: PTH112  (takes links to what may not be examined)
+                raise FileInTheWayError(
+                    f"{folder} is in the way.", "It is not a directory.", "Choose another --output."
+                )
+            with _made_beside(folder) as made:
+                yield made
+                _move_all(made, folder, [*names, index.name])
         for path in stale:
             _remove(path)
     except OSError as error:
         raise write_error(folder, error) from error
+
+
+@contextlib.contextmanager
+def _made_beside(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside another one, which errors name; it is deleted afterwards."""
+    make_directory(folder.parent)
+    temporary = folder.parent / f".kernelviz-{secrets.token_hex(8)}"
+    try:
+        _make_temporary(temporary, folder)
+        yield temporary
+    except WriteError as error:
+        if str(temporary) in error.what:
+            raise type(error)(f"{folder} could not be written.", error.why, error.hint) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_all(made: Path, folder: Path, names: Sequence[str]) -> None:
+    """Move files into a folder, of which the last one is the index.
+
+    Raises:
+        WriteError: it failed; the folder may then have no index.
+    """
+    if not os.path.lexists(folder):
+        _give_name(made, folder)
+        return
+    try:
+        (folder / names[-1]).unlink(missing_ok=True)
+        for name in names:
+            (made / name).replace(folder / name)
+    except OSError as error:
+        raise WriteError(
+            f"{folder} could not be written.",
+            f"{error.strerror or error}.",
+            "It now has no index: run the command again.",
+        ) from error
 
 
 def _names_in(folder: Path) -> set[str]:

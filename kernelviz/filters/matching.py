@@ -374,7 +374,7 @@ def main_patterns(bank: KernelBank) -> tuple[Plane, Array, Array]:
 
 def _main_plane(bank: KernelBank) -> Plane:
     inputs = bank.weight.shape[1]
-    return "strongest" if inputs == 3 and bank.groups == 1 else 0 if inputs == 1 else "sum"
+    return "strongest" if bank.are_colours else 0 if inputs == 1 else "sum"
 
 
 def _main_rows(

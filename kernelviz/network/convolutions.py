@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from kernelviz.errors import NoConvolutionsError
 from kernelviz.network.model import Model, root_of
@@ -16,7 +19,7 @@ from kernelviz.records import ConvLayer
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -96,7 +99,7 @@ def list_layers(network: Model | nn.Module) -> list[ConvLayer]:
         0 (8, 3, 3, 3)
         2 (16, 8, 1, 1)
     """
-    return [convolution_record(name, *found) for name, found in convolutions_by_name(network).items()]
+    return list(convolution_records(network, convolutions_by_name(network)).values())
 
 
 def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | None) -> str | None:
@@ -110,19 +113,23 @@ def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | 
     state = [*root.parameters(), *root.buffers()]
     if first is None or input_size is None or any(is_lazy(tensor) for tensor in state):
         return first  # a forward pass would initialise lazy modules
-    like = next((tensor for tensor in root.parameters() if tensor.is_floating_point()), torch.empty(0))
-    zeros = torch.zeros(1, dtype=like.dtype, device=like.device).expand(1, *input_size)  # takes no memory
     with (
         undisturbed(root),
         _stopping_at({name: module for name, (module, expert) in convolutions.items() if not expert}),
     ):
         try:
-            root(zeros)
+            root(_zeros(root, input_size))
         except _MetError as met:
             first = met.name
         except Exception:  # noqa: BLE001 - the network is the caller's, and may raise anything
             return first
     return first
+
+
+def _zeros(root: nn.Module, input_size: tuple[int, ...]) -> Tensor:
+    """Zeros as an input of the network, which take no memory."""
+    like = next((tensor for tensor in root.parameters() if tensor.is_floating_point()), torch.empty(0))
+    return torch.zeros(1, dtype=like.dtype, device=like.device).expand(1, *input_size)
 
 
 class _MetError(Exception):
@@ -165,7 +172,92 @@ def is_lazy_layer(module: nn.Module) -> bool:
     return any(is_lazy(parameter) for parameter in module.parameters(recurse=False))
 
 
-def convolution_record(name: str, module: Any, expert: int | None) -> ConvLayer:
+def convolution_records(
+    network: Model | nn.Module, found: Mapping[str, tuple[nn.Module, int | None]]
+) -> dict[str, ConvLayer]:
+    """The records of the convolutions that ``convolutions_by_name`` found, by name."""
+    reads = _reads_image(network, found)
+    return {name: _record(name, *each, reads_image=reads.get(name)) for name, each in found.items()}
+
+
+_known_reads: WeakKeyDictionary[nn.Module, tuple[tuple[nn.Module, ...], dict[str, bool]]] = WeakKeyDictionary()
+
+
+def _reads_image(network: Model | nn.Module, found: Mapping[str, tuple[nn.Module, int | None]]) -> Mapping[str, bool]:
+    """Whether convolutions of three input channels read the image; empty if that is not known, or not in doubt.
+
+    It takes a forward pass, on zeros, only if another convolution than the first one has three, which is rare.
+    """
+    three = {name: module for name, (module, _) in found.items() if module.in_channels == 3 and module.groups == 1}
+    if not isinstance(network, Model) or not three:
+        return {}
+    if [*three] == [next(iter(found))] and network.input_size[0] == 3:
+        return {}
+    root, modules = root_of(network), tuple(three.values())
+    known = _known_reads.get(root)
+    if known is None or known[0] != modules:
+        known = _known_reads[root] = modules, _followed(root, three, network.input_size)
+    return known[1]
+
+
+def _followed(root: nn.Module, layers: Mapping[str, nn.Module], input_size: tuple[int, ...]) -> dict[str, bool]:
+    """Whether no product with weights made what the first run of each layer reads; without layers that do not run."""
+    reads: dict[str, bool] = {}
+    follower = _MadeTensors()
+
+    def note(name: str) -> Any:
+        def read(_module: nn.Module, inputs: Any) -> None:
+            if inputs and isinstance(inputs[0], Tensor):
+                reads.setdefault(name, not follower.has(inputs[0]))
+            if len(reads) == len(layers):
+                raise _MetError(name)
+
+        return read
+
+    if any(is_lazy(tensor) for tensor in (*root.parameters(), *root.buffers())):
+        return {}
+    with undisturbed(root), contextlib.ExitStack() as stack, contextlib.suppress(Exception):
+        for name, module in layers.items():
+            stack.enter_context(module.register_forward_pre_hook(note(name), prepend=True))
+        stack.enter_context(follower)
+        root(_zeros(root, input_size))
+    return reads
+
+
+_PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "linear", "matmul"})
+
+
+class _MadeTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows what convolutions and other products make through a forward pass, by the storages of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._made: set[int] = set()  # addresses; those of freed storages are discarded when they are used again
+
+    def has(self, tensor: Tensor) -> bool:
+        """Whether a product made any of this tensor."""
+        return _address(tensor) in self._made
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        name = func._overloadpacket.__name__  # noqa: SLF001
+        made = name in _PRODUCTS or "conv" in name or any(map(self.has, _tensors((args, kwargs))))
+        change = self._made.update if made else self._made.difference_update
+        change(map(_address, _tensors(output)))
+        return output
+
+
+def _tensors(value: object) -> list[Tensor]:
+    return [each for each in tree_leaves(value) if isinstance(each, Tensor)]
+
+
+def _address(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001
+
+
+def _record(name: str, module: Any, expert: int | None, *, reads_image: bool | None) -> ConvLayer:
     """The record of a convolution, or of one expert."""
     transposed = isinstance(module, TRANSPOSED) or getattr(module, "transposed", False)
     bias = module.bias() if is_quantised(module) else module.bias
@@ -188,6 +280,7 @@ def convolution_record(name: str, module: Any, expert: int | None) -> ConvLayer:
         weight_shape=(channels[0], channels[1] // module.groups, *module.kernel_size),
         params=params if expert is None else params // experts_of(module),
         expert=expert,
+        reads_image=reads_image,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kernelviz.errors import UnknownLayerError, UsageError
 from kernelviz.network.convolutions import (
     CONVOLUTIONS,
-    convolution_record,
+    convolution_records,
     convolutions_by_name,
     experts_of,
     first_convolution,
@@ -200,7 +200,8 @@ def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | No
     else:
         names = names_of(network, patterns)
         chosen = [name for pattern in patterns for name in _matches(network, list(convolutions), pattern, names)]
-    return [convolution_record(name, *convolutions[name]) for name in dict.fromkeys(chosen)]
+    records = convolution_records(network, convolutions)
+    return [records[name] for name in dict.fromkeys(chosen)]
 
 
 def left_out(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> dict[str, str]:
@@ -238,7 +239,7 @@ def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, 
         name = module
     if name not in convolutions:
         raise _not_a_convolution(network, list(convolutions), name)
-    return convolution_record(name, *convolutions[name]), convolutions[name][0]
+    return convolution_records(network, convolutions)[name], convolutions[name][0]
 
 
 def _matches(network: Model | nn.Module, names: list[str], pattern: str, known: NetworkNames) -> list[str]:

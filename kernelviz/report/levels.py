@@ -18,7 +18,7 @@ from kernelviz.views.map_views import distinct_channels, map_tiles
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.records import Array, FeatureMaps, KernelBank
+    from kernelviz.records import Array, ConvLayer, FeatureMaps, KernelBank
 
 
 def chosen_channels(maps: FeatureMaps, count: int) -> tuple[int, ...]:
@@ -63,7 +63,7 @@ def report_maps(maps: FeatureMaps, shown: Sequence[int]) -> ReportMaps:
 
 def report_kernels(bank: KernelBank, shown: Sequence[int]) -> ReportKernels:
     """The kernels of these channels in their usual view."""
-    view = resolve_view(bank.weight.shape, bank.groups)
+    view = resolve_view(bank.weight.shape, bank.groups, layer=bank.layer)
     tiles = kernel_tiles(bank, channels=shown)
     scale = make_scale(tiles)
     planes = bank.weight[list(shown)]
@@ -94,9 +94,9 @@ def report_kernels(bank: KernelBank, shown: Sequence[int]) -> ReportKernels:
     )  # fmt: skip
 
 
-def tile_of(shape: Sequence[int], groups: int) -> int:
+def tile_of(shape: Sequence[int], groups: int, layer: ConvLayer | None = None) -> int:
     """How many bytes the tile of a kernel takes, by the shape of the weight (out, in / groups, *kernel_size)."""
-    view = resolve_view(shape, groups)
+    view = resolve_view(shape, groups, layer=layer)
     if view == "matrix":
         width = _side(shape[1])
         return width * math.ceil(shape[1] / width)

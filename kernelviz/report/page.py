@@ -19,7 +19,7 @@ from kernelviz.drawing.colour import WHITE_RED, ColourTable, Ramp, TintRamp, pal
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.report.packing import json_text, packed, row_differences
 from kernelviz.report.skyline import SLOT, Bar, branches, skyline, stages_of
-from kernelviz.wording import counted, visible
+from kernelviz.wording import counted, naming, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -290,7 +290,7 @@ def _image_facts(image: ReportImage, entry: Mapping[str, Any]) -> dict[str, Any]
 
 def _notes(index: Mapping[str, Any]) -> list[str]:
     images = [f"{image['name']}: {note}" for image in index["images"] for note in image["notes"]]
-    failed = [f"{each['name']} is left out: {each['reason']}" for each in index["failed"]]
+    failed = [f"left out: {naming(each['name'], each['reason'])}" for each in index["failed"]]
     return [*failed, *index["notes"], *images]
 
 

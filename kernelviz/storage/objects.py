@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.storage.uris import complete, fixed_part, is_chain, joined, resolved, scheme_of, secrets
+from kernelviz.storage.uris import complete, fixed_part, is_chain, is_on_hub, joined, resolved, scheme_of, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +34,7 @@ _LONGEST = 200  # characters of the message of a back end
 _NO_SECRETS = {"protocol", "host", "endpoint_url", "endpoint", "region_name", "region"}
 _ANY_USER = re.compile(r"(?<=//)[^/\s@'\"]*:[^/\s@'\"]*@")
 _ANY_QUERY = re.compile(r"\?[^\s'\")]*=[^\s'\")]*")
+_OFFLINE = {"OfflineModeIsEnabled": "HF_HUB_OFFLINE forbids requests to the hub"}  # an error of the hub's client
 _KNOWN = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
@@ -140,7 +141,7 @@ def _class_of(uri: Path) -> Any:
     scheme = scheme_of(uri)
     if is_chain(uri):
         raise UsageError(f"{resolved(uri)} is a chain of file systems.", hint="Give the URI of the file itself.")
-    if scheme == "hf":
+    if is_on_hub(uri):
         importlib.import_module("kernelviz.network")  # the hub's client must be imported with its settings
     import fsspec
 
@@ -212,7 +213,7 @@ def _as_os_error(system: Any) -> Iterator[None]:
             default = {FileNotFoundError: errno.ENOENT, FileExistsError: errno.EEXIST, PermissionError: errno.EACCES,
                        IsADirectoryError: errno.EISDIR, NotADirectoryError: errno.ENOTDIR}[known]  # fmt: skip
             raise known(default, os.strerror(default)) from None
-        text = f"{type(error).__name__}: {_message(error)}".rstrip(": ")
+        text = _OFFLINE.get(type(error).__name__) or f"{type(error).__name__}: {_message(error)}".rstrip(": ")
         raise OSError(number or errno.EIO, _without_secrets(text, system)) from None
 
 
@@ -238,7 +239,8 @@ def _without_secrets(text: str, system: Any) -> str:
     options = [] if system is None else [getattr(system, "storage_options", {}), getattr(system, "kwargs", {})]
     for secret in sorted(secrets() | set(_texts_in(options)), key=len, reverse=True):
         text = text.replace(secret, "…")
-    return _ANY_QUERY.sub("?…", _ANY_USER.sub("", text))[:_LONGEST]
+    text = _ANY_QUERY.sub("?…", _ANY_USER.sub("", text))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(' ')[0]} …"
 
 
 def _texts_in(value: object) -> Iterator[str]:

@@ -54,6 +54,11 @@ def scheme_of(uri: str | os.PathLike[str]) -> str:
     return found[1].lower() if found else ""
 
 
+def is_on_hub(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a URI of the model hub."""
+    return scheme_of(path) == "hf"
+
+
 def is_chain(uri: str | os.PathLike[str]) -> bool:
     """Whether a URI is a chain of file systems, such as ``zip://a.png::s3://bucket/b.zip``, which is not supported."""
     return _CHAIN.search(os.fsdecode(uri)) is not None

@@ -188,6 +188,49 @@ class _Note:
             self.at, self.text = other.at, other.text
 
 
+class NoteTally:
+    """Notes on images, of which those that differ in their numbers alone are one."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, _Note] = {}
+
+    def add(self, place: int, notes: Iterable[str]) -> None:
+        """Add the notes on the image at a place, each once."""
+        for at, text in enumerate(dict.fromkeys(notes)):
+            self._add(_Note(1, (place, at), text))
+
+    def _add(self, note: _Note) -> None:
+        key = _without_numbers(note.text)
+        if key in self._notes:
+            self._notes[key].merge(note)
+        else:
+            self._notes[key] = note
+
+    def move(self, place: int, notes: Iterable[str]) -> None:
+        """Let the notes on an image, which were added, be at an earlier place.
+
+        The file there may have been read in another way, with other notes.
+        """
+        for at, text in enumerate(dict.fromkeys(notes)):
+            first = self._notes.get(_without_numbers(text))
+            if first is not None:
+                first.at, first.text = min((first.at, first.text), ((place, at), text))
+
+    def merge(self, other: NoteTally) -> None:
+        """Add those of another tally."""
+        for note in other._notes.values():
+            self._add(_Note(note.count, note.at, note.text, note.differ))
+
+    def lines(self, images: int) -> tuple[str, ...]:
+        """The first of notes that differ in their numbers alone, with how many of the images they are about, if not all."""
+        lines = []
+        for note in sorted(self._notes.values(), key=lambda note: note.at):
+            about = ["and others"] if note.differ else []
+            about += [] if note.count == images else [f"{note.count:,} of {counted(images, 'image')}"]
+            lines.append(f"{note.text} ({', '.join(about)})" if about else note.text)
+        return tuple(lines)
+
+
 class Gathered:
     """The images that a tally counts: their names and hashes, and how they were read.
 
@@ -201,7 +244,7 @@ class Gathered:
         self._first = 0
         self._here = array("I")  # 0, or 1 and the kind of the image if it is counted
         self._count = 0
-        self._notes: dict[str, _Note] = {}
+        self._notes = NoteTally()
 
     def __len__(self) -> int:
         return self._count
@@ -233,8 +276,7 @@ class Gathered:
         name = name or (image.name if image else f"image {place}")
         self.listed.add(place, name, path, image.sha256 if image else None)
         self._mark(place, kind)
-        for at, note in enumerate(dict.fromkeys(self._notes_of(maps))):
-            self._add_note(_Note(1, (place, at), note))
+        self._notes.add(place, self._notes_of(maps))
         return place
 
     def _notes_of(self, maps: FeatureMaps) -> tuple[str, ...]:
@@ -252,13 +294,6 @@ class Gathered:
         if place in self:
             raise _taken(place)
         return place
-
-    def _add_note(self, note: _Note) -> None:
-        key = _without_numbers(note.text)
-        if key in self._notes:
-            self._notes[key].merge(note)
-        else:
-            self._notes[key] = note
 
     def kind(self, place: int) -> int:
         """The kind of an image, as it was added."""
@@ -279,10 +314,7 @@ class Gathered:
         if image is not None:
             self.listed.add(place, name or image.name, None if name else image.path, image.sha256)
         self._mark(place, kind)
-        for at, note in enumerate(dict.fromkeys(self._notes_of(maps))):
-            first = self._notes.get(_without_numbers(note))
-            if first is not None:  # the file may have been read in another way, with other notes
-                first.at, first.text = min((first.at, first.text), ((place, at), note))
+        self._notes.move(place, self._notes_of(maps))
 
     def _mark(self, place: int, kind: int) -> None:
         if not self._here:
@@ -316,8 +348,7 @@ class Gathered:
         self.listed.merge(other.listed)
         for place in other.places:
             self._mark(place, kinds[other.kind(place)])
-        for note in other._notes.values():
-            self._add_note(_Note(note.count, note.at, note.text, note.differ))
+        self._notes.merge(other._notes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -333,13 +364,7 @@ class Gathered:
 
     def reading_notes(self) -> tuple[str, ...]:
         """How the images were read: each note with the number of images that it is about, if that is not all."""
-        return tuple(self._joined(note) for note in sorted(self._notes.values(), key=lambda note: note.at))
-
-    def _joined(self, note: _Note) -> str:
-        """The first of notes that differ in their numbers alone, with the number of images that they are about."""
-        about = ["and others"] if note.differ else []
-        about += [] if note.count == len(self) else [f"{note.count:,} of {counted(len(self), 'image')}"]
-        return f"{note.text} ({', '.join(about)})" if about else note.text
+        return self._notes.lines(len(self))
 
     def as_recipe(self) -> dict[str, Any] | None:
         """The part of a recipe called ``image``: the number of images and the SHA-256 of their hashes, in their order.

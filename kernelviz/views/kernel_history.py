@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.notebook import record_repr
-from kernelviz.records import as_array, check_positive, shape_text
+from kernelviz.records import are_colours, as_array, check_positive, shape_text
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text, shown
 
@@ -329,13 +329,13 @@ def _largest(values: Array) -> float:
     return float(np.abs(values).max(initial=0.0, where=finite))
 
 
-def view_of(shape: Sequence[int], groups: int = 1) -> str:
+def view_of(shape: Sequence[int], groups: int = 1, layer: ConvLayer | None = None) -> str:
     """How kernels of this shape (O, I, *k) become tiles: ``rgb``, ``inputs`` or ``sum``.
 
     ``inputs`` of 1 × 1 kernels are all their weights, in rows.
     """
     _, inputs, *kernel = shape
-    if inputs == 3 and groups == 1 and len(kernel) == 2:
+    if len(kernel) == 2 and are_colours(shape, groups, layer):
         return "rgb"
     return "inputs" if max(kernel) == 1 and inputs > 1 else "sum"
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.errors import UsageError
-from kernelviz.records import SORTS, VIEWS, Axis, KernelBank, Tiles, check_positive, shape_text
+from kernelviz.records import SORTS, VIEWS, Axis, KernelBank, Tiles, are_colours, check_positive, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kernelviz.records import Array
+    from kernelviz.records import Array, ConvLayer
 
 
 RGB = ("red", "green", "blue")
@@ -91,8 +91,10 @@ def _statistic(name: str, values: Array) -> Array:
     return np.where(np.isfinite(result), result, -np.inf)
 
 
-def resolve_view(shape: Sequence[int], groups: int = 1, view: str = "auto") -> str:
+def resolve_view(shape: Sequence[int], groups: int = 1, view: str = "auto", layer: ConvLayer | None = None) -> str:
     """The view that ``auto`` means for a shape of weights; any other view is checked against the shape.
+
+    ``layer`` is that of the weights, if it is known.
 
     Raises:
         UsageError: no such view, or one that this shape does not allow.
@@ -101,7 +103,7 @@ def resolve_view(shape: Sequence[int], groups: int = 1, view: str = "auto") -> s
     if view not in VIEWS:
         raise UsageError(f"The view must be one of {', '.join(VIEWS)}, but got {view!r}.")
     if view == "auto":
-        if len(kernel) == 2 and inputs == 3 and groups == 1:
+        if len(kernel) == 2 and are_colours(shape, groups, layer):
             return "rgb"
         return "matrix" if tuple(kernel) == (1, 1) and inputs > 1 else "sum"
     if view == "rgb" and (inputs != 3 or groups != 1 or len(kernel) == 1):
@@ -158,7 +160,7 @@ def kernel_tiles(
     Raises:
         UsageError: a view that the shape does not allow, no such channel, no such order.
     """
-    view = resolve_view(bank.weight.shape, bank.groups, view)
+    view = resolve_view(bank.weight.shape, bank.groups, view, bank.layer)
     numbers, order = choose_channels(bank.weight, channels=channels, top=top, sort=sort)
     weight = bank.weight if bank.weight.ndim > 3 else bank.weight[:, :, None, :]
     if view in ("channels", "matrix"):
@@ -210,7 +212,7 @@ def kernel_pictures(bank: KernelBank, view: str) -> Array:
     Raises:
         UsageError: a view that the shape does not allow.
     """
-    view = resolve_view(bank.weight.shape, bank.groups, view)
+    view = resolve_view(bank.weight.shape, bank.groups, view, bank.layer)
     if view in ("channels", "matrix"):
         return bank.weight if bank.weight.ndim == 4 else bank.weight[:, :, None, :]
     tiles = kernel_tiles(bank, view=view)
@@ -304,8 +306,7 @@ def _by_input(bank: KernelBank, weight: Array, view: str, numbers: tuple[int, ..
     chosen = weight[list(numbers)]
     heat = view == "matrix" and height * width == 1
     kernels = Axis("output channel" if heat else "kernel", _labels(numbers), total)
-    reads_rgb = inputs == 3 and bank.groups == 1
-    names = RGB if reads_rgb else _labels(range(inputs))
+    names = RGB if bank.are_colours else _labels(range(inputs))
     input_axis = Axis("input channel of its group" if bank.groups > 1 else "input channel", names, inputs)
     turned = view == "channels" or len(numbers) > inputs
     if turned:

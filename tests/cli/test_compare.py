@@ -99,6 +99,18 @@ def test_chosen_layers_kernels_and_views(run, files):
         assert (result.code, result.document["outputs"][0]["shown"]) == (0, 2)
 
 
+@pytest.mark.parametrize("match", [(), ("--match",)])
+@pytest.mark.parametrize("taken", ["changes.png", "changes.npz", "stem-{}-rgb.png", "stem-{}-rgb.npz"])
+def test_nothing_is_written_if_a_path_is_taken(run, files, tmp_path, taken, match):
+    """All paths are checked before the weights are compared, so that the chart is not written alone."""
+    name = f"net.Net.a-to-b-{taken.format('matched' if match else 'compared')}"
+    (tmp_path / "out" / name).mkdir(parents=True)
+    result = run(*files, "a.pt", "b.pt", "--arrays", "-o", "out", *match)
+    assert result.code == 1
+    assert "is in the way" in result.complaint[0]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
 def test_a_permuted_layer_is_found_back(run, files):
     """Numbers of both, the cosines, and the chance level on stderr and in the document."""
     result = run(*files, "a.pt", "permuted.pt", "--match", "--json")

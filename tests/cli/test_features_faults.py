@@ -153,7 +153,7 @@ def test_a_folder_of_which_some_images_are_bad(look, tmp_path):
     assert [image["path"] for image in document["images"]] == [f"all/{number}.png" for number in (0, 2, 3, 5)]
     assert [error["input"] for error in document["errors"]] == ["all/1.png", "all/4.png"]
     assert len(document["outputs"]) == 4
-    assert all(f"all/{number}.png: " in result.err for number in (1, 4))
+    assert all(f"\nall/{number}.png " in result.err for number in (1, 4))
     assert look("-l", "conv1.0", images=("all/1.png", "all/4.png")).code == 1
 
 

@@ -180,7 +180,7 @@ def test_an_unreadable_subfolder_is_named_and_the_others_drawn(look, monkeypatch
         result = look("-l", "layer1", "--style", "bare", "--skip-existing", "--json")
         assert (result.code, len(result.document["images"])) == (3, 5)
         assert [error["input"] for error in result.document["errors"]] == ["images/locked"]
-        assert "images/locked: The folder images/locked cannot be read." in result.err
+        assert "The folder images/locked cannot be read." in result.err.splitlines()
 
 
 @pytest.mark.usefixtures("few")
@@ -382,6 +382,23 @@ def test_what_is_no_single_map_of_this_run_is_left(look):
     assert place.read_bytes() == b"mine"
     assert not (place.parent / "index.json").exists()
     assert look("-l", "layer1", "--single", "--force").code == 0
+
+
+def test_notes_on_many_images_are_printed_together(run):
+    """Notes that differ in their numbers alone are one line with the number of images; -v and the document have each."""
+    for number, side in enumerate((60, 80, 90)):
+        Image.effect_noise((side, side), 30).convert("RGB").save(f"{number}.png")
+    words = ("features", "test_resnet", "--weights", "random", "--input-size", "64", "-l", "conv1.0", "--style", "bare")
+    lines = run(*words, "0.png", "1.png", "2.png").err.splitlines()
+    at = lines.index("2.png")
+    assert lines[at + 1 :] == [
+        "enlarged 1.12 times to 67×67 pixels (1 of 3 images)",
+        "cropped: the network sees the middle 57×57 of 60×60 pixels (and others)",
+    ]
+    assert "\n  cropped: " in run(*words, "0.png").err
+    assert run(*words, "0.png", "1.png", "2.png", "-v").err.count("\n  cropped: ") == 3
+    document = run(*words, "0.png", "1.png", "2.png", "--json").document
+    assert sum("cropped: " in each for each in document["warnings"]) == 3
 
 
 @pytest.mark.usefixtures("few")

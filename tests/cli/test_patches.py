@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 import kernelviz as kv
+from kernelviz.files import writing
 
 MODEL = ("patches", "test_resnet", "--weights", "random", "--input-size", "64")
 
@@ -245,3 +247,26 @@ def test_batches_and_looks_change_neither_values_nor_units(run, photos):
     )
     assert one == other
     assert [result.code for result in found] == [0, 0]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_full_disk_leaves_the_folder_of_patches_as_it_was(run, photos, monkeypatch, before):
+    """Files one by one are made apart and moved in together: one that fails leaves what was there, and no other file."""
+    words = (*MODEL, photos, "-r", "-l", "conv1.0", "--single", "-o", "out")
+    if before:
+        assert run(*words).code == 0
+    files = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    write_new, written = writing._write_new, []
+
+    def full(path, data):
+        written.append(path)
+        if len(written) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_new(path, data)
+
+    monkeypatch.setattr(writing, "_write_new", full)
+    result = run(*words, "--patches", "3")
+    assert (result.code, result.complaint[1]) == (1, "No space left on device.")
+    assert result.complaint[0] == "Error: out/test_resnet.random-conv1.0-patches could not be written."
+    assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == files
+    assert not [path for path in Path("out").rglob("*") if path.name.startswith(".kernelviz")]

@@ -88,7 +88,7 @@ def test_an_image_that_cannot_be_read_is_named(capsys, here):
     out, err = capsys.readouterr()
     document = json.loads(out)
     assert [error["input"] for error in document["errors"]] == ["bad.png", "nosuch.png"]
-    assert "bad.png: " in err
+    assert "\nbad.png is damaged" in err
     page = (here / document["outputs"][0]["path"]).read_text("utf-8")
     assert "bad.png" in page
     assert main([*MODEL, "bad.png", "nosuch.png"]) == 1
@@ -156,7 +156,7 @@ def test_no_path_of_an_image_that_fails_is_in_the_page(here, capsys):
     images = [str(here / name) for name in ("a.png", "bad.png", "nosuch.png")]
     assert main([*MODEL, *images, "-l", "conv1", "-o", str(here / "out")]) == 3
     page = next((here / "out").iterdir()).read_text("utf-8")
-    assert "bad.png is left out: " in page
+    assert "left out: bad.png " in page
     assert str(here) not in page
     capsys.readouterr()
 
@@ -190,7 +190,7 @@ def test_an_image_for_patches_that_cannot_be_read_is_named_once(here, capsys):
     assert main([*MODEL, "a.png", "broken.png", *PATCHES, "b.png", "--patches-from", "broken.png", "--json"]) == 3
     out, err = capsys.readouterr()
     document = json.loads(out)
-    assert (len(document["errors"]), err.count("broken.png: ")) == (1, 1)
+    assert (len(document["errors"]), err.count("\nbroken.png ")) == (1, 1)
     assert document["patches"]["images"] == 1
     assert main([*MODEL, "a.png", *PATCHES, "broken.png", "--json"]) == 3
     out, err = capsys.readouterr()

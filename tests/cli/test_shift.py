@@ -57,3 +57,22 @@ def test_what_makes_it_another_picture_is_in_its_name(run):
         "conv1.0-layer1-channel5-6-by0-1.png",
         "conv1.0-by0-6-down-edge-64x64-no-crop.png",
     ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "shift test_resnet WORD --weights random",
+        "filter WORD --kernel sobel-x",
+        "filter WORD --kernel sobel",
+        "explain image WORD",
+        "explain layer test_resnet conv1.0 --image WORD --weights random --at 1,1",
+    ],
+)
+@pytest.mark.parametrize("word", ["folder", "none.png"])
+def test_a_command_of_one_image_does_not_advise_options_for_folders(run, tmp_path, words, word):
+    """A folder, or a file that does not exist: what to type is an image, as the command takes no ``-r``."""
+    (tmp_path / "folder").mkdir()
+    result = run(*words.replace("WORD", word).split())
+    assert (result.code, word in result.complaint[0]) == (1, True)
+    assert result.complaint[1:] == ["Give one image, for example sample:grace_hopper."]

@@ -247,6 +247,24 @@ def test_weights_elsewhere_are_those_of_the_file(run, checkpoint, monkeypatch):
     assert SECRET not in result.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "kernels test_resnet --weights hf://some/repo",
+        "compare test_resnet hf://some/repo/a.pt random",
+        "training test_resnet hf://some/repo -r",
+        "layers hf-hub:some/repo",
+    ],
+)
+def test_weights_of_a_hub_that_cannot_be_reached_are_not_available(run, words):
+    """Weights on the hub end with the exit code of weights that are not available, in one line that states why."""
+    pytest.importorskip("fsspec")
+    result = run(*words.split(), "--json")
+    assert (result.code, result.document["errors"][0]["code"]) == (4, "no-weights")
+    assert "HF_HUB_OFFLINE forbids requests to the hub" in result.err
+    assert "OfflineMode" not in result.err
+
+
 def test_checkpoints_elsewhere_make_the_same_pictures(run, checkpoint):
     """A folder of checkpoints and two weights at URIs are those of the files, in their order and under their names."""
     for number, step in enumerate((900, 1000)):

@@ -95,6 +95,16 @@ def test_tiny_numbers_are_written_with_a_power_of_ten(channels, kernel):
         check_numbers(page, shown / 10.0**power)
 
 
+def test_numbers_with_three_decimals_are_written_with_a_power_of_ten():
+    """Three decimals do not fit cells of several channels: the numbers keep their place, divided by a power of ten."""
+    unit = make_unit(3)
+    window, kernel = (0.08 * values / np.abs(values).max() for values in (unit.window, unit.kernel))
+    unit = replace(unit, window=window, kernel=kernel, value=float((kernel * window).sum()))
+    page = unit_page(unit)
+    assert texts(page)["× 10⁻²"] >= 1
+    check_numbers(page, window * 100)
+
+
 def test_long_sums_leave_room_for_the_numbers_of_the_cells():
     """The products of a flat part of an image nearly cancel: sums have many decimals, and no cell loses its number."""
     unit = make_unit(image=True)

@@ -9,8 +9,10 @@ import torch
 from timm.layers import CondConv2d, Conv2dSame, ScaledStdConv2dSame
 from torch import nn
 
+from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import NoConvolutionsError, UnknownLayerError
 from kernelviz.network.convolutions import first_convolution, list_layers
+from kernelviz.network.kernels import architecture_of, read_kernels
 from kernelviz.network.model import load_model
 from kernelviz.network.named import find_convolution, left_out, select_layers
 
@@ -343,3 +345,41 @@ def test_what_convolves_but_is_not_drawn_is_reported():
     assert list(left_out(network, "*")) == ["1"]
     assert "before its first forward pass" in left_out(network, ["*"])["1"]
     assert left_out(network, "0") == left_out(network) == {}
+
+
+STEMS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.late = nn.Conv2d(3, 6, 3, padding=1)
+        self.stem = nn.Conv2d(3, 6, 5, padding=2)
+        self.small = nn.Conv2d(3, 6, 5, padding=2)
+        self.squeeze = nn.Conv2d(12, 3, 1)
+        self.unused = nn.Conv2d(3, 6, 3)
+
+    def forward(self, x):
+        resized = nn.functional.interpolate((x - 0.5) * torch.tensor([1.0, 2.0, 3.0])[:, None, None], scale_factor=0.5)
+        wide = nn.functional.interpolate(self.small(resized), scale_factor=2)
+        held = torch.zeros(len(x), 3, *x.shape[2:], device=x.device)
+        held.copy_(self.squeeze(torch.cat([self.stem(x), wide], 1)).softmax(1))
+        return self.late(held)
+"""
+
+
+@pytest.mark.parametrize("weights", ["random", None])
+def test_three_input_channels_that_a_layer_made_are_no_colours(tmp_path, monkeypatch, weights):
+    """Kernels are drawn as colour if their layer reads the image, wherever it stands; if it never runs, by their shape."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(STEMS)
+    model = load_model("net.py:Net", weights=weights, input_size=(3, 32, 32))
+    reads = {layer.name: layer.reads_image for layer in list_layers(model)}
+    assert reads == {"late": False, "stem": True, "small": True, "squeeze": None, "unused": None}
+    assert architecture_of(model).layers == tuple(list_layers(model))
+    if weights:
+        for name, view in (("late", "sum"), ("stem", "rgb"), ("small", "rgb"), ("unused", "rgb")):
+            assert make_sheet(read_kernels(model, name)).tiles.view == view
+    (first, *_) = list_layers(load_model("test_resnet", weights=None))
+    assert first.reads_image is None  # not in doubt

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from kernelviz.errors import BadWeightsError, UsageError
+from kernelviz.errors import BadWeightsError, NoWeightsError, UsageError
 from kernelviz.network.weights.harmless import HARMLESS
 from kernelviz.network.weights.hub_cache import LARGEST_FILE, temporary_copy
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
 from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Weights, shape_text
-from kernelviz.storage.uris import as_path, is_uri
+from kernelviz.storage.uris import as_path, is_on_hub, is_uri
 from kernelviz.threads import no_warnings
 from kernelviz.wording import counted, shown
 
@@ -118,6 +118,7 @@ def read_contents(path: object, *, mapped: bool = False) -> Contents:
     Raises:
         BadWeightsError: the file is missing, not a regular file, empty, too large, truncated, of another format, or would
             run code.
+        NoWeightsError: it is at a URI of the hub, which does not answer or does not return it.
         UsageError: ``path`` is not a path, or a URI whose file system is unknown or not installed.
     """
     if not isinstance(path, str | os.PathLike):
@@ -142,7 +143,7 @@ def _read_copy(uri: Path, *, mapped: bool) -> Contents:
     """The contents of a file of another file system, read from a temporary copy; errors name the URI.
 
     Raises:
-        BadWeightsError, UsageError: as ``read_contents``.
+        BadWeightsError, NoWeightsError, UsageError: as ``read_contents``.
     """
     with contextlib.ExitStack() as stack:
         with _opened(uri) as stream:
@@ -163,7 +164,8 @@ def _opened(file: Path) -> Iterator[BufferedReader]:
             yield stream
     except (FileNotFoundError, NotADirectoryError):
         hint = "Give an existing file, or one of the words auto, hub, bundled, random."
-        raise BadWeightsError(f"There is no weights file {shown(file)}.", hint=hint) from None
+        kind = NoWeightsError if is_on_hub(file) else BadWeightsError
+        raise kind(f"There is no weights file {shown(file)}.", hint=hint) from None
     except IsADirectoryError:
         raise bad_file(file, "is a directory", "Give the weights file inside it.") from None
     except SpecialFileError:
@@ -171,7 +173,8 @@ def _opened(file: Path) -> Iterator[BufferedReader]:
     except (OSError, ValueError) as error:
         hint = "Check the address, the permissions and the network, or give another --weights FILE."
         what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise (bad_file(file, what, hint) if is_uri(file) else bad_file(file, what)) from None
+        found = bad_file(file, what, hint) if is_uri(file) else bad_file(file, what)
+        raise (NoWeightsError(found.what, hint=found.hint) if is_on_hub(file) else found) from None
 
 
 def _checked_size(file: Path, stream: BufferedReader) -> int:
