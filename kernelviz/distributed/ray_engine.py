@@ -17,6 +17,7 @@ import sys
 import sysconfig
 import threading
 import time
+import traceback
 from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kernelviz.distributed.engines import WorkerLostError
+from kernelviz.distributed.gathering import sendable
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.files.scratch import scratch_folder
 from kernelviz.network.freed_memory import keep_freed_memory
@@ -53,17 +55,22 @@ GONE = 600.0  # seconds until a worker that is started again is given up though 
 LINGER = 2.0  # seconds in which workers end by themselves
 REACHED = 5.0  # seconds in which a cluster answers
 OFTEN = 15.0  # seconds after which a wait for workers is reported
+AWAY = 20.0  # seconds after which the head of a cluster has ended; it may be started again meanwhile
 SILENT = 30.0  # seconds without an answer that are reported
+CONNECTED = 2.0  # seconds in which a process of Ray accepts a connection
 PROBED = 0.5  # seconds that one call of Ray may wait: signals are kept until it returns
 
-_LOCAL = {
+_CLUSTER = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # else errors of chunks that are not waited for are logged
+}
+_LOCAL = {
+    **_CLUSTER,
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds to loopback: it means that there is this machine alone
 }
-_CLUSTER = {name: _LOCAL[name] for name in list(_LOCAL)[:3]}
 
 _log = logging.getLogger("kernelviz")
 _imported: list[bool] = []  # whether ray was imported for this machine alone, once it was
@@ -112,6 +119,8 @@ class Ray:
             self._check_here()
         self._stack = ExitStack()
         self._depth = 0
+        self._ray: _StartedRay | None = None
+        self._processes: list[Any] = []  # of Ray and of its workers on this machine
         self._actors: list[_Handle] = []
 
     @property
@@ -159,15 +168,25 @@ class Ray:
     def _end(self) -> None:
         """End the workers, and Ray if it was started here; none of its processes is left."""
         actors, self._actors = self._actors, []
-        if actors:
+        started, self._ray = self._ray, None
+        processes, self._processes = self._processes, []
+        workers = _with_children(_pids(actors)) if self.address is None else []
+        if (
+            self.address is None and started is not None and started.lost()
+        ):  # the others would try for minutes to reach it
+            for worker in workers:
+                with contextlib.suppress(Exception):  # it has ended already
+                    worker.terminate()  # it deletes its temporary files
+            _end_processes(workers, LINGER)
+            _end_processes(processes, 0)
+        elif actors:
             import ray
 
             for actor in actors:
                 with contextlib.suppress(Exception):  # it has ended already
                     ray.kill(actor.handle)
         self._stack.close()
-        if self.address is None and os.name == "posix":
-            _await_end([actor.pid for actor in actors if actor.pid])
+        _end_processes([*processes, *workers], LINGER)
 
     def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
         """Yield each chunk with the answer of a worker, as they come.
@@ -222,6 +241,7 @@ class Ray:
         import ray
 
         _imported[:] = [local]
+        self._stack.enter_context(_messages_logged(ray))
         self._stack.callback(ray.shutdown)
 
     def _initialize(self, ray: Any, more: int) -> None:
@@ -244,16 +264,33 @@ class Ray:
         handler = signal.getsignal(signal.SIGTERM)
         try:
             with no_warnings(), _program_without_credentials(ray), _own_handler_of_sigterm():
-                ray.init(**choices)
+                context = ray.init(**choices)
         except Exception as error:  # Ray raises this very class if one of its processes does not start
             why = " ".join(str(error).split())[:300]
             if local:
                 hint = "Check that the temporary folder (TMPDIR) is not full."
                 raise KernelvizError("Ray could not be started.", why, hint) from error
-            hint = "Type `ray start --head` there, or give --workers alone."
-            raise UsageError(f"There is no Ray cluster at {self.address}.", why, hint) from error
+            hint = (
+                "It must have the versions of Ray and Python of this process and, if it takes tokens, the token of Ray."
+            )
+            raise UsageError(f"The Ray cluster at {self._cluster} cannot be joined.", why, hint) from error
         finally:
             _set_handler(signal.SIGTERM, handler)
+        self._ray = _StartedRay(context.address_info, patience=0 if local else AWAY)
+
+    def _finished(self, references: Sequence[Any], seconds: float = PROBED) -> list[Any]:
+        """Those of some calls that have finished, within some seconds, as soon as there is one.
+
+        Raises:
+            KernelvizError: Ray has ended.
+        """
+        if self._ray is not None and (what := self._ray.lost()):
+            hint = "Start it again; with --skip-existing the command keeps the pictures that are there."
+            raise KernelvizError("Ray ended unexpectedly.", what, hint)
+        import ray
+
+        with _uninterrupted():
+            return list(ray.wait(list(references), num_returns=1, timeout=seconds)[0]) if references else []
 
     def _check_memory(self, workers: int) -> None:
         """Notice if the workers probably take more memory than there is: Ray ends the largest then."""
@@ -292,15 +329,17 @@ class Ray:
         )(_Actor)  # fmt: skip
         share = processors() // workers if self.address is None else None
         actors = [_Handle(kind.remote(self.threads, str(Path.cwd()), share)) for _ in range(workers)]
-        self._check_actors(ray, actors)
         self._actors = actors
+        self._check_actors(ray, actors)
+        if self._ray is not None and self.address is None:
+            self._processes = _with_children(_pids_of_ray(ray))
 
     def _check_actors(self, ray: Any, actors: Sequence[_Handle]) -> None:
         """Wait until all workers have started, and compare their machines with this one."""
         waiting = {actor.handle.facts.remote(self.shared): actor for actor in actors}
         count, began, noticed = len(waiting), time.monotonic(), 0.0
         while waiting:
-            ready = _finished(ray, list(waiting))
+            ready = self._finished(list(waiting))
             for each in ready:
                 actor = waiting.pop(each)
                 try:
@@ -353,7 +392,7 @@ class _Flow:
 
         self.ray, self.engine, self.work = ray, engine, work
         self.chunks = iter(chunks)
-        self.actors = engine._actors  # noqa: SLF001  (its own other half)
+        self.actors, self.finished = engine._actors, engine._finished  # noqa: SLF001  (its own other half)
         self.sent: dict[Any, _Sent] = {}
         self.held: deque[Chunk] = deque()  # to be worked on alone
         self.next: Chunk | None = None
@@ -373,7 +412,7 @@ class _Flow:
             probes = [actor.probe for actor in self.actors if actor.probe is not None]
             if not (self.sent or probes):
                 time.sleep(PROBED / 10)
-            ready = _finished(self.ray, [*self.sent, *probes])
+            ready = self.finished([*self.sent, *probes])
             for reference in set(ready) & self.sent.keys():
                 answered = time.monotonic()
                 sent = self.sent[reference]
@@ -393,7 +432,7 @@ class _Flow:
             KernelvizError: none can be started again.
         """
         for actor in list(self.actors):
-            if actor.probe is not None and _finished(self.ray, [actor.probe], 0):
+            if actor.probe is not None and self.finished([actor.probe], 0):
                 probe, actor.probe = actor.probe, None
                 try:
                     actor.pid = _pid_here(_value(self.ray, probe))
@@ -417,13 +456,13 @@ class _Flow:
         """The answer in a tuple; None if the chunk is done again.
 
         Raises:
-            Exception: the worker's own, which is an error of the program.
+            KernelvizError: the answer cannot be sent.
         """
         errors = self.ray.exceptions
         try:
             return (_value(self.ray, reference),)
-        except errors.RayTaskError as error:
-            raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from error
+        except errors.RayTaskError as error:  # Ray could not send the answer: a worker returns its own exceptions
+            raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from None
         except errors.RayError as error:
             lost = WorkerLostError(f"A worker process exited unexpectedly: {type(error).__name__}.")
         actor = sent.actor
@@ -510,18 +549,33 @@ class _Actor:
     def work(self, digest: str, reference: Sequence[Any], chunk: Chunk) -> Any:
         """Work on a chunk; what to do, the network included, is read from shared memory when its hash is another one.
 
-        Raises:
-            ValueError: it is not what was sent.
+        An exception is returned: Ray would log those that it raises itself.
         """
-        if self.worker is None or self.digest != digest:
-            import ray
-            from ray import cloudpickle
+        try:
+            if self.worker is None or self.digest != digest:
+                self.worker, self.digest = _unpacked(digest, reference)(), digest
+            return self.worker(chunk)
+        except Exception as error:  # noqa: BLE001  (code of the user raises anything)
+            return _failure(error)
 
-            packed = ray.get(reference[0])
-            if hashlib.sha256(packed).hexdigest() != digest:
-                raise ValueError("The network arrived damaged.")
-            self.worker, self.digest = cloudpickle.loads(packed)(), digest
-        return self.worker(chunk)
+
+def _failure(error: Exception) -> KernelvizError:
+    """An exception of a worker, which may not be importable elsewhere; a note has its traceback from the user's code on."""
+    if isinstance(error, KernelvizError):
+        return sendable(error)
+    frames, own = [], 0
+    step = error.__traceback__
+    while step is not None:
+        frames.append(step)
+        if step.tb_frame.f_code.co_filename.startswith(f"{_PACKAGE}{os.sep}"):
+            own = len(frames)
+        step = step.tb_next
+    last = traceback.extract_tb(frames[-1])[0]
+    message = " ".join("".join(traceback.format_exception_only(error)).split())[:300]
+    shown = traceback.format_exception(type(error), error, [*frames, frames[0]][own])
+    failure = KernelvizError("A worker failed.", f"{message} ({Path(last.filename).name}, line {last.lineno})")
+    failure.add_note("In the worker:\n" + "".join(shown).rstrip())
+    return failure
 
 
 class _SearchPath(list[str]):
@@ -585,6 +639,22 @@ def _packed(make_worker: Callable[[], Worker], stack: ExitStack) -> Any:
     finally:
         stack.push(own.pop_all())
     return np.frombuffer(packed, np.uint8)
+
+
+def _unpacked(digest: str, reference: Sequence[Any]) -> Callable[[], Worker]:
+    """What ``_packed`` made, from shared memory.
+
+    Raises:
+        ValueError: it is not what was sent.
+    """
+    import ray
+    from ray import cloudpickle
+
+    packed = ray.get(reference[0])
+    if hashlib.sha256(packed).hexdigest() != digest:
+        raise ValueError("The network arrived damaged.")
+    make_worker: Callable[[], Worker] = cloudpickle.loads(packed)
+    return make_worker
 
 
 _UNPACKABLE = (TypeError, AttributeError, NotImplementedError, pickle.PicklingError, RuntimeError)
@@ -738,22 +808,96 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _await_end(pids: Sequence[int]) -> None:
-    """Wait until the processes of workers on this machine have ended, which follow their Ray; end them if they do not."""
-    end = time.monotonic() + LINGER
+@contextmanager
+def _messages_logged(ray: Any) -> Iterator[None]:
+    """Log what Ray reports about its processes, which it prints on stdout even with ``log_to_driver=False``."""
+    worker = ray._private.worker  # noqa: SLF001  (there is no public setting)
+    before = worker.print_to_stdstream
+
+    def log(data: Mapping[str, Any], *_: object, **__: object) -> None:
+        for line in data["lines"]:
+            _log.info("Ray: %s", line)
+
+    worker.print_to_stdstream = log
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
+
+
+class _StartedRay:
+    """The Ray that this process has started or reached, as far as it can be asked whether it still runs.
+
+    Its client ends this process without a word soon after its raylet has ended, and a minute after its head has.
+    """
+
+    def __init__(self, addresses: Mapping[str, Any], *, patience: float) -> None:
+        self.patience = patience
+        self.head, self.raylet = str(addresses["gcs_address"]), str(addresses["raylet_socket_name"])
+        self.answered = self.asked = time.monotonic()
+        self.found = ""
+
+    def lost(self) -> str:
+        """Which of its processes has ended; empty if they run."""
+        now = time.monotonic()
+        if not self.found and now - self.asked >= PROBED / 2:
+            self.asked = now
+            if Path(self.raylet).is_absolute() and not _connects(socket.AF_UNIX, self.raylet):
+                self.found = "Its raylet, which runs the workers of this machine, does not answer."
+            elif _connects(socket.AF_INET, self.head):
+                self.answered = now
+            elif now - self.answered >= self.patience:
+                self.found = f"Its head at {self.head} does not answer."
+        return self.found
+
+
+def _connects(family: int, address: str) -> bool:
+    """Whether something listens at the path of a socket, or at HOST:PORT."""
+    try:
+        if family == socket.AF_INET:
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), CONNECTED).close()
+        else:
+            with socket.socket(family) as connection:
+                connection.settimeout(CONNECTED)
+                connection.connect(address)
+    except OSError:
+        return False
+    return True
+
+
+def _pids(actors: Iterable[_Handle]) -> list[int]:
+    return [actor.pid for actor in actors if actor.pid]
+
+
+def _pids_of_ray(ray: Any) -> list[int]:
+    """The processes that Ray has started in this process, besides workers; none if it has joined a cluster."""
+    started = ray._private.worker._global_node.all_processes  # noqa: SLF001  (there is no public list)
+    return [each.process.pid for several in started.values() for each in several]
+
+
+def _with_children(pids: Iterable[int]) -> list[Any]:
+    """Processes and all that they have started, as objects that know them from later ones of the same number."""
+    import psutil  # type: ignore[import-untyped]  # which Ray brings along
+
+    found = []
     for pid in pids:
-        with contextlib.suppress(OSError):
-            while time.monotonic() < end:
-                os.kill(pid, 0)
-                time.sleep(0.02)
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
-                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            found += [process, *process.children(recursive=True)]
+    return found
 
 
-def _finished(ray: Any, references: Sequence[Any], seconds: float = PROBED) -> list[Any]:
-    """Those of some calls that have finished, within some seconds, as soon as there is one."""
-    with _uninterrupted():
-        return list(ray.wait(list(references), num_returns=1, timeout=seconds)[0]) if references else []
+def _end_processes(processes: Sequence[Any], seconds: float) -> None:
+    """Wait some seconds until processes have ended, and end those that have not."""
+    if not processes:
+        return
+    import psutil
+
+    for process in psutil.wait_procs(processes, seconds)[1]:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, LINGER)
 
 
 def _value(ray: Any, reference: Any) -> Any:

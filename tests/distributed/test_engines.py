@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import signal
 import site
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager, nullcontext
+import tempfile
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -202,6 +204,46 @@ def test_wrong_tallies_and_engines_are_rejected_with_an_example():
     for engine in ("ray", kv.InThisProcess, 4):
         with pytest.raises(UsageError, match="method map_chunks"):
             gather_many(network, [], tallies={"s": kv.ChannelTally}, engine=engine)
+
+
+class Counting:
+    """A tally of one's own: the number of maps."""
+
+    def __init__(self):
+        self.count = 0
+
+    def add(self, maps, *, place):
+        """Count one map."""
+        del maps, place
+        self.count += 1
+
+    def merge(self, other):
+        """Add the maps of another tally."""
+        self.count += other.count
+
+    def fresh(self):
+        """A tally of no map."""
+        return Counting()
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("add", lambda *_: None), ("add", None), ("merge", lambda _: None), ("merge", None),
+        ("fresh", lambda _, __: None), ("fresh", "text"),
+    ],
+)  # fmt: skip
+def test_a_tally_of_one_s_own_is_checked_before_any_image(monkeypatch, name, method):
+    """What cannot be called later is one usage error that states what a tally must have, whatever the engine."""
+    network, images = torch.nn.Conv2d(3, 4, 3), [torch.rand(3, 8, 8)] * 3
+    assert gather_many(network, images, tallies={"mine": Counting})["mine"]["Conv2d"].count == 3
+    monkeypatch.setattr(Counting, name, method)
+    for engine in (None, Shuffled()):
+        with pytest.raises(UsageError, match=f"'mine' cannot be used: Counting has no suitable method {name}") as found:
+            gather_many(network, images, tallies={"mine": Counting}, engine=engine)
+        assert "add(maps, *, place), merge(other), and fresh()" in found.value.hint
+    with pytest.raises(UsageError, match="'size' cannot be made without arguments"):
+        gather_many(network, images, tallies={"size": lambda _: Counting()})
 
 
 class Losing:
@@ -538,12 +580,77 @@ def test_workers_that_are_kept_work_on_after_a_call_that_failed(monkeypatch):
     ray = SimpleNamespace(cancel=lambda _: None)
     monkeypatch.setitem(sys.modules, "ray", ray)
     actors = [ray_engine._Handle(SimpleNamespace(work=SimpleNamespace(remote=lambda *_: object()))) for _ in range(2)]
-    engine = SimpleNamespace(_actors=actors)
+    engine = SimpleNamespace(_actors=actors, _finished=None)
     for _ in range(2):
         flow = ray_engine._Flow(engine, make_chunks("abcdefgh", 1, dict), ("", []))
         flow._send()
         assert [each.chunk.number for each in flow.sent.values()] == [0, 1, 2, 3]
         flow.cancel()
+
+
+def test_what_a_worker_raises_is_returned_with_its_traceback():
+    """It is one error of ours that can be sent, with the line and the traceback of the user's code and nothing else."""
+
+    def fail(_):
+        raise ValueError("not\nthis image")
+
+    actor = ray_engine._Actor.__new__(ray_engine._Actor)
+    actor.digest, actor.worker = "a", fail
+    found = pickle.loads(pickle.dumps(actor.work("a", [], None)))
+    assert (type(found), found.what) == (KernelvizError, "A worker failed.")
+    assert re.fullmatch(r"ValueError: not this image \(test_engines\.py, line \d+\)", found.why)
+    (note,) = found.__notes__
+    assert "in fail" in note
+    assert "ray_engine" not in note
+    actor.worker = _failing
+    assert type(actor.work("a", [], None)) is UsageError
+
+
+def _failing(_):
+    raise UsageError("It is wrong.")
+
+
+def test_what_ray_reports_is_logged_and_not_printed(capsys, caplog):
+    """Ray prints reports of its processes on stdout; while it is ours they are logged, and afterwards printed again."""
+    worker = SimpleNamespace(print_to_stdstream=print)
+    with ray_engine._messages_logged(SimpleNamespace(_private=SimpleNamespace(worker=worker))), caplog.at_level("INFO"):
+        worker.print_to_stdstream({"lines": ["A worker died."], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    assert caplog.messages == ["Ray: A worker died."]
+    assert capsys.readouterr().out == ""
+    assert worker.print_to_stdstream is print
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="sockets have paths elsewhere")
+def test_a_ray_that_has_ended_is_an_error_in_time(monkeypatch):
+    """Ray's client would end this process; without its raylet, or its head, nothing of Ray is called any more."""
+    monkeypatch.setattr(ray_engine, "find_spec", lambda _: True)
+    monkeypatch.setattr(ray_engine, "PROBED", 0)
+    monkeypatch.setattr(ray_engine, "CONNECTED", 1)
+    waits = []
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(wait=lambda *_, **__: waits.append(1) or ([], [])))
+    engine = ray_engine.Ray(workers=1, notice=print)
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder, ExitStack() as stack:
+        path = f"{folder}/raylet"
+        raylet = stack.enter_context(socket.socket(socket.AF_UNIX))
+        raylet.bind(path)
+        raylet.listen()
+        head = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        addresses = {"gcs_address": address, "raylet_socket_name": path}
+        patient = ray_engine._StartedRay(addresses, patience=60)
+        engine._ray = ray_engine._StartedRay(addresses, patience=0)
+        assert (engine._finished([1]), waits) == ([], [1])
+        head.close()
+        assert not patient.lost()
+        with pytest.raises(KernelvizError, match=f"(?s)Ray ended unexpectedly.*head at {address}") as caught:
+            engine._finished([1])
+        assert "--skip-existing" in caught.value.hint
+        raylet.close()
+        assert "raylet" in patient.lost()
+        engine._ray = patient
+        with pytest.raises(KernelvizError, match="Its raylet"):
+            engine._finished([])
+    assert waits == [1]
 
 
 def test_whatever_ray_raises_at_its_start_is_reported(monkeypatch):
