@@ -55,7 +55,7 @@ class WorkerChoices:
             what = f"{option} needs Ray, which is not installed."
             raise UsageError(what, hint='Type `pip install "kernelviz[ray]"`.')
         if self.address is not None:
-            from kernelviz.distributed.ray_engine import find_cluster
+            from kernelviz.distributed.cluster_address import find_cluster
 
             find_cluster(self.address)
         elif self.device == "cpu":

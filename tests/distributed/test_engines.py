@@ -28,7 +28,16 @@ import kernelviz as kv
 from kernelviz.cli import worker_choices
 from kernelviz.cli.main import main
 from kernelviz.cli.session import Report
-from kernelviz.distributed import Chunk, WorkerLostError, gather_many, ray_engine
+from kernelviz.distributed import (
+    Chunk,
+    WorkerLostError,
+    cluster_address,
+    gather_many,
+    packing,
+    ray_engine,
+    ray_runtime,
+    signals,
+)
 from kernelviz.distributed.engines import ChunkItem, make_chunks, run_chunks
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.storage import uris
@@ -288,12 +297,12 @@ def test_installed_packages_do_not_travel(monkeypatch, tmp_path, how):
     own.__file__ = str(tmp_path / "own_network.py")
     monkeypatch.setitem(sys.modules, "own_network", own)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert own in ray_engine._own_modules()
+    assert own in packing.own_modules()
     if how == "another environment":
         monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
     else:
         (tmp_path / "own-1.0.dist-info").mkdir()
-    assert own not in ray_engine._own_modules()
+    assert own not in packing.own_modules()
 
 
 class Together:
@@ -463,7 +472,7 @@ def test_what_is_not_there_is_rejected_early(monkeypatch):
         ("ray://127.0.0.1:9", "takes auto or HOST:PORT"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=message):
-            ray_engine.find_cluster(address)
+            cluster_address.find_cluster(address)
     here = {**ray_engine._versions(), "machine": "node-7", "missing": []}
     ray_engine._check_facts(here, [__file__])
     with pytest.raises(UsageError, match=r"A worker on node-7 has torch 1\.0, but this process"):
@@ -477,14 +486,14 @@ def test_auto_is_a_cluster_that_was_started_and_no_other_process_of_ray(monkeypa
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UsageError, match="no Ray cluster at auto"):
-        ray_engine.find_cluster("auto")
+        cluster_address.find_cluster("auto")
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9\n")
     with pytest.raises(UsageError, match=r"no Ray cluster at 127\.0\.0\.1:9"):
-        ray_engine.find_cluster("auto")
+        cluster_address.find_cluster("auto")
     with answering(SETTINGS) as address:
         monkeypatch.setenv("RAY_ADDRESS", address)
-        assert ray_engine.find_cluster("auto") == address
+        assert cluster_address.find_cluster("auto") == address
 
 
 SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -516,12 +525,12 @@ def answering(answer):
 )
 def test_what_is_no_cluster_is_not_waited_for(monkeypatch, answer, why):
     """Ray would try for ten minutes where a program answers that is no Ray, or none answers; gRPC greets at once."""
-    monkeypatch.setattr(ray_engine, "REACHED", 0.1)
+    monkeypatch.setattr(cluster_address, "REACHED", 0.1)
     with (
         answering(answer) as address,
         pytest.raises(UsageError, match=f"There is no Ray cluster at {address}") as found,
     ):
-        ray_engine.find_cluster(address)
+        cluster_address.find_cluster(address)
     assert why in found.value.why
     assert "ray start --head" in found.value.hint
 
@@ -564,7 +573,7 @@ def test_ray_does_not_replace_the_handler_of_sigterm() -> None:
 
     signal.signal(signal.SIGTERM, ours)
     try:
-        with ray_engine._own_handler_of_sigterm():
+        with signals.own_handler_of_sigterm():
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
             signal.signal(signal.SIGUSR1, ours)
         assert signal.getsignal(signal.SIGTERM) is ours
@@ -580,7 +589,7 @@ def test_workers_that_are_kept_work_on_after_a_call_that_failed(monkeypatch):
     ray = SimpleNamespace(cancel=lambda _: None)
     monkeypatch.setitem(sys.modules, "ray", ray)
     actors = [ray_engine._Handle(SimpleNamespace(work=SimpleNamespace(remote=lambda *_: object()))) for _ in range(2)]
-    engine = SimpleNamespace(_actors=actors, _finished=None)
+    engine = SimpleNamespace(_actors=actors, _runtime=SimpleNamespace(finished=None))
     for _ in range(2):
         flow = ray_engine._Flow(engine, make_chunks("abcdefgh", 1, dict), ("", []))
         flow._send()
@@ -613,7 +622,10 @@ def _failing(_):
 def test_what_ray_reports_is_logged_and_not_printed(capsys, caplog):
     """Ray prints reports of its processes on stdout; while it is ours they are logged, and afterwards printed again."""
     worker = SimpleNamespace(print_to_stdstream=print)
-    with ray_engine._messages_logged(SimpleNamespace(_private=SimpleNamespace(worker=worker))), caplog.at_level("INFO"):
+    with (
+        ray_runtime._messages_logged(SimpleNamespace(_private=SimpleNamespace(worker=worker))),
+        caplog.at_level("INFO"),
+    ):
         worker.print_to_stdstream({"lines": ["A worker died."], "pid": "raylet", "is_err": False}, ignore_prefix=False)
     assert caplog.messages == ["Ray: A worker died."]
     assert capsys.readouterr().out == ""
@@ -623,12 +635,10 @@ def test_what_ray_reports_is_logged_and_not_printed(capsys, caplog):
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="sockets have paths elsewhere")
 def test_a_ray_that_has_ended_is_an_error_in_time(monkeypatch):
     """Ray's client would end this process; without its raylet, or its head, nothing of Ray is called any more."""
-    monkeypatch.setattr(ray_engine, "find_spec", lambda _: True)
-    monkeypatch.setattr(ray_engine, "PROBED", 0)
-    monkeypatch.setattr(ray_engine, "CONNECTED", 1)
+    monkeypatch.setattr(ray_runtime, "PROBED", 0)
     waits = []
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(wait=lambda *_, **__: waits.append(1) or ([], [])))
-    engine = ray_engine.Ray(workers=1, notice=print)
+    here, there = ray_runtime.Runtime(None), ray_runtime.Runtime("auto")
     with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder, ExitStack() as stack:
         path = f"{folder}/raylet"
         raylet = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -637,19 +647,17 @@ def test_a_ray_that_has_ended_is_an_error_in_time(monkeypatch):
         head = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         address = f"127.0.0.1:{head.getsockname()[1]}"
         addresses = {"gcs_address": address, "raylet_socket_name": path}
-        patient = ray_engine._StartedRay(addresses, patience=60)
-        engine._ray = ray_engine._StartedRay(addresses, patience=0)
-        assert (engine._finished([1]), waits) == ([], [1])
+        here._watch(addresses)
+        there._watch(addresses)
+        assert (here.finished([1]), waits) == ([], [1])
         head.close()
-        assert not patient.lost()
+        assert there.finished([]) == []  # the head of a cluster may be started again
         with pytest.raises(KernelvizError, match=f"(?s)Ray ended unexpectedly.*head at {address}") as caught:
-            engine._finished([1])
+            here.finished([1])
         assert "--skip-existing" in caught.value.hint
         raylet.close()
-        assert "raylet" in patient.lost()
-        engine._ray = patient
         with pytest.raises(KernelvizError, match="Its raylet"):
-            engine._finished([])
+            there.finished([])
     assert waits == [1]
 
 
@@ -660,9 +668,10 @@ def test_whatever_ray_raises_at_its_start_is_reported(monkeypatch):
         raise Exception("The current node timed out during startup.")  # noqa: TRY002  (as Ray does)
 
     for name in ("_job_config", "_program_without_credentials"):
-        monkeypatch.setattr(ray_engine, name, lambda *_: nullcontext())
-    engine = ray_engine.Ray(workers=1, notice=print)
-    engine._cluster, engine._folder = "local", SimpleNamespace(path=Path())
+        monkeypatch.setattr(ray_runtime, name, lambda *_: nullcontext())
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=fail))
+    runtime = ray_runtime.Runtime(None)
+    runtime._cluster, runtime._folder = "local", SimpleNamespace(path=Path())
     with pytest.raises(KernelvizError, match="Ray could not be started") as caught:
-        engine._initialize(SimpleNamespace(init=fail), 0)
+        runtime.start(processors=1, gpus=0, memory=0)
     assert "TMPDIR" in caught.value.hint

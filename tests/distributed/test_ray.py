@@ -24,7 +24,7 @@ from PIL import Image
 from processes import started_processes
 
 import kernelviz as kv
-from kernelviz.distributed import Ray, gather_many, ray_engine
+from kernelviz.distributed import Ray, cluster_address, gather_many, ray_engine
 from kernelviz.errors import UsageError
 
 pytestmark = [
@@ -151,13 +151,13 @@ def test_a_cluster_that_another_user_noted_is_not_joined(temporary, monkeypatch)
     note.write_text("10.0.0.1:6379\n")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
-    assert ray_engine._noted_cluster() == "10.0.0.1:6379"
+    assert cluster_address._noted_cluster() == "10.0.0.1:6379"
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstat", lambda _: os.stat_result([0o644, 0, 0, 1, os.geteuid() + 1, *[0] * 5]))
         with pytest.raises(UsageError, match="no Ray cluster of yours"):
-            ray_engine._noted_cluster()
+            cluster_address._noted_cluster()
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
-    assert ray_engine._noted_cluster() == "10.0.0.2:6379"
+    assert cluster_address._noted_cluster() == "10.0.0.2:6379"
 
 
 # The command in a process of its own
