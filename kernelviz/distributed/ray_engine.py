@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from kernelviz.distributed.engines import Chunk, Worker
 
 
-STORE = 128 * 2**20
-"""Bytes of shared memory for answers on their way, besides the network; Ray's default is 30 % of the memory."""
 WORKER_BYTES = 700 * 10**6
 """What a worker takes: Python, torch, timm, and the maps of a usual network."""
 IN_FLIGHT = 2  # chunks of a worker: one that it works on, and one that waits for it
@@ -45,7 +43,6 @@ OFTEN = 15.0  # seconds after which a wait for workers is reported
 SILENT = 30.0  # seconds without an answer that are reported
 
 _log = logging.getLogger("kernelviz")
-_imported: list[bool] = []  # whether ray was imported for this machine alone, once it was
 
 
 class Ray:
@@ -180,23 +177,39 @@ class Ray:
             return digest, [ray.put(packed)]
 
     def _check_memory(self, workers: int) -> None:
-        """Notice if the workers probably take more memory than there is: Ray ends the largest then."""
+        """Give notice if the workers probably take more memory than there is: Ray ends the largest then."""
         free = _free_memory()
         if free is not None and workers * WORKER_BYTES > free:
             need = f"{counted(workers, 'worker')} of about {WORKER_BYTES / 1e9:.1f} GB"
             self.notice(f"{need} may need more memory than the {free / 1e9:.1f} GB that are free")
 
     def _make_actors(self) -> None:
-        """Make the workers, once there are the resources for them.
+        """Make the workers, unless they were kept.
 
         Raises:
-            UsageError: there are not, or a worker has other versions or does not see a file.
+            UsageError: there are no resources for them, or a worker has other versions or does not see a file.
             KernelvizError: they do not start.
         """
         if self._actors:
             return
         import ray
 
+        self.workers = self._count(ray)
+        kind = ray.remote(
+            num_cpus=self.threads, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=0
+        )(_Actor)  # fmt: skip
+        share = processors() // self.workers if self.address is None else None
+        actors = [_Handle(kind.remote(self.threads, str(Path.cwd()), share)) for _ in range(self.workers)]
+        self._check_actors(ray, actors)
+        self._actors = actors
+        self._runtime.note_processes()
+
+    def _count(self, ray: Any) -> int:
+        """The number of workers: as requested, or as many as there are free resources for.
+
+        Raises:
+            UsageError: there are not enough; Ray would wait for them without an end.
+        """
         wanted = {"CPU": self.threads, "GPU": self.gpus_per_worker}
         free = ray.available_resources()
         most = min(int(free.get(name, 0) // need) for name, need in wanted.items() if need)
@@ -210,15 +223,7 @@ class Ray:
             )
             what = f"The cluster has no room for {counted(max(1, workers), 'worker')}."
             raise UsageError(what, f"{there}.", f"Type --workers {most}." if most else "Wait until others have ended.")
-        self.workers = workers
-        kind = ray.remote(
-            num_cpus=self.threads, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=0
-        )(_Actor)  # fmt: skip
-        share = processors() // workers if self.address is None else None
-        actors = [_Handle(kind.remote(self.threads, str(Path.cwd()), share)) for _ in range(workers)]
-        self._actors = actors
-        self._check_actors(ray, actors)
-        self._runtime.note_processes()
+        return workers
 
     def _check_actors(self, ray: Any, actors: Sequence[_Handle]) -> None:
         """Wait until all workers have started, and compare their machines with this one."""
@@ -234,7 +239,7 @@ class Ray:
                 except ray.exceptions.RayError as error:
                     why = " ".join(str(error).strip().splitlines()[-1:])[:300]
                     hint = "Each machine needs kernelviz and the packages of this one."
-                    raise KernelvizError("A worker did not start.", why, hint) from error
+                    raise KernelvizError("A worker did not start.", why, hint) from None
                 _check_facts(facts, self.shared)
             waited = time.monotonic() - began
             if not ready and waited > PATIENCE:

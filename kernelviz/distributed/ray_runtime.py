@@ -51,8 +51,8 @@ _imported: list[bool] = []  # whether ray was imported for this machine alone, o
 class Runtime:
     """Ray, from its import until ``end``.
 
-    Its client ends this process without a word soon after the raylet of this machine has ended, and a minute after the head
-    has; so both are tried before Ray is called.
+    Ray's compiled client ends this process without an exception soon after the raylet of this machine has ended, and a
+    minute after the head (``gcs_server``) has. So a connection to both is tried before each wait.
 
     Args:
         address: that of a cluster, as ``Ray`` takes it; None starts Ray on this machine.
@@ -63,7 +63,7 @@ class Runtime:
         self.stack = ExitStack()  # what is undone when Ray has ended
         self._processes: list[Any] = []
         self._head = self._raylet = self._gone = ""  # where they listen, and which has ended
-        self._asked = self._answered = 0.0
+        self._tried = self._answered = 0.0
 
     @property
     def is_local(self) -> bool:
@@ -129,13 +129,14 @@ class Runtime:
         self._answered = time.monotonic()
 
     def note_processes(self) -> None:
-        """Note all processes of a Ray that was started here, now that it has started them."""
+        """Note the processes of a Ray that was started here: those of its raylet are unknown once that has ended."""
         if not self._head or not self.is_local:
             return
         import ray
 
-        started = ray._private.worker._global_node.all_processes  # noqa: SLF001  (there is no public list)
-        self._processes = with_children(each.process.pid for several in started.values() for each in several)
+        node = ray._private.worker._global_node  # noqa: SLF001  (there is no public list)
+        started = {} if node is None else node.all_processes
+        self._processes += with_children(each.process.pid for several in started.values() for each in several)
 
     def finished(self, references: Sequence[Any], seconds: float = PROBED) -> list[Any]:
         """Those of some calls that have finished, within some seconds, as soon as there is one.
@@ -154,8 +155,8 @@ class Runtime:
     def _lost(self) -> str:
         """Which part of Ray has ended; empty if all run."""
         now = time.monotonic()
-        if self._head and not self._gone and now - self._asked >= PROBED / 2:
-            self._asked = now
+        if self._head and not self._gone and now - self._tried >= PROBED / 2:
+            self._tried = now
             if Path(self._raylet).is_absolute() and not connects(socket.AF_UNIX, self._raylet):
                 self._gone = "Its raylet, which runs the workers of this machine, does not answer."
             elif connects(socket.AF_INET, self._head):
@@ -166,6 +167,7 @@ class Runtime:
 
     def end(self, handles: Sequence[Any], pids: Iterable[int]) -> None:
         """End workers, by their handles and their processes on this machine, and Ray if it was started here."""
+        self.note_processes()
         workers = with_children(pids) if self.is_local else []
         if self.is_local and self._lost():  # the others would try for minutes to reach what has ended
             for worker in workers:

@@ -41,7 +41,7 @@ _QUERY = "?query-"
 _DIGITS = 8
 _WILDCARD = re.compile(r"[*?\[]")
 _COLLAPSED = re.compile(rf"({_NAME}):[/\\](?![/\\])(.*)", re.ASCII | re.DOTALL)
-_users: dict[str, str] = {}  # of an address and, with a slash at the end, of those below it
+_users: dict[str, str] = {}  # with "@", of an address and, if that ends with a slash, of those below it
 _queries: dict[str, str] = {}
 _lock = threading.Lock()
 
@@ -294,7 +294,7 @@ def _check_collapsed(text: str) -> None:
 class Uri(_Base):
     """A URI with the attributes of a path; its credentials are kept apart.
 
-    ``exists``, ``is_file``, ``read_bytes``, ``read_text`` and ``open`` for reading ask its file system. It is never a
+    ``exists``, ``is_file``, ``read_bytes``, ``read_text`` and ``open`` for reading access its file system. It is never a
     directory: objects have none. What else a path does with a disk raises ``io.UnsupportedOperation``.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import re
 import signal
@@ -632,6 +633,20 @@ def test_what_ray_reports_is_logged_and_not_printed(capsys, caplog):
     assert worker.print_to_stdstream is print
 
 
+@pytest.mark.parametrize("verbose", [False, True])
+def test_the_command_shows_what_ray_reports_if_it_is_verbose(capsys, verbose):
+    """With ``-v`` it is on stderr, else nowhere; stdout has results alone, and afterwards the log is as before."""
+    log = logging.getLogger("kernelviz")
+    before = log.level, [*log.handlers]
+    report = Report("features", verbose=verbose)
+    with worker_choices.WorkerChoices(2, None, 1, "cpu").quiet(report):
+        log.info("Ray: %s", "A worker died.")
+        print("printed by Ray")  # noqa: T201
+    assert (log.level, log.handlers) == before
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "Ray: A worker died.\nprinted by Ray\n" if verbose else "")
+
+
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="sockets have paths elsewhere")
 def test_a_ray_that_has_ended_is_an_error_in_time(monkeypatch):
     """Ray's client would end this process; without its raylet, or its head, nothing of Ray is called any more."""
@@ -675,3 +690,8 @@ def test_whatever_ray_raises_at_its_start_is_reported(monkeypatch):
     with pytest.raises(KernelvizError, match="Ray could not be started") as caught:
         runtime.start(processors=1, gpus=0, memory=0)
     assert "TMPDIR" in caught.value.hint
+    there = ray_runtime.Runtime("auto")
+    there._cluster = "10.0.0.1:6379"
+    with pytest.raises(UsageError, match="The Ray cluster at 10.0.0.1:6379 cannot be joined") as caught:
+        there.start(processors=1, gpus=0, memory=0)
+    assert "versions" in caught.value.hint
