@@ -692,6 +692,6 @@ def test_whatever_ray_raises_at_its_start_is_reported(monkeypatch):
     assert "TMPDIR" in caught.value.hint
     there = ray_runtime.Runtime("auto")
     there._cluster = "10.0.0.1:6379"
-    with pytest.raises(UsageError, match="The Ray cluster at 10.0.0.1:6379 cannot be joined") as caught:
+    with pytest.raises(UsageError, match=r"The Ray cluster at 10\.0\.0\.1:6379 cannot be joined") as caught:
         there.start(processors=1, gpus=0, memory=0)
     assert "versions" in caught.value.hint
