@@ -39,7 +39,7 @@ print((small.matrix @ small.input.ravel()).reshape(3, 3) == small.output[0])
 grey = kernelviz.read_image(np.array(four, np.uint8) * 85, name="4.png")
 cross = np.where(np.eye(5) + np.eye(5)[::-1] > 0, 1, -1)  # black and white
 pattern = kernelviz.work_out(kernelviz.Convolution(5, 2), cross, [[1, -1], [-1, 1]])
-print(pattern.largest())  # where the kernel answers most
+print(pattern.largest())  # where the response is largest
 up = kernelviz.TransposedConvolution(2, 2, stride=2, in_channels=2, out_channels=2)
 stamped = kernelviz.work_out(
     up,

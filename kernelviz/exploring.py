@@ -512,7 +512,7 @@ class _Walk:
             layer.shown = chosen_channels(maps, quota)
             layer.outputs = len(maps.values)
             layer.slices = maps.values.shape[1] if maps.values.ndim == 4 else 1
-            layer.notes = tuple(note for note in maps.notes if not note.startswith("receptive field not known"))
+            layer.notes = tuple(note for note in maps.notes if not note.startswith("receptive field unknown"))
         layer.maps.append(report_maps(maps, layer.shown))
         layer.units.append(None)
         if isinstance(run, KernelvizError):
@@ -556,7 +556,7 @@ def _layer(network: Any, plan: _Plan, tap: Tap, gathered: _Gathered) -> ReportLa
         traced = replace(traced, field=None, lost=ONLY_FIRST_RUN)
     kernels, notes = None, list(gathered.notes)
     if convolution is not None and convolution.expert is not None:
-        notes.append("the network mixes its kernels anew for every image")
+        notes.append("the network mixes its kernels for every image")
     elif convolution is not None:
         try:
             kernels = report_kernels(read_kernels(network, title), gathered.shown)

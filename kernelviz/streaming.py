@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -13,7 +13,7 @@ from kernelviz.storage.uris import resolved, without_credentials
 from kernelviz.threads import AHEAD, Item, Result, grouped, read_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
     from kernelviz.network.capture import CapturePlan
@@ -164,7 +164,8 @@ def capture_many(
 
     Raises:
         UnknownLayerError: there is no such layer.
-        UsageError: a named layer has no map, the batch size is below 1, or ``images`` is a single path, image or tensor.
+        UsageError: a named layer has no map, the batch size is below 1, ``images`` is a single path, image or tensor, or
+            no image is a tensor and the preprocessing of the network is unknown.
 
     Example:
         >>> largest = {}
@@ -178,12 +179,13 @@ def capture_many(
     """
     from kernelviz.files.images import read_image
     from kernelviz.network.capture import module_of
-    from kernelviz.network.inputs import as_input
+    from kernelviz.network.inputs import UnknownPreprocessingError, as_input
     from kernelviz.network.model import uses_all_processors
     from kernelviz.records import Image, check_positive
 
     check_positive("batch size", batch_size)
     check_several(images)
+    has_tensors = not isinstance(images, Sequence) or any(map(is_tensor, images))
     failures: list[FailedImage] = []
     chosen = PlansBySize(network, input_size, {"layers": layers, "kind": kind, "tap": tap})
 
@@ -192,6 +194,8 @@ def capture_many(
         return as_input(network, image, input_size=input_size, crop=crop)
 
     def fail(number: int, item: object, error: KernelvizError) -> None:
+        if isinstance(error, UnknownPreprocessingError) and not has_tensors:
+            raise error  # which every image that can be read would fail with
         failures.append(FailedImage(number, name_of(item, number), error))
         if on_error is not None:
             on_error(failures[-1])

@@ -377,7 +377,7 @@ def test_patches_are_those_of_a_tally(model, photos):
         assert np.array_equal(patches.places, found.places[channels, :4])
         for name in ("values", "places", "boxes", "channels", "choice", "notes", "ties", "ends"):
             assert np.array_equal(getattr(patches, name), getattr(other.patches, name), equal_nan=name == "values")
-    assert "1 image has the bytes of an earlier image, counted once: 4.png" in report.notes
+    assert "1 image is identical to an earlier image, counted once: 4.png" in report.notes
     assert make_report(model, photos[1], patches_from=photos, **facts).html == report.html
     assert report.recipe["patches"]["image"] == found.identity
     assert not any(str(photos[0])[: -len("0.png")] in text for text in (report.html, *report.notes))

@@ -300,7 +300,7 @@ def test_clipped_and_broken_values_are_stated_on_a_slide(new_bank):
     weight[3, 0, 1, 1] = np.nan
     figure = kv.plot_kernels(new_bank(weight=weight), scale=(-0.5, 0.5), look="slide")
     line = " ".join(text.get_text() for text in words(figure))
-    assert "lie outside" in line
+    assert "outside the range" in line
     assert "not finite" in line
 
 
@@ -417,7 +417,7 @@ def test_the_head_of_a_pool_begins_with_its_column_and_the_key_has_no_bold_numbe
     assert abs(start - below.get_window_extent().x0) < 3
     pooled = max(raster.get_window_extent().x0 for raster in figure.findobj(RasterArtist))
     assert abs(start - pooled) < 4
-    assert "the pool keeps the largest of each 2 × 2 block" in [text.get_text() for text in words(figure)]
+    assert "the pool keeps the largest number of each 2 × 2 block" in [text.get_text() for text in words(figure)]
 
 
 def test_slides_of_sharing_and_of_a_call_state_what_they_leave_out():
@@ -473,7 +473,7 @@ def test_the_identity_of_a_unit_is_left_to_the_recipe():
 def test_slides_of_filters_and_matches_state_clipped_values_and_missing_kinds(new_bank):
     """Values outside the colours are in the one line; kernels that are not drawn are counted by kind, of all."""
     line = " ".join(kv.plot_filter(PHOTO, "sobel-x", look="slide").recipe["drawn"])
-    assert re.search(r"[\d,]+ of 60,000 values lie outside and take the end colour", line)
+    assert re.search(r"[\d,]+ of 60,000 values are outside the range, drawn in the end colours", line)
     weight = NUMBERS.normal(size=(64, 3, 3, 3))
     weight[5] = 0
     figure = kv.plot_matches(new_bank(weight=weight), gabor=False, look="slide")

@@ -164,6 +164,13 @@ def test_one_image_is_not_taken_for_several(tiny, images):
     assert "list" in caught.value.hint
 
 
+def test_a_network_whose_preprocessing_is_unknown_takes_no_files(folder):
+    """The reason is raised once, instead of being that of each image."""
+    network = nn.Sequential(nn.Conv2d(3, 2, 5))
+    with pytest.raises(UsageError, match="The preprocessing of this network is not known"):
+        capture_many(network, sorted(folder.iterdir()), on_map=lambda _: None)
+
+
 def test_a_wrong_layer_is_told_though_no_image_passes(tiny, tmp_path):
     """Of no image at all, and of images that cannot be read; a batch of tensors is several images."""
     (tmp_path / "bad.png").write_bytes(b"no picture")

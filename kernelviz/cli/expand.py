@@ -129,7 +129,7 @@ def expand(
         if not layer:
             what = "A layer is missing."
             raise UsageError(what, hint=f"Name one with --layer. `kernelviz layers {model}` lists them.")
-        session.check_directory(output)
+        session.check_directory(output, writable=True)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
         )
@@ -253,6 +253,8 @@ class ExpandRun:
         (stem,) = file_stems([(source, layer, "expanded", *(["one"] if self.slopes == "one" else []))])
         path = session.picture_path(stem, recipe, self.output, report)
         report.inform(summary(found))
+        if self.channels is None and recipe["shown"] < len(found.weights):
+            report.inform(f"the picture shows {recipe['shown']:,} of them, from 0 on; --channels shows others")
         report.warn(*(note for note in found.notes if note not in report.warnings))
         written = [session.save_page(figure, path, report, force=self.output.force)]
         if self.output.arrays:

@@ -168,7 +168,7 @@ def prepare(
     capture = make_taps(network, size, choices.patterns, kind=choices.kind, tap=choices.tap, batch=blank(size))
     broken = None if capture.complete and not choices.with_classes else capture.broken
     if broken is not None:
-        report.warn("the forward pass breaks: only layers that ran before are drawn")
+        report.warn("the forward pass fails: only layers that ran before are drawn")
         choices = replace(choices, classes=False)
     capture = replace(capture, broken=None)
     drawn = tuple(tap.name for tap in capture.taps.taps)

@@ -123,7 +123,7 @@ def field(
         from kernelviz.cli.advice import check_order
 
         check_order("field", model, images)
-        session.check_directory(output)
+        session.check_directory(output, writable=True)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
         )
@@ -150,7 +150,10 @@ def load_other(
     first: ModelChoices, against: str, model: Model, *, reading: ImageChoices, report: Report, progress: Progress
 ) -> Model:
     """The model of ``--against``: other weights of the first one, or another model."""
+    from kernelviz.files.finding import CHECKPOINTS
+
     is_file = is_uri(against) or (os.path.isfile(against) and not against.endswith(".py"))  # noqa: PTH113  (every text)
+    is_file = is_file or Path(against).suffix.lower() in CHECKPOINTS - {".model", ".state"}  # one that does not exist
     if against in WEIGHTS or is_file:
         choices = replace(first, weights=against, weights_key=first.weights_key if is_file else None)
     else:

@@ -218,7 +218,7 @@ def _check(wanted: PatchChoices, output: OutputChoices, picture: PictureChoices)
     Raises:
         UsageError: options that exclude each other, or have no effect.
     """
-    session.check_directory(output.directory)
+    session.check_directory(output.directory, writable=True)
     if picture.channels is not None and picture.top is not None:
         raise UsageError("--channels and --top cannot be combined.", hint="Omit one of them.")
     if wanted.single:
@@ -367,6 +367,8 @@ def _write_page(run: FeatureRun, wanted: PatchChoices, found: Patches, channels:
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
     session.save_page(figure, path, run.report, force=run.output.force)
+    if recipe["shown"] < len(channels):
+        run.report.inform(f"  The picture shows {recipe['shown']} of these {len(channels)} channels, as many as fit")
     run.report.inform(*(f"  {note}" for note in recipe["notes"]))
     run.report.add_output(session.output_row(path, **_facts(found, recipe)))
     if run.output.arrays:

@@ -66,8 +66,8 @@ MaxSize = Annotated[
     typer.Option(
         "--max-size",
         metavar="MB",
-        help="The largest size of the file, in 10⁶ bytes, at least 1. Maps that do not fit are left out, those of the "
-        "smallest spread, and patches; the page states how many.",
+        help="The largest size of the file, in 10⁶ bytes, at least 1. Maps that do not fit are left out, the least "
+        "varied first, and patches; the page states how many.",
         rich_help_panel=options.OUTPUT,
     ),
 ]

@@ -516,11 +516,14 @@ def is_dash(path: Path) -> bool:
     return str(path) == "-" and not path.is_dir()
 
 
-def check_directory(directory: Path) -> None:
+def check_directory(directory: Path, *, writable: bool = False) -> None:
     """Reject the name of a file where a directory is expected; delete what a killed run left in the directory.
+
+    ``writable`` also checks the permission, before work that takes long and surely ends in a file.
 
     Raises:
         UsageError: it ends like a picture, or is ``-``.
+        WriteError: a file is in its place, or the permission is missing.
     """
     if is_dash(directory):
         what = "--output takes a directory, but - means standard output."
@@ -534,8 +537,9 @@ def check_directory(directory: Path) -> None:
     if is_uri(directory):
         _check_uri(directory)
     else:
-        from kernelviz.files.writing import sweep
+        from kernelviz.files.writing import check_holds_files, sweep
 
+        check_holds_files(directory, writable=writable)
         sweep(directory)
 
 

@@ -208,10 +208,10 @@ def lines(shifted: ShiftedImage) -> list[str]:
     for layer in shifted.layers:
         largest = max(shifted.measured)
         stays = cosine_text(layer.invariance[largest], 3)
-        text = f"{layer.name}: moved by {largest} px, cosine {stays} with the maps that stay"
+        text = f"{layer.name}: shifted by {largest} px, cosine {stays} with the original maps"
         rings = [at for at in layer.equivariance if at]
         if rings:
-            text += f", {cosine_text(layer.equivariance[rings[-1]], 4)} with the maps moved along"
+            text += f", {cosine_text(layer.equivariance[rings[-1]], 4)} with the originals shifted as well"
             text += f" (by {rings[-1]} px)" if rings[-1] != largest else ""
             counts = layer.columns.get(rings[-1])
             if counts is not None:
@@ -221,7 +221,7 @@ def lines(shifted: ShiftedImage) -> list[str]:
             text += f"; {layer.lost}"
         result.append(text)
     if shifted.repeated:
-        result.append(f"border invented: the edge is repeated, {shifted.repeated} px wide")
+        result.append(f"border made up: the edge is repeated, {shifted.repeated} px wide")
     return result
 
 

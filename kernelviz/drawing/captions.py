@@ -92,8 +92,8 @@ def kernels_touched(tiles: Tiles, indices: Sequence[int]) -> tuple[int, ...]:
 def kernel_title(bank: KernelBank, tiles: Tiles) -> str:
     """``Kernels of LAYER``, followed by the view, unless the tiles are the kernels as they are."""
     name = f"Kernels of {bank.layer.name}" if bank.layer else "Kernels"
-    if tiles.quantity == "size of weight":
-        return f"{name}, sizes of weights"
+    if tiles.quantity == "magnitude of weight":
+        return f"{name}, magnitudes of weights"
     if tiles.layout == "heatmap" or _is_plain(tiles):
         return name
     if tiles.parts == OPPONENTS:
@@ -114,7 +114,7 @@ _VIEWS = {
 
 def _is_plain(tiles: Tiles) -> bool:
     """Whether a view that sums over the input channels had one to sum."""
-    return tiles.view in ("sum", "norm") and tiles.quantity in ("weight", "size of weight")
+    return tiles.view in ("sum", "norm") and tiles.quantity in ("weight", "magnitude of weight")
 
 
 def kernel_identity(bank: KernelBank) -> str:
@@ -137,11 +137,14 @@ def map_title(maps: FeatureMaps, tiles: Tiles) -> str:
 
 
 def chosen_text(tiles: Tiles) -> str:
-    """``channels 0 to 15``, ``the 12 of largest spread``; empty if all are shown in order."""
+    """``channels 0 to 15``, ``the 12 with the largest norm``; empty if all are shown in order."""
     numbers = tiles.numbers
     if tiles.order != "index":
         measure = _MEASURES[tiles.order]
-        return f"all by {measure}" if len(numbers) == tiles.total else f"the {len(numbers):,} of largest {measure}"
+        if len(numbers) == tiles.total:
+            return f"sorted by {measure}"
+        many = f"{len(numbers):,}" if len(numbers) > 1 else "one"
+        return f"the {many} with the largest {measure}"
     if len(numbers) == tiles.total:
         return ""
     if numbers == tuple(range(numbers[0], numbers[0] + len(numbers))):
@@ -151,7 +154,7 @@ def chosen_text(tiles: Tiles) -> str:
 
 
 REDUCED = {"mean": "mean", "max": "maximum", "norm": "norm", "pca": "principal components"}
-_MEASURES = {"norm": "norm", "mean": "mean", "max": "maximum", "std": "spread"}
+_MEASURES = {"norm": "norm", "mean": "mean", "max": "maximum", "std": "std"}
 
 
 def map_identity(maps: FeatureMaps) -> str:
@@ -219,7 +222,7 @@ def count_text(tiles: Tiles) -> str:
     other = {"rows": tiles.columns, "columns": tiles.rows}.get(tiles.numbers_along)
     if other is not None and (len(other.labels) < other.total or tiles.layout == "heatmap"):
         text += f", {len(other.labels):,} of {_plural(other)}"
-    return text if tiles.order == "index" else f"{text}, by {tiles.order}, the largest first"
+    return text if tiles.order == "index" else f"{text}, sorted by {tiles.order}, largest first"
 
 
 def _plural(axis: Axis) -> str:
@@ -230,40 +233,42 @@ def _plural(axis: Axis) -> str:
 
 def scale_text(tiles: Tiles, scale: Scale) -> str:
     """The line of the caption that explains the colours."""
-    grey = "mid-grey 0, " if tiles.view == "rgb" else ""
+    grey = "mid-grey is 0, " if tiles.view == "rgb" else ""
     clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
     if tiles.view == "pca" and scale.kind == "range" and (scale.low, scale.high) == tiles.extent:
         full = number_text(scale.limit)
         each = len(tiles.pictures) == len(tiles.parts)
         mean = "White" if each else "Mid-grey, white in component 3," if tiles.pictures else "Mid-grey"
-        return f"{mean} is the mean, full colour {full} standard deviations of a component or more{clipped}"
+        return f"{mean} is the mean, full colour is {full} or more standard deviations of a component{clipped}"
     if scale.kind == "range":
         return (
             f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as requested{clipped}"
         )
     if scale.kind == "tile":
         one = "tile" if tiles.as_volumes is None else "map"
-        return f"Scale tile: {grey}full colour its own largest {_size(tiles)}; {one}s do not compare"
+        return f"Scale tile: {grey}full colour is each {one}’s largest {_size(tiles)}; not comparable between {one}s"
     if scale.limit == 0:
         return "Scale layer: every value is 0"
     limit = f"±{number_text(scale.limit)}" if scale.signed else f"0 to {number_text(scale.high)}"
     if tiles.view == "rgb":
-        return f"Scale layer: mid-grey 0, full colour {limit}, the same in every tile"
-    same = "" if tiles.layout == "heatmap" or tiles.is_reduced else ", the same in every tile"
-    return f"Scale layer: one {'limit' if scale.signed else 'range'}, {limit}{same}"
+        return f"Scale layer: mid-grey is 0, full colour is {limit} in all tiles"
+    same = "" if tiles.layout == "heatmap" or tiles.is_reduced else " for all tiles"
+    return f"Scale layer: {limit}{same}"
 
 
 def _opponent_scale_text(tiles: Tiles, scale: Scale) -> str:
-    rgb = f"{PART}rgb: mid-grey 0, full colour its own largest weight" if len(tiles.pictures) > len(OPPONENTS) else ""
+    rgb = "mid-grey is 0, full colour is each kernel’s largest weight"
+    rgb = f"{PART}rgb: {rgb}" if len(tiles.pictures) > len(OPPONENTS) else ""
     clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
     if scale.kind == "range":
         low, high = number_text(scale.low, plus=True), number_text(scale.high, plus=True)
         return f"Scale {low} to {high}, as requested{clipped}{rgb}"
     if scale.kind == "tile":
-        return f"Scale tile: full colour the largest value of a kernel’s three planes; kernels do not compare{rgb}"
+        largest = "the largest value in the three planes of a kernel"
+        return f"Scale tile: full colour is {largest}; not comparable between kernels{rgb}"
     if scale.limit == 0:
         return "Scale layer: every value is 0"
-    return f"Scale layer: one limit, ±{number_text(scale.limit)}, the same in every plane{rgb}"
+    return f"Scale layer: ±{number_text(scale.limit)} for all planes{rgb}"
 
 
 def _size(tiles: Tiles) -> str:
@@ -277,7 +282,7 @@ def clipped_text(tiles: Tiles, scale: Scale) -> str:
 
 def outside_text(count: int, total: int) -> str:
     """How many of the values are outside the colours."""
-    return f"{count:,} of {total:,} values lie outside and take the end colour"
+    return f"{count:,} of {total:,} values are outside the range, drawn in the end colours"
 
 
 def irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
@@ -295,7 +300,7 @@ def irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
     parts = []
     if dead := kernels_of(tiles, marks.dead):
         are = counted(len(dead), "map is", "maps are")
-        lines.append(f"{are} dead, one value everywhere, left grey: {numbers_text(dead)}")
+        lines.append(f"{are} dead (one value everywhere), drawn grey: {numbers_text(dead)}")
     if zero := kernels_of(tiles, marks.zero):
         struck = "" if tiles.layout == "heatmap" else ", struck through"
         sums = tiles.quantity == "sum of weights"  # a sum can be zero although its kernel is not

@@ -101,12 +101,12 @@ def changes_recipe(comparison: Comparison) -> dict[str, Any]:
 def changes_page(comparison: Comparison) -> Panel:
     """The page: title, bands of stages, two charts, a legend and a caption."""
     identity = PART.join([*weights_text(comparison), _count(comparison)])
-    items, top = heading("Which layers moved", identity, (MARGIN, 0.75 * MARGIN), PAGE_WIDTH - 2 * MARGIN, 1.0)
+    items, top = heading("Which layers changed", identity, (MARGIN, 0.75 * MARGIN), PAGE_WIDTH - 2 * MARGIN, 1.0)
     body, foot = _body(comparison, top + 84)
     lines = _caption(comparison)
     words, below = caption_block(lines, (MARGIN, foot + 46), PAGE_WIDTH - 2 * MARGIN, 1.0)
     parts = lambda: PageParts(  # noqa: E731
-        "Which layers moved", _alone(comparison, 1.0), source=PART.join(weights_text(comparison)),
+        "Which layers changed", _alone(comparison, 1.0), source=PART.join(weights_text(comparison)),
         identity=identity, caption=tuple(lines), notices=_notices(comparison),
         versions=(lambda box: _boxed(comparison, box),), size=TITLE,
     )  # fmt: skip
@@ -154,7 +154,7 @@ def _charts(comparison: Comparison) -> tuple[Chart, Chart]:
     return (
         Chart("change", ("‖B − A‖ / ‖A‖", "of all weights", "of the layer"), changes,
               _ticks(ends[0], by_change, most_change), 330, lambda value: min(value, ends[0]) / ends[0]),
-        Chart("angle", ("between kernels", "of A and B: median,", "5 to 95 % of them"), angles,
+        Chart("angle", ("between kernels", "of A and B: median,", "5 to 95 % quantiles"), angles,
               _ticks(ends[1], by_angle, most_angle), 300, lambda value: value / ends[1]),
     )  # fmt: skip
 
@@ -280,7 +280,7 @@ def moved_text(comparison: Comparison) -> str:
     moving = [layer for layer in comparison.layers if layer.change > 0]
     most = sorted(moving, key=lambda layer: -layer.change)[:MOVED]
     names = ", ".join(f"{drawable(layer.name)} {change_text(layer.change)}" for layer in most)
-    return f"Moved most: {names}" if most else ""
+    return f"Largest changes: {names}" if most else ""
 
 
 def odd_lines(comparison: Comparison) -> list[str]:
@@ -296,7 +296,7 @@ def odd_lines(comparison: Comparison) -> list[str]:
     if broken:
         names = ", ".join(map(drawable, [*broken][:NAMED])) + (" …" if len(broken) > NAMED else "")
         have = counted(sum(broken.values()), "kernel has", "kernels have")
-        lines.append(f"{have} values that are not finite and no numbers: {names}")
+        lines.append(f"{have} values that are not finite, and no angle: {names}")
     from_zero = [drawable(layer.name) for layer in layers if math.isinf(layer.change)]
     if from_zero:
         lines.append(f"All weights of A are 0, so that the change is infinite: {', '.join(from_zero[:NAMED])}")

@@ -57,8 +57,8 @@ STRIP, STRIP_CELL = 24, 28  # pixels: the least height of a strip, the largest w
 MOST_PLANES = 4  # of a kernel as a tile; kernels of more planes are strips
 ACROSS, ROWS = 7.0, 8.0  # pixels between tiles
 PLANES_APART, STRIPS_APART = 3, 48.0  # pixels between the planes of a kernel, and between columns of strips
-NORMALISED = "A normalisation after the layer undoes a change of length: the angle does not see one, the change does"
-MATTERING = "How far weights moved is not how much a layer matters"
+NORMALISED = "A normalisation after the layer cancels a change of norm, which affects ‖B − A‖ / ‖A‖ but not the angle"
+MATTERING = "A large change of weights does not mean that a layer is important"
 
 
 def plot_comparison(
@@ -496,7 +496,7 @@ def _bars(pairs: Pairs) -> Panel:
     """The bars of the colours, of A and B and of B − A."""
     limit, difference = number_text(pairs.limit), number_text(pairs.difference)
     if pairs.own_ranges:
-        bars = [kernel_bar("A, B: own range of a pair", coloured=pairs.coloured)]
+        bars = [kernel_bar("A, B: one range per pair", coloured=pairs.coloured)]
     else:
         ends = (f"−{limit}", f"+{limit}") if pairs.signed else ("0", limit)
         bars = [kernel_bar("A, B: one range", ends, coloured=False, signed=pairs.signed)]
@@ -574,7 +574,7 @@ def _caption(pairs: Pairs, layout: _Layout) -> list[str]:
         *_view_lines(pairs, layout),
         _range(pairs),
         _difference(pairs),
-        "Angle between A and B as directions; norm ×: how many times as long B is",
+        "Angle: between A and B as vectors; norm ×: ‖B‖ / ‖A‖",
         f"{NORMALISED}. {MATTERING}",
         *odd_lines(pairs.layer),
         *map(sentence, pairs.layer.notes),
@@ -582,13 +582,13 @@ def _caption(pairs: Pairs, layout: _Layout) -> list[str]:
 
 
 def _order_line(pairs: Pairs, which: str) -> str:
-    how = "Sorted by how far they moved, ‖B − A‖ / ‖A‖; " if pairs.sorted else ""
+    how = "Sorted by their change ‖B − A‖ / ‖A‖; " if pairs.sorted else ""
     return sentence(f"{how}{which}")
 
 
 def _matched_caption(pairs: Pairs) -> list[str]:
     return [
-        "Kernels of A with those of B that match best, one to one; each has its own number",
+        "Kernels of A, each above its best match of B, one to one; each with its own number",
         _matched_count(pairs),
         _range(pairs),
         *chance_lines(pairs.layer),
@@ -611,16 +611,16 @@ def chance_lines(layer: ComparedLayer) -> list[str]:
     numbers = [number_text(each) for each in (pairing.mean, pairing.chance, pairing.bound, pairing.own)]
     mean, chance, bound, own = numbers
     if pairing.better is None:
-        return [f"Mean cosine {mean}, without a chance level, which takes two kernels; in their own order {own}"]
+        return [f"Mean cosine {mean}, no chance level (it needs two kernels); in their original order {own}"]
     verdict = "" if pairing.better else ": no better than chance"
-    banks = f"{pairing.banks} banks mixed at random from the kernels of B"
-    by_chance = f"by chance {chance}, 98 of 100 times below {bound} ({banks})"
-    return [f"Mean cosine {mean}{verdict}; {by_chance}; in their own order {own}"]
+    banks = f"{pairing.banks} random mixtures of the kernels of B"
+    by_chance = f"by chance {chance}, in 98 % of cases below {bound} ({banks})"
+    return [f"Mean cosine {mean}{verdict}; {by_chance}; in their original order {own}"]
 
 
 def _view_lines(pairs: Pairs, layout: _Layout) -> list[str]:
     if pairs.as_planes:
-        return ["From left to right the red, green and blue plane of each kernel"]
+        return ["Left to right: the red, green and blue plane of each kernel"]
     if pairs.view == "rgb":
         return []
     weight = pairs.layer.a.weight
@@ -635,9 +635,9 @@ def _view_lines(pairs: Pairs, layout: _Layout) -> list[str]:
 
 
 def _range(pairs: Pairs) -> str:
-    grey = "mid-grey 0, " if pairs.coloured else ""
+    grey = "mid-grey is 0, " if pairs.coloured else ""
     if pairs.own_ranges:
-        return f"A and B: {grey}full colour the largest weight of the pair; pairs do not compare"
+        return f"A and B: {grey}full colour is each pair’s largest weight; not comparable between pairs"
     sign = "±" if pairs.signed else "0 to "
     return f"A and B: one range for all, {sign}{number_text(pairs.limit)}"
 
@@ -656,7 +656,7 @@ def odd_lines(layer: ComparedLayer) -> list[str]:
     if layer.broken.any():
         numbers = tuple(map(int, np.flatnonzero(layer.broken)))
         have = counted(len(numbers), "kernel has", "kernels have")
-        lines.append(f"{have} values that are not finite, chequered, and no numbers: {numbers_text(numbers)}")
+        lines.append(f"{have} values that are not finite (chequered), and no angle or norm: {numbers_text(numbers)}")
     same = int(np.count_nonzero(layer.equal))
     if layer.same:
         lines.append("All kernels are bitwise the same")

@@ -338,7 +338,7 @@ def contact_page(sheet: ContactSheet) -> ContactPage:
     y = max(bottoms)
     notes = _notes(sheet, layout.shown, marks)
     key = _key(scale)
-    lines = ["A row an image, a column a channel of the layer, its number on top", _scale_text(scale), *notes]
+    lines = ["One row per image, one column per channel, numbered on top", _scale_text(scale), *notes]
     words, below = caption_block(lines, (MARGIN, y + 14), layout.page_width - 2 * MARGIN - key.width - 44, 1.0)
     items += [*words, *moved(key, layout.page_width - MARGIN - key.width, y + 18)]
     bottom = max(below, y + 18 + key.height) + MARGIN * 0.7
@@ -493,16 +493,16 @@ def _notes(sheet: ContactSheet, shown: int, marks: Sequence[Marks]) -> tuple[str
     maps = shown * len(sheet.channels or ())
     notes = []
     if shown < sheet.total:
-        notes.append(f"The first {shown:,} of {sheet.total:,} images: the others have no room")
+        notes.append(f"The first {shown:,} of {sheet.total:,} images: there is no space for the others")
     broken, lost = sum(len(each.broken) for each in marks), sum(each.nonfinite for each in marks)
     if broken:
         where = f"{counted(broken, 'map')} with a black frame"
         notes.append(f"{counted(lost, 'value is', 'values are')} not finite, chequered, in {where}")
     if more := sheet.nonfinite - lost:
         lost_too = counted(more, "value that is", "values that are")
-        notes.append(f"{lost_too} not finite in images that have no room")
+        notes.append(f"{lost_too} not finite in images that are not shown")
     if dead := sum(len(each.dead) for each in marks):
-        notes.append(f"{dead:,} of {maps:,} maps {inflected(dead, 'is', 'are')} dead, one value everywhere, grey")
+        notes.append(f"{dead:,} of {maps:,} maps {inflected(dead, 'is', 'are')} dead (one value everywhere), grey")
     if zero := sum(len(each.zero) for each in marks):
         notes.append(f"{zero:,} of {maps:,} maps {inflected(zero, 'is', 'are')} as good as zero, struck through")
     return (*notes, *map(sentence, sheet.images.notes()))

@@ -166,7 +166,7 @@ def expanded_page(expanded: LinearWeights, numbers: Sequence[int], look: Look) -
     y += tiles.height + 8
     lines = _caption(expanded, numbers, look)
     coloured = expanded.weights.shape[1] == 3 and _planes(expanded, look) == 1
-    bars = kernel_bar("own range of each tile", coloured=coloured)
+    bars = kernel_bar("one range per tile", coloured=coloured)
     words, below = caption_block(lines, (MARGIN, y), inner - bars.width - 56, 1.0)
     items += [*words, *moved(bars, MARGIN + inner - bars.width, y + 6)]
     bottom = max(below, y + 6 + bars.height)
@@ -269,7 +269,7 @@ def _identity(expanded: LinearWeights) -> str:
     images = len(expanded.measured) + len(expanded.judged)
     size = " × ".join(map(str, expanded.input_size[1:]))
     source = [expanded.source.short_label] if expanded.source else []
-    return PART.join([*source, f"field {rows} × {columns} px", f"{counted(images, 'image')} at {size}"])
+    return PART.join([*source, f"receptive field {rows} × {columns} px", f"{counted(images, 'image')} at {size}"])
 
 
 def _is_exact(expanded: LinearWeights) -> bool:
@@ -279,42 +279,43 @@ def _is_exact(expanded: LinearWeights) -> bool:
 def _truth(expanded: LinearWeights) -> str:
     """What is left out, the first line of the caption."""
     if _is_exact(expanded):
-        return "Just what the unit computes, but for a constant: no activation comes before it"
-    left = "Not what the unit computes: what is left if each activation before it passes on a fixed share of its input"
+        return "Exactly what the unit computes, up to a constant: there is no activation before it"
     if not expanded.activations:
-        return "Not what the unit computes: what is left if each maximum before it is replaced by a mean"
+        return "Not what the unit computes: each max pooling before it is replaced by an average pooling"
+    left = "Not what the unit computes: each activation before it is replaced by"
     if expanded.slopes == "one":
-        return f"{left}, all of it"
+        return f"{left} the identity"
     images = counted(len(expanded.measured), "image")
-    return f"{left}, the mean of its slope over {images}"
+    return f"{left} its mean slope over {images}"
 
 
 def _count(expanded: LinearWeights, shown: int) -> str:
     total, half = len(expanded.weights), int(expanded.half.sum())
-    return f"{shown:,} of {counted(total, 'channel')}; {half:,} of {total:,} explain half or more"
+    return f"{shown:,} of {counted(total, 'channel')}; for {half:,} of {total:,}, half or more is explained"
 
 
 def _caption(expanded: LinearWeights, numbers: Sequence[int], look: Look) -> list[str]:
     others = "other image" if expanded.slopes == "mean" else "image"
-    bar = f"Bar: how much of the real variation this explains, over {counted(len(expanded.judged), others)}"
+    images = counted(len(expanded.judged), others)
+    bar = f"Bar: explained variance of the real output over {images}"
     veiled = any(not expanded.half[number] and not expanded.dead[number] for number in numbers)
     lines = [
         _truth(expanded),
-        f"{bar}; less than half is veiled: no picture of the unit" if veiled else bar,
+        f"{bar}; faded tiles, below one half, do not show the unit" if veiled else bar,
         _count(expanded, len(numbers)),
         *_dead(expanded, numbers),
     ]
     inputs = expanded.weights.shape[1]
     if inputs == 3 and _planes(expanded, look) == 1:
-        lines.append("Each tile has its own range: mid-grey is 0, full colour its largest weight")
+        lines.append("Each tile has its own range: mid-grey is 0, full colour is its largest weight")
     elif inputs == 3:
-        lines.append("Each tile has its own range; from left to right its red, green and blue plane")
+        lines.append("Each tile has its own range; left to right: its red, green and blue plane")
     elif inputs == 1:
         lines.append("Each tile has its own range: red positive, blue negative")
     else:
         lines.append(f"Each tile is the sum over the {inputs:,} channels of the image, in its own range")
     if expanded.pools:
-        lines.append(f"Maxima became means: {', '.join(expanded.pools)}")
+        lines.append(f"Max pooling replaced by average pooling: {', '.join(expanded.pools)}")
     if min(_layout(expanded, PAGE_WIDTH - 2 * MARGIN, LABEL, look).zoom, 0):
         lines.append("Tiles are reduced: a pixel is the mean of several weights")
     return [*lines, *map(sentence, expanded.notes)]
@@ -334,7 +335,7 @@ def _dead(expanded: LinearWeights, numbers: Sequence[int]) -> list[str]:
 def _notices(expanded: LinearWeights, shown: int) -> tuple[str, ...]:
     """The lines that change the meaning of the picture."""
     images = counted(len(expanded.judged), "image")
-    bar = f"bar: share of the real variation over {images}, below half veiled"
+    bar = f"bar: explained variance over {images}, faded below one half"
     truth = _truth(expanded)
     return truth, bar, _count(expanded, shown)
 

@@ -188,9 +188,9 @@ def _key(rows: Sequence[Sequence[EffectiveField]], x: float, y: float, wide: flo
     """What frames, dashes and colours mean, from the top y on, and the y below."""
     every = [each for row in rows for each in row]
     lines = [
-        *(["Frame: all that the unit can read"] if any(map(_is_framed, every)) else []),
-        "Dashed: the smallest squares that hold 50 and 99 % of the sum",
-        "Colours are logarithmic, each tile from its own largest value; the numbers are not",
+        *(["Frame: the receptive field, all pixels that the unit can read"] if any(map(_is_framed, every)) else []),
+        "Dashed: the smallest squares that contain 50 and 99 % of the sum",
+        "Colours are logarithmic, relative to the largest value of each tile; the numbers are linear",
     ]
     items: list[Item] = []
     for line in lines:
@@ -306,7 +306,10 @@ def _label_lines(source: Source | None, rows: Sequence[Sequence[EffectiveField]]
 def _head(each: EffectiveField, wide: float) -> list[tuple[str, bool]]:
     """The lines above a tile: the name of the layer, its receptive field, and the unit; True if bold."""
     names = wrap(drawable(each.layer, bold=True), NAME, wide, bold=True)
-    facts = wrap(drawable(f"{_field_text(each)}; {_unit_text(each)}"), SMALL, wide)
+    parts = [f"{_field_text(each)}; {_unit_text(each)}"]
+    if text_width(drawable(parts[0]), SMALL) > wide:
+        parts = [_field_text(each), _unit_text(each)]
+    facts = [line for part in parts for line in wrap(drawable(part), SMALL, wide)]
     return [*((line, True) for line in names), *((line, False) for line in facts)]
 
 
@@ -320,10 +323,10 @@ def _head_items(lines: Sequence[tuple[str, bool]], x: float, bottom: float, tall
 
 def _field_text(each: EffectiveField) -> str:
     if each.size is None:
-        return "field not known" if each.box is None else "field of unknown size"
+        return "receptive field unknown" if each.box is None else "receptive field of unknown size"
     tall, wide = each.size
     plus = "+" if each.mixes_image else ""
-    return f"field {tall:,}{plus} px" if tall == wide else f"field {tall:,} × {wide:,}{plus} px"
+    return f"receptive field {tall:,}{plus} px" if tall == wide else f"receptive field {tall:,} × {wide:,}{plus} px"
 
 
 def _unit_text(each: EffectiveField) -> str:
@@ -492,10 +495,10 @@ def _facts(each: EffectiveField, layout: Layout) -> list[str]:
     facts = (
         []
         if layout.brief
-        else [f"centroid {row:.1f}, {column:.1f}" + (f"; off {off:.1f} px" if off is not None else "")]
+        else [f"centroid {row:.1f}, {column:.1f}" + (f"; offset {off:.1f} px" if off is not None else "")]
     )
     if each.outside:
-        facts.append(f"{_percent(each.outside)} % outside of the field")
+        facts.append(f"{_percent(each.outside)} % outside the receptive field")
     return facts
 
 
@@ -524,7 +527,7 @@ def _alternative(each: EffectiveField) -> str:
 
 def _bar(left: float, top: float, wide: float) -> tuple[list[Item], float]:
     """The logarithmic colour bar with its labels, and the y below them."""
-    items: list[Item] = [Text(left, top + SMALL, "share of the tile’s largest", SMALL, GREY)]
+    items: list[Item] = [Text(left, top + SMALL, "relative to the maximum", SMALL, GREY)]
     y = top + 1.45 * SMALL
     strip = colour.bar_levels(0.0, 1.0, int(wide), signed=False)
     items += [Raster(strip, left, y, wide, 18.0), outline(left, y, wide, 18.0, colour=OUTLINE)]
@@ -546,11 +549,14 @@ def _identity(rows: Sequence[Sequence[EffectiveField]]) -> str:
     middle = all(len(each.shape) == 3 and each.unit == (each.shape[1] // 2, each.shape[2] // 2) for each in every)
     unit = "the middle unit" if middle else "one unit"
     which = f"{unit} of {'each' if len(rows[0]) > 1 else 'the'} layer"
-    return PART.join((f"{label} at {down} × {across}", _images_text(rows), f"what {which} listens to"))
+    return PART.join((f"{label} at {down} × {across}", _images_text(rows), f"pixels that affect {which}"))
 
 
 def _images_text(rows: Sequence[Sequence[EffectiveField]]) -> str:
-    names = rows[0][0].images
+    """How many images; of fields of different images, which a caller can put side by side, how many each is of."""
+    names, *others = dict.fromkeys(each.images for row in rows for each in row)
+    if others:
+        return f"{' and '.join(f'{len(each):,}' for each in (names, *others))} images, not the same"
     return f"image {names[0]}" if len(names) == 1 else counted(len(names), "image")
 
 
@@ -566,10 +572,10 @@ def _caption(rows: Sequence[Sequence[EffectiveField]], layout: Layout) -> list[s
     over = "red, green and blue" if inputs == 3 else counted(inputs, "input channel") if inputs else "its channels"
     areas = f"Areas are shares of {down} × {across} pixels"
     centre = (
-        "; off: from the centroid to the middle of the receptive field" if any(each.middle for each in every) else ""
+        "; offset: from the centroid to the middle of the receptive field" if any(each.middle for each in every) else ""
     )
     return [
-        f"Mean size of ∂ (sum of {summed}) / ∂ input pixel, summed over {over}",
+        f"Mean magnitude of ∂ (sum of {summed}) / ∂ input pixel, summed over {over}",
         areas + centre,
         *(["Tiles are reduced: pixels are means of neighbours"] if across > layout.wide else []),
         *_unframed_lines(every),
@@ -586,7 +592,7 @@ def _unframed_lines(every: Sequence[EffectiveField]) -> list[str]:
     for each in every:
         if each.box is None:
             reasons.setdefault(each.lost, []).append(each.layer)
-    lines += [f"No frame, the receptive field is not known: {', '.join(dict.fromkeys(names))} ({why})"
+    lines += [f"No frame, the receptive field is unknown: {', '.join(dict.fromkeys(names))} ({why})"
               for why, names in reasons.items()]  # fmt: skip
     return lines
 

@@ -109,7 +109,7 @@ def growth_page(trace: Trace) -> Panel:
     height, width = trace.input_size[-2:]
     model = trace.source.model if trace.source else "a network"
     parts = lambda: PageParts(  # noqa: E731
-        "How the network grows", _alone(trace, layers, 1.0), f"{model} at {height} × {width}", "",
+        "Receptive field, resolution and channels", _alone(trace, layers, 1.0), f"{model} at {height} × {width}", "",
         f"{len(layers)} convolutions in the order in which they run", tuple(_caption(trace, layers)), (),
         (lambda box: _boxed(trace, layers, box),), size=TITLE,
     )  # fmt: skip
@@ -144,7 +144,7 @@ def _body(trace: Trace, layers: Sequence[TracedLayer], top: float, share: float 
 
 
 def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
-    title, (height, width) = "How the network grows", trace.input_size[-2:]
+    title, (height, width) = "Receptive field, resolution and channels", trace.input_size[-2:]
     name = drawable(trace.source.model if trace.source else "a network")
     words = f"{name} at {height} × {width}, {count} convolutions in the order in which they run"
     lines = wrap(words, TYPE, PAGE_WIDTH - 2 * MARGIN)
@@ -164,7 +164,7 @@ def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:
     while halves[-1] / 2 >= min(rows) and len(halves) < 6:
         halves.append(halves[-1] // 2)
     field = Chart(
-        "receptive field", ("pixels of the input", "that one unit sees"), fields,
+        "receptive field", ("pixels of the input", "that one unit reads"), fields,
         range(0, most_field + 1, step), 250, lambda value: value / most_field, " px",
     )  # fmt: skip
     resolution = Chart(
@@ -172,7 +172,7 @@ def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:
         lambda value: (log2(max(value, 1)) - low) / (high - low),
     )  # fmt: skip
     counts = Chart(
-        "channels", ("maps that each", "convolution makes"), channels, _round_ticks(most_channels), 180,
+        "channels", ("output channels of", "each convolution"), channels, _round_ticks(most_channels), 180,
         lambda value: value / most_channels,
     )  # fmt: skip
     return [field, resolution, counts]
@@ -257,13 +257,13 @@ def _bands(trace: Trace, layers: Sequence[TracedLayer]) -> list[Band]:
 def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
     """How to read it, which layer first sees the whole image, and the stages whose names did not fit."""
     mixed = any(layer.field and layer.field.mixes_image for layer in layers)
-    also = "; gates, means and norms mix in the whole image besides" if mixed else ""
+    also = "; gates, means and norms also mix in the whole image" if mixed else ""
     fields = [layer.field.largest for layer in layers if layer.field and layer.field.largest]
     image, first = max(trace.input_size[-2:]), _first_global(trace, fields)
-    seen = f"no convolution sees as much as the image, {image:,} px"
+    seen = f"no receptive field is as large as the image, {image:,} px"
     if first is not None:
         name = drawable(layers[first].name)
-        seen = f"● the first to see as much as the image, {image:,} px: {name}, {fields[first]:,} px"
+        seen = f"● the first receptive field as large as the image, {image:,} px: {name}, {fields[first]:,} px"
     return [
         f"receptive field: the largest one, as if the image had no border{also} · resolution on a logarithmic scale",
         seen,

@@ -195,7 +195,7 @@ def kernel_numbers_page(bank: KernelBank, sheet: Sheet, planes: Array) -> tuple[
     tall = depth * rows * cell + (depth - 1) * BETWEEN if stacked else rows * cell
     label = 1.5 * TYPE
     name = bank.layer.name if bank.layer else ""
-    title = f"The numbers of the kernels of {name}" if name else "The numbers of the kernels"
+    title = f"Kernels of {name}, as numbers" if name else "Kernels, as numbers"
     facts = layer_text(bank.layer) if bank.layer else f"{len(bank.weight):,} kernels of {rows} × {columns}"
     identity = PART.join([*([bank.source.label] if bank.source else []), facts])
     items, y = heading(title, identity, (MARGIN, 0.75 * MARGIN), inner, 1.0)
@@ -256,14 +256,14 @@ def _caption(bank: KernelBank, sheet: Sheet, planes: Array, shown: int, exponent
     if bank.weight.shape[1] > MOST_PLANES:
         what = f"each tile is a kernel, summed over its {bank.weight.shape[1]:,} input channels"
     elif len(planes) and planes.shape[1] == 3 and bank.groups == 1:
-        what = "the three tiles of a kernel are its planes, red, green and blue"
+        what = "the three tiles of a kernel are its red, green and blue plane"
     elif planes.shape[1] > 1:
         what = f"the {planes.shape[1]} tiles of a kernel are its planes, one for each input channel"
         what += " of its group" if bank.groups > 1 else ""
-    lines = [f"{sentence(what)}; colour: one logarithmic scale for all, red positive, blue negative"]
+    lines = [f"{sentence(what)}; one logarithmic colour scale for all, red positive, blue negative"]
     power = f"{exponent_text(exponent)}, " if exponent else ""
     lines.append(
-        f"The numbers are {power}rounded to two decimals, from 1 on to two digits; --json and --arrays have all digits"
+        f"The numbers are {power}rounded to two decimals, or to two digits from 1 on; --json and --arrays have all digits"
     )
     if shown < sheet.tiles.total:
         lines.append(f"{shown:,} of {sheet.tiles.total:,} kernels are drawn")

@@ -198,7 +198,7 @@ def overlay_page(overlay: Overlay) -> Panel:
     items, y = heading(title, map_identity(maps), (margin, margin * 0.75), inner, unit)
     size = LABEL * unit
     pictures: tuple[Content, ...] = seen, blended(seen, tiles.values[0], scale, maps.centres, overlay.palette)
-    headings = [wrap(words, size, room) for words in ("what the network saw", f"with {what} over it")]
+    headings = [wrap(words, size, room) for words in ("what the network saw", f"with {what} overlaid")]
     most = max(map(len, headings))
     for x, words, picture in zip((margin, margin + room + gap), headings, pictures, strict=True):
         start = y + 14 * unit + (most - len(words)) * size * LINE_HEIGHT
@@ -240,7 +240,7 @@ def _body(overlay: Overlay, unit: float, zoom: float) -> Panel:
     bar = _bar(overlay.scale, unit, overlay.palette)
     room = max(float(width), bar.width)
     items: list[Item] = []
-    texts = [wrap(words, size, room) for words in ("what the network saw", f"with {overlay_text(overlay)} over it")]
+    texts = [wrap(words, size, room) for words in ("what the network saw", f"with {overlay_text(overlay)} overlaid")]
     most = max(map(len, texts))
     top = round(most * size * LINE_HEIGHT + 6 * unit)
     for x, words, picture in zip((0.0, room + gap), texts, pictures, strict=True):
@@ -304,10 +304,10 @@ def _caption(overlay: Overlay) -> list[str]:
         for side, units, outside in zip(overlay.seen.shape, tiles.values.shape[1:], beyond, strict=False)
     )
     if maps.centres is None:
-        cells = f"cells of about {rows} × {columns} pixels, unsmoothed"
-        lines.append(f"The map is stretched over the image, so that its cells share the image evenly: {cells}")
+        cells = f"cells of about {rows} × {columns} pixels, not smoothed"
+        lines.append(f"The map is stretched to the size of the image: {cells}")
     else:
-        lines.append(f"A cell is about {rows} × {columns} pixels, over the middle of its receptive field")
+        lines.append(f"Each cell is about {rows} × {columns} pixels, centred on its receptive field")
     lines += _padding_line(overlay, beyond)
     return [*lines, *(sentence(note) for note in overlay.notes if note not in lines[1])]
 
@@ -345,8 +345,8 @@ def _scale_line(tiles: Tiles, scale: Scale) -> str:
     if scale.kind != "tile":
         return scale_text(tiles, scale)
     if scale.signed:
-        return f"Scale tile: ±{number_text(scale.high)}, the map’s own"
-    return f"Scale tile: {number_text(scale.low)} to {number_text(scale.high)}, the map’s own smallest and largest"
+        return f"Scale tile: the range of the map, ±{number_text(scale.high)}"
+    return f"Scale tile: the range of the map, {number_text(scale.low)} to {number_text(scale.high)}"
 
 
 def _irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
@@ -354,7 +354,7 @@ def _irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
     lines = []
     if marks.nonfinite:
         verb = inflected(marks.nonfinite, "is", "are")
-        lines.append(f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} not finite and left clear")
+        lines.append(f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} not finite, drawn transparent")
     if marks.dead:
         lines.append(f"the map has one value everywhere, {number_text(float(tiles.values.flat[0]))}")
     if scale.kind == "range" and scale.below + scale.above:

@@ -77,7 +77,7 @@ def plot_overview(
 ) -> PageFigure:
     """Draw one image in several layers: the network's input, its first classes, and the most varied maps.
 
-    One column per layer (one row if there are few) with the five maps of largest spread; near-duplicates
+    One column per layer (one row if there are few) with the five most varied maps; near-duplicates
     (|correlation| ≥ 0.98) are left out. At most nine layers are shown, seven if their names are long, evenly spread from
     the first to the last. ``cmap`` is a colour map of matplotlib for all maps.
 
@@ -223,12 +223,12 @@ def _body(
 
 def _title(column: Highlights) -> str:
     model = column.source.model if column.source else "the network"
-    return f"How {model} sees {column.image.name}" if column.image else f"What {model} made of its input"
+    return f"How {model} sees {column.image.name}" if column.image else f"How {model} sees its input"
 
 
 def _identity(column: Highlights, shown: int, total: int, *, complete: bool) -> str:
     many = f"{shown} of {total} layers" if shown < total else f"{shown} {inflected(shown, 'layer')}"
-    which = " before the forward pass broke" if not complete else ", from first to last" if shown > 1 else ""
+    which = " before the forward pass failed" if not complete else ", from first to last" if shown > 1 else ""
     parts = [column.source.short_label] if column.source else []
     return PART.join([*parts, f"maps of {many}{which}"])
 
@@ -260,7 +260,7 @@ def _left(column: Highlights, classes: Sequence[ClassScore], room: float, side: 
     items.append(Raster(pixels, 0, y, round(wide), tall))
     y += tall + 30 * UNIT
     if classes:
-        name = "first five classes" if len(classes) == 5 else "first classes"
+        name = "top five classes" if len(classes) == 5 else "top classes"
         label, y = text_block([name], 0, y, size, colour=QUIET)
         items += label
     for number, score in enumerate(classes):
@@ -381,7 +381,7 @@ def _keys(kinds: set[bool], cmap: str | None) -> Panel:
     """What the colours mean: each tile has its own range; one bar for signed layers, one for others."""
     size, width, tall = LABEL * UNIT, float(round(BAR_WIDTH * UNIT)), float(round(BAR_HEIGHT * UNIT))
     style = BarStyle(tall, size, 6 * UNIT + size, clear=size)
-    items, y = text_block(["own range of each tile"], 0, 0, size)
+    items, y = text_block(["one range per tile"], 0, 0, size)
     for signed in sorted(kinds, reverse=True):
         colours = cmap or colour.map_colours(signed=signed)
         strip = colour.bar_levels(-1.0 if signed else 0.0, 1.0, int(width), signed=signed, cmap=colours)
@@ -395,8 +395,8 @@ def _keys(kinds: set[bool], cmap: str | None) -> Panel:
 def _caption(columns: Sequence[Highlights]) -> list[str]:
     most = max(len(column.numbers) for column in columns)
     lines = [
-        f"The {most} maps of largest spread, near-duplicates left out; channel number above",
-        "Scale tile: each map has its own range, so colours do not compare between tiles",
+        f"The {most} most varied maps, without near-duplicates; channel number above",
+        "Scale tile: each map has its own range, so colours are not comparable between tiles",
     ]
     return [*lines, *map(sentence, overview_notes(columns))]
 

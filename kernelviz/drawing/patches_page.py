@@ -439,7 +439,7 @@ def _key() -> Panel:
     strip = colour.bar_levels(-1.0, 1.0, int(BAR_WIDTH), signed=True)
     style = BarStyle(BAR_HEIGHT, LABEL, 10 + LABEL, clear=30)
     bar, y = colour_bar([strip], ("−max", "+max"), style, top=LABEL + 14, right=BAR_WIDTH, middle=BAR_WIDTH / 2)
-    return Panel((Text(0, LABEL, "own range of each kernel", LABEL, GREY), *bar), BAR_WIDTH, y + 0.3 * LABEL)
+    return Panel((Text(0, LABEL, "one range per kernel", LABEL, GREY), *bar), BAR_WIDTH, y + 0.3 * LABEL)
 
 
 def _title(patches: Patches) -> str:
@@ -452,7 +452,7 @@ def _identity(patches: Patches, kernels: KernelBank | None) -> str:
         parts.append(layer_text(kernels.layer))
     plus = "+" if patches.mixes_image else ""
     if patches.sizes is not None:
-        parts.append(f"field {' × '.join(map(str, patches.sizes))} px{plus}")
+        parts.append(f"receptive field {' × '.join(map(str, patches.sizes))} px{plus}")
     seen = f", seen at {' × '.join(map(str, patches.input_size[1:]))}" if patches.input_size else ""
     parts.append(f"{counted(len(patches.images), 'image')}{seen}")
     return PART.join(parts)
@@ -460,16 +460,16 @@ def _identity(patches: Patches, kernels: KernelBank | None) -> str:
 
 def _caption(patches: Patches, channels: Sequence[int], kernels: KernelBank | None, layout: _Layout) -> list[str]:
     most = patches.values.shape[1]
-    lines = [f"{choice_text(patches)}, each below the part of the image that its unit reads"]
+    lines = [f"{choice_text(patches)}, each below the receptive field of its unit"]
     if patches.possible < most:
         have = counted(len(patches.images), "image has", "images have")
-        lines.append(f"{have} at most {patches.possible} of {most} patches")
+        lines.append(f"{have} at most {patches.possible} of the {most} patches")
     if patches.lowest is not None:
-        lines.append("Below them the same for the smallest values")
+        lines.append("Below them, the same for the smallest values")
     lines += _counts(patches, channels)
     if kernels is not None:
         grey = "as colour, mid-grey is 0; " if kernels.weight.shape[1] == 3 else ""
-        lines.append(f"Kernels: {grey}each has its own range, so their colours do not compare")
+        lines.append(f"Kernels: {grey}each has its own range, so colours are not comparable between them")
     lines += [*clipping_texts(patches), *filter(None, [reduction_text(layout.shrink)])]
     lines += irregularities(patches, channels)
     return [*lines, *map(sentence, patches.notes)]

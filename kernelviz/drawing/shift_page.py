@@ -61,7 +61,7 @@ RING, CURVE = 8.0, 4.0
 HALO = "paper"
 NEAREST_FRAME = 9.0  # pixels from the middle of a frame to its sides, at least
 CLASS_LINES = 3
-MOVED_ALONG = "with the map moved along"
+MOVED_ALONG = "with the originals, shifted"
 
 
 def plot_shift(shifted: ShiftedImage, *, look: LookName = "page", caption: bool = True) -> PageFigure:
@@ -101,7 +101,7 @@ def shift_recipe(shifted: ShiftedImage) -> dict[str, Any]:
 def shift_page(shifted: ShiftedImage) -> Panel:
     """The page: title, a row of images, a row of maps with its chart for each layer, classes and caption."""
     inner = PAGE_WIDTH - 2 * MARGIN
-    title = "Shift the image, and see"
+    title = "Response to shifts of the image"
     items, y = heading(title, _identity(shifted), (MARGIN, 0.75 * MARGIN), inner, 1.0)
     start, before = y, len(items)
     wide = _tile(shifted)
@@ -135,9 +135,9 @@ def _rows(shifted: ShiftedImage, columns: Columns, y: float) -> tuple[list[Item]
     """The images, the maps with the charts, and the classes, from this y on; and the y below them."""
     wide, beside = columns.tile, y + 0.55 * HEAD
     if columns.words:  # beside the shifts: a slide has less height
-        items: list[Item] = [Text(columns.words, y + HEAD, f"moved {_direction(shifted)}", TYPE)]
+        items: list[Item] = [Text(columns.words, y + HEAD, f"shifted {_direction(shifted)}", TYPE)]
     else:
-        items = [Text(MARGIN, y + TYPE, f"moved {_direction(shifted)} by", TYPE)]
+        items = [Text(MARGIN, y + TYPE, f"shifted {_direction(shifted)} by", TYPE)]
         y = round(y + 1.6 * TYPE)
     for at, shift in enumerate(shifted.by):
         middle = _left(at, wide) + wide / 2
@@ -215,7 +215,7 @@ def _boxed(shifted: ShiftedImage, box: Box, *, count: int, classes: bool) -> Bod
     if y > height:
         return Body(Panel((Text(0, 0, "", 1.0),), 1, 1))  # letters that are too small
     of = [f"{count} of {counted(len(shifted.layers), 'layer')}"] if count < len(shifted.layers) else []
-    lost = ["without the first classes"] if shifted.classes and not classes else []
+    lost = ["without the top classes"] if shifted.classes and not classes else []
     facts = {
         "layers": [{"name": layer.name, "channels": [layer.channel]} for layer in kept],
         "shown": count,
@@ -360,14 +360,14 @@ def _legend(y: float, shifted: ShiftedImage, columns: Columns) -> list[Item]:
     items: list[Item] = [
         Text(left, y - 0.55 * HEAD, "cosine of all maps of the layer", TYPE, INK),
         Strokes(((left, y + 20, left + 44, y + 20),), INK, CURVE),
-        Text(left + 60, y + 20 + 0.36 * SMALL, "with the map that stays", SMALL, INK, bold=True),
-        Text(left + 60, y + 20 + 1.6 * SMALL, "1: the image may move", SMALL),
+        Text(left + 60, y + 20 + 0.36 * SMALL, "with the original maps", SMALL, INK, bold=True),
+        Text(left + 60, y + 20 + 1.6 * SMALL, "1: the maps do not change", SMALL),
     ]
     if moves:
         items += [
             *_ring(left + 22, y + 100, RING),
             Text(left + 60, y + 100 + 0.36 * SMALL, MOVED_ALONG, SMALL, INK, bold=True),
-            Text(left + 60, y + 100 + 1.6 * SMALL, "1: the map moves with it", SMALL),
+            Text(left + 60, y + 100 + 1.6 * SMALL, "1: the maps shift, too", SMALL),
         ]
     return items
 
@@ -460,7 +460,7 @@ def _chart_texts(
         lower = max(y for x, y in line if x > RIGHT - 3 * TYPE) - line[-1][1]
         write(cosine_text(value, 2), RIGHT, line[-1][1], (below + lower, above, *further), bold=True)
     if layer.lost or len(rings) < 2:
-        why = f"no rings: {layer.lost}" if layer.lost else f"no multiple of {layer.jump} here"
+        why = f"no rings: {layer.lost}" if layer.lost else f"no shift is a multiple of {layer.jump}"
         lines = wrap(drawable(why), SMALL, RIGHT - start - 20)
         first = top + tall - 12 - (len(lines) - 1) * 1.2 * SMALL
         items += [
@@ -507,7 +507,7 @@ def _classes(shifted: ShiftedImage, y: float, columns: Columns) -> tuple[list[It
             items.append(Text(middle, base, part, SMALL, colour_of, bold=bold, align="center"))
             bottom = max(bottom, base)
     several = "the same for every shift" if len(known) == 1 else f"{len(known)} different ones"
-    more, below = text_block(["first class of the network:", several], left - 36, y + 0.6 * TYPE, TYPE)
+    more, below = text_block(["top class of the network:", several], left - 36, y + 0.6 * TYPE, TYPE)
     items += more
     if short:
         parts = PART.join(f"{letter} {name}" for name, letter in known.items())
@@ -520,32 +520,32 @@ def _caption(shifted: ShiftedImage) -> list[str]:
     lines = []
     if any(layer.jump and layer.peak for layer in shifted.layers):
         lines.append(
-            "Frame: the largest value of the unmoved map that stays in the picture, moved by s / j cells "
-            "(s: the shift, j: the pixels of one cell)"
+            "Frame: the largest value of the original map that stays inside the map, shifted by s / j cells "
+            "(s: shift, j: pixels per cell)"
         )
     lines.append(
-        "Line: cosine with the unmoved maps; it falls less where cells are large, since the shift is a smaller part of one"
+        "Line: cosine with the original maps; it decreases less if cells are large, as a shift is a smaller part of a cell"
     )
     ringed = [layer for layer in shifted.layers if len(layer.equivariance) > 1]
     if ringed:
         lines.append(
-            "Rings: cosine with the unmoved maps moved by s / j cells, over the cells that both have; such maps exist "
-            "without interpolation only if s is a multiple of j"
+            "Rings: cosine with the original maps shifted by s / j cells, over the cells of both; without interpolation, "
+            "this is possible only if s is a multiple of j"
         )
         lines += _border_lines(ringed)
-    border = "The image moves inside a larger photograph, so no border is invented"
+    border = "The shifted images are parts of a larger photograph, so no border is made up"
     border = _border_text(shifted) if shifted.repeated else border
     lines.append(f"{border}{PART}Red positive, blue negative; one scale for each row")
     positive = [layer.name for layer in shifted.layers if not layer.signed]
     if positive:
-        lines.append(f"Without negative values, and similar for that alone: {', '.join(positive)}")
+        lines.append(f"No negative values, which alone makes maps similar: {', '.join(positive)}")
     return [*lines, *_broken_lines(shifted), *map(sentence, shifted.notes)]
 
 
 def _border_text(shifted: ShiftedImage) -> str:
     """That the image is continued beyond the photograph."""
     beyond = f" beyond {shifted.room} px" if shifted.room else ""
-    return f"Border invented: the edge of the image is repeated{beyond}, where the photograph ends"
+    return f"Border made up: the edge of the image is repeated{beyond}, where the photograph ends"
 
 
 def _broken_lines(shifted: ShiftedImage) -> list[str]:
@@ -561,7 +561,7 @@ def _border_lines(layers: Sequence[ShiftedLayer]) -> list[str]:
     """What a ring lacks to 1: the border, as far as units that do not read it were equal to the last bit."""
     lines = []
     if any(layer.columns and not _differing(layer.columns) for layer in layers):
-        lines.append("What a ring lacks to 1 is the border: units that do not read it are equal to the last bit")
+        lines.append("Rings below 1 are due to the border: units that do not read it are bitwise the same")
     for layer in layers:
         if differing := _differing(layer.columns):
             words = counted(differing, "column that does not read the border", "columns that do not read the border")
@@ -569,7 +569,7 @@ def _border_lines(layers: Sequence[ShiftedLayer]) -> list[str]:
     mixing = [layer.name for layer in layers if layer.mixes_image]
     if mixing:
         lines.append(
-            f"A gate, a mean or attention reads the whole image, so these move along only nearly: {', '.join(mixing)}"
+            f"A gate, a mean or attention reads the whole image, so these shift only approximately: {', '.join(mixing)}"
         )
     return lines
 

@@ -99,8 +99,8 @@ def statistics_recipe(statistics: ChannelStatistics, source: Source | None = Non
 def statistics_page(statistics: ChannelStatistics, source: Source | None = None) -> Panel:
     """The page: title, panels, the axis of channels, caption."""
     many = len(statistics.images)
-    title = f"What the channels of {statistics.layer} do" if statistics.layer else "What the channels of a layer do"
-    over = f"over {counted(many, 'image')}, {statistics.values:,} values a channel"
+    title = f"Channel statistics of {statistics.layer}" if statistics.layer else "Channel statistics"
+    over = f"over {counted(many, 'image')}, {statistics.values:,} values per channel"
     identity = PART.join([*([source.short_label] if source else []), f"{len(statistics.mean):,} channels", over])
     items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), PAGE_WIDTH - 2 * MARGIN, 1.0)
     top = float(round(top + 36))
@@ -147,7 +147,7 @@ def strips(statistics: ChannelStatistics) -> list[Strip]:
         ends = (mean - deviation, mean + deviation)
     spans = tuple(np.clip(end, -_LARGEST, _LARGEST) for end in ends)
     shown = [
-        _strip("mean", "line, with one deviation above and below", (spans[0], spans[1]), mean),
+        _strip("mean", "line, with ± one standard deviation", (spans[0], spans[1]), mean),
         _strip("values", "from the smallest to the largest", (statistics.smallest, statistics.largest), None),
     ]
     if (statistics.zeros > 0).any():
@@ -239,16 +239,16 @@ def _caption(statistics: ChannelStatistics) -> list[str]:
     lines = []
     if dead.size:
         are = counted(dead.size, "channel is", "channels are")
-        lines.append(f"{are} dead, one value in all images, grey: {numbers_text(dead.tolist())}")
+        lines.append(f"{are} dead (one value in all images), grey: {numbers_text(dead.tolist())}")
     else:
-        lines.append("No channel is dead: none had one value in all images")
+        lines.append("No channel is dead (one value in all images)")
     if not (statistics.zeros > 0).any():
         lines.append("No value is exactly zero")
     highest = statistics.largest
     if np.isfinite(highest).any():
         channel = int(np.nanargmax(highest))
         image = statistics.images[int(statistics.image[channel])]
-        lines.append(f"The largest value of all, {number_text(float(highest[channel]))}: channel {channel}, {image}")
+        lines.append(f"Largest value: {number_text(float(highest[channel]))}, in channel {channel}, {image}")
     lines += _lost(statistics)
     if len(statistics.mean) > RIGHT - LEFT:
         lines.append("More channels than columns of pixels: a column shows several")

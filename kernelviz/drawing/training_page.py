@@ -137,7 +137,7 @@ def plot_history(
         channels: Kernels, as numbers or a string like ``0-3,7``; by default the eight that moved most.
         top: How many of those that moved most.
         shown: The number of checkpoints in columns, evenly spread, with the first and the last.
-        scale: ``"training"``, ``"tile"`` for the own range of each tile, or two numbers.
+        scale: ``"training"``, ``"tile"`` for one range per tile, or two numbers.
         axis: Of the curves: ``"linear"`` or ``"log"``, the logarithm of 1 + step.
         look: ``page``, ``slide``, ``dark`` or ``print``.
         caption: Whether identity and caption are drawn.
@@ -668,7 +668,7 @@ def _bar(strip: _Strip) -> Panel:
     """The colour bar of the page."""
     scale = strip.scale
     if scale.kind == "tile":
-        return kernel_bar("own range of each tile", coloured=strip.view == "rgb")
+        return kernel_bar("one range per tile", coloured=strip.view == "rgb")
     ends = number_text(scale.low, plus=True), number_text(scale.high, plus=True)
     return kernel_bar(_quantity(strip), ends, coloured=strip.view == "rgb")
 
@@ -690,7 +690,7 @@ def _flat_bar(strip: _Strip, unit: float) -> Panel:
         items.append(Text(x, 0.9 * letters, text, letters, QUIET))
         x += text_width(text, letters) + 0.5 * letters
 
-    add(_quantity(strip) if scale.kind != "tile" else "own range of each tile")
+    add(_quantity(strip) if scale.kind != "tile" else "one range per tile")
     share = np.linspace(-1, 1, int(wide))
     whole = colour.Scale("layer", -1.0, 1.0, signed=True)
     strips: list[tuple[str, Any]] = [("", colour.bar_levels(-1.0, 1.0, int(wide), signed=True))]
@@ -732,24 +732,24 @@ def _count(strip: _Strip) -> tuple[str, str]:
     history = strip.history
     kernels = f"{len(strip.rows):,} of {counted(history.total, 'kernel')}"
     if strip.rows != tuple(sorted(strip.rows)) and history.shown(top=len(strip.rows)) == strip.rows:
-        kernels += ", those that moved most first"
+        kernels += ", sorted by 1 − cosine, largest first"
     return kernels, f"{len(strip.columns):,} of {counted(len(history.steps), 'checkpoint')}"
 
 
 def _scale_line(strip: _Strip) -> str:
     scale = strip.scale
-    grey = "mid-grey 0, " if strip.view == "rgb" else ""
+    grey = "mid-grey is 0, " if strip.view == "rgb" else ""
     if scale.kind == "tile":
-        return f"Scale tile: {grey}full colour the largest value of each tile; tiles do not compare"
+        return f"Scale tile: {grey}full colour is each tile’s largest value; not comparable between tiles"
     if scale.kind == "range":
-        clipped = f"{PART}some values lie outside and take the end colour" if strip.is_clipped else ""
+        clipped = f"{PART}some values are outside the range, drawn in the end colours" if strip.is_clipped else ""
         return (
             f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as requested{clipped}"
         )
     if scale.limit == 0:
         return "Every value is 0"
     largest = f"the largest {'weight' if _quantity(strip) == 'weight' else 'sum'} at any checkpoint"
-    return f"One scale for all: {grey}full colour ±{number_text(scale.limit)}, {largest}"
+    return f"One scale for all: {grey}full colour is ±{number_text(scale.limit)}, {largest}"
 
 
 def _view_lines(strip: _Strip, more: str = "") -> list[str]:
@@ -760,7 +760,7 @@ def _view_lines(strip: _Strip, more: str = "") -> list[str]:
     slices = f", its {kernel[0]} slices below each other" if len(kernel) == 3 and kernel[0] > 1 else ""
     if strip.view == "sum" and inputs > 1:
         over = "red, green and blue" if inputs == 3 and strip.history.groups == 1 else f"{inputs:,} input channels"
-        return [f"A tile is a kernel added up over {over}{slices}{more}"]
+        return [f"A tile is a kernel summed over {over}{slices}{more}"]
     return [f"A tile is a kernel{slices}"] if slices else []
 
 
@@ -779,7 +779,7 @@ def _caption(strip: _Strip) -> list[str]:
         f"Rows: {kernels}; columns: {checkpoints}",
         _scale_line(strip),
         *_view_lines(strip, "; curves are of all its weights"),
-        "Norm from 0, last value beside it; cosine to the last checkpoint, first value beside it",
+        "Norm from 0, with its last value; cosine to the last checkpoint, with its first value",
         f"Curves: all {counted(len(strip.history.steps), 'checkpoint')}; {_axis_line(strip)}",
         *_irregular_lines(strip),
     ]
@@ -790,7 +790,7 @@ def _frame_caption(strip: _Strip) -> list[str]:
     return [
         _scale_line(strip),
         *_view_lines(strip),
-        f"A frame is a checkpoint, none is in between: {checkpoints}, {kernels}",
+        f"One frame per checkpoint, not interpolated: {checkpoints}, {kernels}",
         sentence(_axis_line(strip)),
         *_irregular_lines(strip),
     ]
@@ -802,7 +802,7 @@ def _irregular_lines(strip: _Strip) -> list[str]:
     lost = [kernel for kernel in rows if math.isnan(history.cosines[0, kernel])]
     lines = []
     if lost:
-        lines.append(f"No cosine of first and last, one of them is zero or not finite: {numbers_text(lost)}")
+        lines.append(f"No cosine of first and last (one of them is zero or not finite): {numbers_text(lost)}")
     return [*lines, *map(sentence, irregularities(history))]
 
 

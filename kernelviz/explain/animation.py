@@ -352,7 +352,7 @@ def _padding_notes(operation: object) -> Iterator[str]:
     if isinstance(operation, TransposedConvolution) and any(operation.padding):
         yield "dashed: the padding cuts off what falls outside the output"
     if isinstance(operation, TransposedConvolution) and any(operation.output_padding):
-        yield "the output padding adds rows and columns behind"
+        yield "the output padding adds rows and columns at the end"
 
 
 def _sentence_panel(scene: Scene, number: int | None, room: float) -> Panel:
@@ -373,11 +373,11 @@ def _sentence(scene: Scene, number: int | None) -> str:
     stamping, texts = scene.stamps[number], scene.input.written
     if scene.parts:
         row, column = stamping.position
-        adds = "; what overlaps adds up" if stamping.meets.any() else ""
+        adds = "; overlaps add up" if stamping.meets.any() else ""
         return f"stamp {number + 1} of {count}: row {row}, column {column} (counted from 0) of every channel{adds}"
     value = texts[stamping.position[0]][stamping.position[1]]
     where = f"of row {stamping.position[0]}, column {stamping.position[1]} (counted from 0)"
-    adds = "; what overlaps adds up" if stamping.meets.any() else ""
+    adds = "; overlaps add up" if stamping.meets.any() else ""
     return f"stamp {number + 1} of {count}: {factor_text(value)} × kernel, {where}{adds}"
 
 

@@ -944,7 +944,7 @@ def _short(call: Call, at: int) -> str:
 def _closed_parameters(call: Call) -> str:
     per, outputs = per_kernel(call), call.out_channels or 0
     weights = f"{per:,} {inflected(per, 'weight')}"
-    tail = ", however large the image is"
+    tail = ", for any image size"
     if not call.bias:
         return f"= {outputs:,} × {weights}, no bias{tail}"
     return f"= {outputs:,} × ({weights} + 1 bias) = {per:,} × {outputs:,} + {outputs:,}{tail}"
@@ -953,7 +953,7 @@ def _closed_parameters(call: Call) -> str:
 def _open_parameters(call: Call) -> str:
     cells, outputs = math.prod(call.kernel), call.out_channels or 0
     bias = f" + {outputs:,}" if call.bias else ""
-    return f"= {cells}·c × {outputs:,}{bias} for c input channels, however large the image is"
+    return f"= {cells}·c × {outputs:,}{bias} for c input channels and any image size"
 
 
 def _activated(name: str, slope: float, values: Array) -> Array:

@@ -90,7 +90,7 @@ def meaning(call: Call, argument: Argument) -> str:
     if argument.key == "ceil_mode":
         return "a last window may exceed the input" if argument.value else "no window exceeds the input"
     if argument.key == "count_include_pad":
-        return "averages include the padding" if argument.value else "averages leave the padding out"
+        return "averages include the padding" if argument.value else "averages exclude the padding"
     if argument.key == "keepdims":
         return "the pooled axes stay, with size 1" if argument.value else "the pooled axes are dropped"
     if argument.key == "divisor_override":
@@ -223,7 +223,7 @@ def _typed_sides(call: Call, key: str) -> tuple[int, ...]:
 
 def _output_padding(call: Call) -> str:
     if all(each.value is None for each in call.arguments if each.key == "output_padding"):
-        return "as many as the padding asks for"
+        return "as many as the padding requires"
     return f"{along(_typed_sides(call, 'output_padding'), call.rank)} more at the end of the output"
 
 
@@ -282,7 +282,7 @@ def _padding_mode(call: Call) -> str:
 
 
 def _output_size(call: Call) -> str:
-    return f"the output is {sizes_text(call.adaptive or ())}, whatever the input is; the windows fit themselves to it"
+    return f"the output is {sizes_text(call.adaptive or ())}, for any input size; the windows adapt to it"
 
 
 # Sizes.
@@ -612,7 +612,7 @@ def _padding_notes(call: Call) -> list[str]:
     elif call.padding_name == "same" and call.kind != "transposed convolution" and any(k % 2 == 0 for k in call.kernel):
         found.append(f"an even kernel is padded more at the end, in Keras and in torch: {_ends(call)}")
     if call.padding_name == "same" and call.kind == "average pooling":
-        found.append("Keras leaves the padding out of averages; torch includes it unless count_include_pad=False")
+        found.append("Keras excludes the padding from averages; torch includes it unless count_include_pad=False")
     if (
         call.padding_name == "same"
         and call.kind == "transposed convolution"

@@ -113,7 +113,7 @@ def end_text(chain: Chain) -> str:
     if chain.refused is not None:
         return f"no {number} layer: {chain.refused.formula} < 1"
     if len(set(chain.sizes)) == 1:
-        return f"{chain.layers[-1].formula} = {chain.sizes[-1]:,}: as many layers as you like"
+        return f"{chain.layers[-1].formula} = {chain.sizes[-1]:,}: any number of layers"
     return ""
 
 
@@ -239,15 +239,15 @@ def chain_page(chains: Sequence[Chain], tallest: float = math.inf) -> Panel:
     texts += [note for each in chains for note in chain_notes(each)]
     if any(layer.layer.kind == "up" for layer in chain.layers):
         texts.append("up: a transposed convolution")
-    texts.append("an image changes in the same way in its rows and in its columns")
+    texts.append("for images, the same holds for rows and for columns")
     settings = _title(chain)
     bare = chains[0]
     if bare.refused is not None and len(bare.layers) == bare.requested and not bare.same:
         number = len(bare.layers)
-        settings += f": {NUMBERS[number]} {inflected(number, 'layer')} {inflected(number, 'uses', 'use')} the input up"
+        settings += f": {NUMBERS[number]} {inflected(number, 'layer')} {inflected(number, 'uses', 'use')} up the input"
     fewer = [partial(refitted, partial(chain_page, chains))] if tallest == math.inf else []
     notices = [*dict.fromkeys(note for each in chains for note in chain_notes(each))]
-    return worksheet("Layer on layer", settings, body, [], [*dict.fromkeys(texts)], notices=notices, fewer=fewer)
+    return worksheet("Stacked layers", settings, body, [], [*dict.fromkeys(texts)], notices=notices, fewer=fewer)
 
 
 def _labels(chain: Chain, *, formulas: bool) -> list[str]:

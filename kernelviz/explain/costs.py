@@ -173,13 +173,13 @@ def cost_lines(costs: Sequence[Cost]) -> list[str]:
     formulas = [(cost.text, cost.formula, f"= {cost.parameters:,}") for cost in costs]
     return [
         f"costs of {counted(len(costs), 'setting')}, {cost_settings(costs)}",
-        "reads: what one output value depends on; values: the numbers of all outputs together",
+        "reads: the receptive field of one output value; values: the number of output values of all layers",
         "",
         *aligned(heads, rows, heads[3:]).splitlines(),
         "",
         *aligned(("setting", _weights_text(costs), ""), formulas).splitlines(),
         "",
-        "multiply–adds of a layer: its output rows · columns · weights",
+        "multiply–adds of a layer: output rows · columns · weights",
         *(notes if (notes := cost_notes(costs)) else []),
     ]
 
@@ -190,10 +190,10 @@ def cost_notes(costs: Sequence[Cost]) -> list[str]:
     if len({cost.output_shape for cost in costs}) > 1:
         notes.append("the outputs differ in size")
     if len({cost.receptive_field for cost in costs}) > 1:
-        notes.append("one output value does not read as much of the input in every setting")
+        notes.append("the receptive fields differ in size")
     size = costs[0].layers[0].operation.input_size
     if any(side > end for cost in costs for side, end in zip(cost.receptive_field, size, strict=True)):
-        notes.append("what one value reads exceeds the input, as if the image had no border")
+        notes.append("receptive fields larger than the input: as if the image had no border")
     return notes
 
 
@@ -277,15 +277,16 @@ def cost_page(costs: Sequence[Cost], tallest: float = math.inf) -> Panel:
     left_out = [] if len(shown) == len(costs) else [f"the first {len(shown)} of {len(costs)} settings"]
     texts = [
         *left_out,
-        "bars: one scale in a column, from 0, in parts for the layers of a setting",
-        "percent and ×: of the first setting" if len(costs) > 1 else "",
-        "squares in proportion" if len(costs) > 1 else "",
+        "bars: one scale per column, from 0, one part per layer",
+        "percent and ×: relative to the first setting" if len(costs) > 1 else "",
+        "squares drawn to scale" if len(costs) > 1 else "",
         f"{_weights_text(costs)}; multiply–adds: output rows · columns · weights, layer by layer",
         *cost_notes(costs),
     ]
+    title = "What each setting costs" if len(costs) > 1 else "What the setting costs"
     fewer = [partial(refitted, partial(cost_page, costs))] if tallest == math.inf else []
     return worksheet(
-        "What it costs", cost_settings(costs), body, [], texts, notices=[*left_out, *cost_notes(costs)], fewer=fewer,
+        title, cost_settings(costs), body, [], texts, notices=[*left_out, *cost_notes(costs)], fewer=fewer,
         facts={"shown": len(shown)} if left_out else None,
     )  # fmt: skip
 

@@ -73,7 +73,7 @@ LEAST_CORNER = 12.0  # the smallest cell with a corner
 LETTERS = "abcd"
 NUMBERS = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 STEP, LAST = 500, 3000  # milliseconds
-GAPS_NOTE = "numbers too long for their cells are left out: these have the colour alone"
+GAPS_NOTE = "numbers too long for their cells are omitted: these cells have only their colour"
 
 
 def plot_maps(
@@ -667,7 +667,7 @@ def _title(maps: Maps) -> str:
 def _short_key(page: _Page) -> list[str]:
     """What the marks mean, if there is no space for their samples."""
     frame_key = "frames: the largest number of each map and its window" if page.reached is None else ""
-    corner_key = "blue corners: cut by ReLU" if page.maps.relu and page.cell >= LEAST_CORNER else ""
+    corner_key = "blue corners: set to 0 by ReLU" if page.maps.relu and page.cell >= LEAST_CORNER else ""
     return [each for each in (frame_key, corner_key, "" if page.has_numbers else "logarithmic colours") if each]
 
 
@@ -696,20 +696,20 @@ def _legend(page: _Page) -> Panel:
     maps, y, items = page.maps, 0.0, list[Item]()
     indent, side = 46.0, 30.0
     if page.reached is None:
-        what = "the largest number of a map and the window that made it: there the kernel answers most"
+        what = "the largest number of a map, which is the strongest response, and its window"
     else:
-        what = "the window, and the numbers that it makes"
+        what = "the window, and the numbers computed from it"
     lines = [("frame", what)]
     last = page.digits["ReLU" if maps.relu else "map"]
     if maps.relu and page.cell_of("ReLU") >= LEAST_CORNER:
-        lines.append(("corner", "cut by ReLU: was negative, is 0"))
+        lines.append(("corner", "negative, set to 0 by ReLU"))
     if maps.pool is not None:
         size = size_text((maps.pool.size, maps.pool.size))
         where = (
             "in the pool, the block with the framed number" if page.reached is None else "framed in the pool: its block"
         )
-        bold = f"bold: the largest of its {size} block, which the pool keeps"
-        bold = bold if last else f"the pool keeps the largest of each {size} block"
+        bold = f"bold: the largest number of its {size} block, which the pool keeps"
+        bold = bold if last else f"the pool keeps the largest number of each {size} block"
         lines.append(("", f"the pool averages each {size} block; {where}" if maps.pool.average else bold))
     for kind, text in lines:
         if kind == "frame":

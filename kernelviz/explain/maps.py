@@ -170,7 +170,7 @@ class Maps:
             over = [side % self.pool.size for side in self.worked.operation.output_size]
             lost = [counted(n, noun) for n, noun in zip(over, ("row", "column"), strict=True) if n]
             if lost:
-                found.append(f"the pool leaves over {' and '.join(lost)} at the end of each map")
+                found.append(f"the pool does not use {' and '.join(lost)} at the end of each map")
         return found + broken_notes(self.worked)
 
 

@@ -474,11 +474,11 @@ def _meanings(worked: Walkthrough, step: Step) -> list[str]:
     meanings = []
     if len(step.channels) > 1:
         meanings.append(
-            f"channel {step.channels[0]} of the input is drawn; the results are sums over {len(step.channels)}"
+            f"channel {step.channels[0]} of the input is drawn; the results are sums over {len(step.channels)} channels"
         )
     if text_width(example, SMALL) < WIDEST - 2 * MARGIN - 200:
         meanings.append(f"the first: {example}")
-    return meanings if isinstance(operation, Pooling) else [*meanings, "the same kernel at every place"]
+    return meanings if isinstance(operation, Pooling) else [*meanings, "the same kernel at every position"]
 
 
 # All stamps are shown up to the first number; of more, at most the second number of those on the framed cell.
@@ -510,7 +510,7 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int, tallest:
         items = (*bottom.items, *bar.centred_at(bottom.width + GAP, bottom.height / 2))
         bottom = Panel(items, bottom.width + GAP + bar.width, max(bottom.height, BOXED_BAR))
     top = _inputs_panel(worked, step, tint)
-    dots = "dots count the stamps that meet on a cell" if digits and overlaps(operation).max() > 1 else ""
+    dots = "dots: the number of stamps that cover a cell" if digits and overlaps(operation).max() > 1 else ""
     apart = _apart_text(operation)
     lost = [gap_text(operation), *broken_notes(worked)]
     note = number_note(worked, step, [stamp.values for stamp in stamps], drawn=[top, bottom])
@@ -533,7 +533,7 @@ def _apart_text(operation: TransposedConvolution) -> str:
     if any(operation.padding):
         apart += f"; the padding cuts {sides_text(operation.padding)} off each end: dashed, not in the output"
     if any(operation.output_padding):
-        apart += f"; the output padding adds {sides_text(operation.output_padding)} behind"
+        apart += f"; the output padding adds {sides_text(operation.output_padding)} at the end"
     return apart
 
 
@@ -557,7 +557,7 @@ def _channels_of_stamps(worked: Walkthrough, step: Step, tallest: float = math.i
     texts = [
         grid.choice,
         one,
-        "framed in the input: the values whose stamps meet on the framed cell",
+        "framed in the input: the values whose stamps cover the framed cell",
         _apart_text(operation),
         gap_text(operation),
         *broken_notes(worked),
@@ -636,8 +636,8 @@ def _stamp_positions(operation: TransposedConvolution, step: Step) -> tuple[list
         return [divmod(at, operation.input_size[1]) for at in range(total)], ""
     rows, columns = operation.reads(*step.at)
     positions = [(row, column) for row in rows for column in columns]
-    which = {0: "none is on the framed cell", 1: "the one on the framed cell"}
-    meet = which.get(len(positions), "those that meet on the framed cell")
+    which = {0: "none covers the framed cell", 1: "the one that covers the framed cell"}
+    meet = which.get(len(positions), "those that cover the framed cell")
     shown = f"{min(len(positions), MOST)} of {total:,} stamps: {meet}"
     return positions[:MOST], shown if len(positions) <= MOST else f"{shown}, {MOST} of {len(positions)}"
 

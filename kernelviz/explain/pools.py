@@ -317,7 +317,7 @@ def _padding_note(operation: object) -> str:
     if not isinstance(operation, Pooling) or not any(operation.padding):
         return ""
     counts = "counts it as zeros" if operation.count_include_pad else "leaves it out"
-    return f"dashed cells are padding: no maximum takes it, the average {counts}"
+    return f"dashed cells are padding: the maximum ignores it, the average {counts}"
 
 
 class _Page:

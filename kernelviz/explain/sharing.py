@@ -113,8 +113,8 @@ def layer_texts(sharing: Sharing) -> list[tuple[str, list[list[int]], tuple[str,
     """Name, matrix and two lines of text for each of the three layers."""
     shared = "the same weights everywhere:"
     return [
-        ("dense", sharing.dense, ("every output reads every input,", "every line has a weight of its own")),
-        ("local", sharing.local, ("an output reads its neighbours only,", "every line still has its own weight")),
+        ("dense", sharing.dense, ("every output reads every input,", "each line has its own weight")),
+        ("local", sharing.local, ("an output reads its neighbours only,", "each line still has its own weight")),
         (
             "shared", sharing.shared,
             (shared, f"a convolution, kernel {sharing.kernel}, padding {sharing.padding}"),
@@ -141,17 +141,19 @@ def outputs_text(counts: ImageWeights) -> str:
         return f"The same number of outputs: {counts.outputs:,}."
     maps = f"{counted(counts.maps, 'map')} of {size_text(counts.map_size)} = {counts.outputs:,}"
     return (
-        f"Not the same outputs: {counted(counts.hidden, 'number')} against {maps}. "
+        f"The numbers of outputs differ: {counts.hidden:,} and {maps}. "
         f"A dense layer to {counts.outputs:,} outputs would take {counts.dense_to_outputs:,}."
     )
 
 
 def local_text(counts: ImageWeights) -> str:
     """What a locally connected layer with the outputs of the convolution takes."""
-    return f"With its own kernels at every place, a locally connected layer to them would take {counts.local:,}."
+    return f"A locally connected layer, with other kernels at every position, would take {counts.local:,}."
 
 
-GROWTH = "Twice as wide and high: the dense layer has four times the weights, the convolution not one more."
+GROWTH = (
+    "If width and height are doubled, the dense layer has four times the weights, the convolution as many as before."
+)
 
 
 def sharing_lines(sharing: Sharing, counts: ImageWeights) -> list[str]:
@@ -163,7 +165,7 @@ def sharing_lines(sharing: Sharing, counts: ImageWeights) -> list[str]:
     ]
     lines = [f"{n} inputs, {n} outputs, kernel {sharing.kernel}: how many weights?", ""]
     lines += aligned(("layer", "weights", "connections"), rows, ("weights",)).splitlines()
-    lines += ["", "Which weight, from 1 on: a row for each output, a column for each input"]
+    lines += ["", "The number of each weight, from 1 on: one row per output, one column per input"]
     wide = len(str(n * n))
     tables = [[" ".join((str(entry) if entry else ".").rjust(wide) for entry in row) for row in m] for _, m, _ in texts]
     lines += ["", "  " + "    ".join(name.ljust(len(tables[0][0])) for name, _, _ in texts).rstrip()]
@@ -283,8 +285,8 @@ def _layers(sharing: Sharing, sizes: Sizes) -> Panel:
         return Panel(tuple(items), WIDTH, UNITS + sizes.tall + RADIUS + 4)
     y = sizes.matrix + sharing.units * sizes.cell + 38
     styled = sharing.kernel in STYLES
-    same = "the same digit and the same line is one weight" if styled else "the same digit is one weight"
-    text = f"A row for each output, a column for each input. Digit: which weight; {same}."
+    same = "equal digits and equal lines are one weight" if styled else "equal digits are one weight"
+    text = f"One row per output, one column per input. Digit: the number of the weight; {same}."
     return Panel((*items, Text(0, y, text, SMALL, DIM)), WIDTH, y + sizes.below)
 
 
@@ -390,14 +392,14 @@ def _bar_scale(rows: Sequence[tuple[str, int, str]], notes: Sequence[str], room:
 
 def _bars(counts: ImageWeights, y: float) -> tuple[list[Item], float]:
     """The weights of a dense and of a convolutional layer for the image, and for one twice as wide and high."""
-    title, what = "And for an image?", "weights and biases, one scale from 0"
+    title, what = "For an image", "weights and biases, one scale from 0"
     items: list[Item] = [
         Text(0, y, title, FORMULA - 3, INK, bold=True),
         Text(text_width(title, FORMULA - 3, bold=True) + 22, y, what, SETTINGS - 2, DIM),
     ]
     images = [counts, counts.doubled()]
     rows = [row for each in images for row in image_rows(each)[:2]]
-    notes = [rows[0][2], rows[1][2], rows[2][2], "the same: a kernel does not know how large the image is"]
+    notes = [rows[0][2], rows[1][2], rows[2][2], "the same: kernels do not depend on the image size"]
     sides = [
         *(text_width(size_text(each.image), HEAD, bold=True) for each in images),
         *(text_width(counted(each.values, "value"), SMALL) for each in images),

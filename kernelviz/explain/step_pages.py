@@ -154,7 +154,7 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None, tallest:
         reserved += body.width - WIDEST + 2 * MARGIN
         grid = ChannelGrid(worked, step, moving=moving, reserved=reserved, tallest=tallest)
         body = _channels_body(grid, reached)
-    many = f"{len(step.channels)} input channels, a kernel for each, one sum; {settings_text(operation)}"
+    many = f"{len(step.channels)} input channels, one kernel plane each, one sum; {settings_text(operation)}"
     many = PART.join([many, grid.choice] if grid.choice else [many])
     title = name_text(operation)
     if isinstance(operation, TransposedConvolution):
@@ -842,7 +842,7 @@ def row_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel | No
         words = sum_panel(step, room, widest=None if reached is None else widest_texts(worked, step))
     foot = sum_and_formula(words, operation.formulas, 0.0, room)
     note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
-    bold = ["bold: the value that the window passes on"] if maximum else []
+    bold = ["bold: the maximum of the window"] if maximum else []
     lines = scale_lines(operation, None if step.weights is None else "∗", greys=greys_text(worked))
     return worksheet(
         name_text(operation), settings_text(operation), body, foot, [*bold, *notes(worked, step, reached, thin=cell), note],
@@ -914,7 +914,7 @@ def _column_page(worked: Walkthrough, step: Step, reached: int | None, width: fl
     placed = (*matrices.items, *moved(words, matrices.width + WORDS, (height - words.height) / 2))
     body = Panel(placed, matrices.width + WORDS + words.width, height)
     note = number_note(worked, step, products_of(step), drawn=[body])
-    bold = ["bold: the value that the window passes on"] if maximum else []
+    bold = ["bold: the maximum of the window"] if maximum else []
     lines = scale_lines(operation, None if step.weights is None else "∗", greys=greys_text(worked))
     smaller = partial(enlarged_page, worked, step, reached)
     return worksheet(
@@ -1022,7 +1022,7 @@ def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None, 
     tall = max(part.size[0] for part in parts)
     body = in_a_row([*parts, space(BAR_GAP), tint_bar(look.tint, max(230.0, min(tall, 480.0)))])
     count = counted(worked, step)
-    bold = "bold: the value that the window passes on" if maximum else ""
+    bold = "bold: the maximum of the window" if maximum else ""
     lines = scale_lines(operation, greys=greys_text(worked))
     room = WIDEST - 2 * MARGIN - body.width - 60
     beside = room >= 460
@@ -1081,7 +1081,7 @@ def counted(worked: Walkthrough, step: Step) -> tuple[int, int]:
 
 
 def notes(worked: Walkthrough, step: Step, reached: int | None, *, cells: bool = True, thin: float = 0.0) -> list[str]:
-    """The caption: where the kernel answers most, what the signs mean (if all ``cells`` are drawn), and the cost.
+    """The caption: where the response is largest, what the signs mean (if all ``cells`` are drawn), and the cost.
 
     ``thin`` is the size of the cells of an output in which that place has a thin frame.
     """
@@ -1093,11 +1093,11 @@ def notes(worked: Walkthrough, step: Step, reached: int | None, *, cells: bool =
         lines.append(f"output channel {step.channel} of {operation.out_channels:,}")
     transposed = isinstance(operation, TransposedConvolution)
     if cells and canvas.stretched.any():
-        lines.append("cells with an inner frame: zeros put between the values (s − 1)")
+        lines.append("cells with an inner frame: zeros inserted between the values (s − 1)")
     if cells and canvas.padding.any():
         around = "torch’s implicit padding d(k − 1) − p" if transposed else "padding: zeros around the input"
         if isinstance(operation, Pooling) and operation.kind == "max":
-            around = "padding, which no maximum takes"
+            around = "padding, which the maximum ignores"
         lines.append(f"dashed cells are {around}")
     if uneven := uneven_text(operation):
         lines.append(uneven)

@@ -167,7 +167,7 @@ class Look:
         return digits_panel(cells, self.cell, self.legible)
 
 
-TURNED = "turned 180°"
+TURNED = "flipped"
 
 
 def turned_text(operation: Operation) -> str:
@@ -187,7 +187,7 @@ def output_matrix(
 
 
 def largest_frame(worked: Walkthrough, step: Step, cell: float) -> list[Item]:
-    """A thin frame within the cell in which a convolution answers most, or around it if it is small.
+    """A thin frame within the cell in which the response of a convolution is largest, or around it if it is small.
 
     None if that is the framed cell, or its number leaves no room.
     """

@@ -250,7 +250,7 @@ def star_text(operation: Operation, sign: str) -> str:
     """What the sign between input and kernel means; if there is none, how each result is computed."""
     text = SIGNS[sign]
     if isinstance(operation, TransposedConvolution):
-        return f"{text}; here the kernel is turned by 180°"
+        return f"{text}; here the kernel is flipped (rotated by 180°)"
     return f"{text}; the kernel is not flipped, as in torch"
 
 
@@ -280,14 +280,14 @@ def greys_text(worked: Walkthrough) -> str:
 
 
 def largest_text(worked: Walkthrough, channel: int, mark: str = "") -> str:
-    """Where a kernel answers most, and how that cell is marked; empty if there is none, or it is no convolution."""
+    """Where the response is largest, and how that cell is marked; empty if there is none, or it is no convolution."""
     found = worked.largest(channel) if isinstance(worked.operation, Convolution) else None
     if found is None:
         return ""
     (row, column), more = found
     value = value_text(worked.results(channel)[row, column])
     others = f" and at {more:,} more {inflected(more, 'place')}" if more else ""
-    return f"the kernel answers most, with {value}, at row {row}, column {column}{mark}{others}"
+    return f"the response is largest, {value}, at row {row}, column {column}{mark}{others}"
 
 
 def is_rounded(*values: Array | None) -> bool:
@@ -363,12 +363,12 @@ def gap_text(operation: Operation) -> str:
         lost = (
             f"{rows_text(operation.unread)} of the input reach no output cell ({total - rows * columns:,} of {total:,}"
         )
-        return f"{lost} values): the padding cuts off all that they stamp"
+        return f"{lost} values): the padding cuts off their stamps"
     between = [every - end for every, end in zip(operation.unread, operation.left_over, strict=True)]
     if not any(between):
         return ""
     if all(dilation == 1 for dilation, number in zip(operation.dilation, between, strict=True) if number):
-        return f"{rows_text(between)} between the windows are never read: the stride is longer than the kernel"
+        return f"{rows_text(between)} between the windows are never read: the stride is larger than the kernel"
     skipped = f"stride {sides_text(operation.stride)} and dilation {sides_text(operation.dilation)} skip them"
     return f"{rows_text(between)} between the cells of the windows are never read: {skipped}"
 
@@ -473,8 +473,8 @@ def _implicit_lines(operation: Operation) -> list[str]:
     if any(operation.output_padding):
         more = sides_text(operation.output_padding)
         lines.append(
-            f"output padding: {more} more behind, computed like the rest; a convolution with stride "
-            f"{sides_text(operation.stride)} makes inputs of several sizes equal, and this selects one of them"
+            f"output padding: {more} more at the end, computed like the rest; a convolution with stride "
+            f"{sides_text(operation.stride)} has the same output size for several input sizes, and this selects one of them"
         )
     return lines
 
@@ -546,7 +546,7 @@ def _stamp_lines(worked: Walkthrough, channel: int) -> list[str]:
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
         return []
-    lines = ["stamps (what overlaps adds up)"]
+    lines = ["stamps (overlaps add up)"]
     one = operation.in_channels // operation.groups == 1
     first = channel // (operation.out_channels // operation.groups) * (operation.in_channels // operation.groups)
     typed = worked.typed.get("input")
@@ -575,7 +575,7 @@ def _stretched_lines(worked: Walkthrough, channel: int) -> list[str]:
         *_planes(canvas.values, canvas.texts),
     ]
     texts = None if canvas.kernel_texts is None else canvas.kernel_texts[channel]
-    return [*lines, "", "with the kernel turned by 180°", *_planes(canvas.kernel[channel], texts)]
+    return [*lines, "", "with the kernel flipped (rotated by 180°)", *_planes(canvas.kernel[channel], texts)]
 
 
 def _planes(values: Array, typed: Array | None = None) -> list[str]:
@@ -626,7 +626,7 @@ def explanation_entry(operation: Operation, worked: Walkthrough | None, steps: S
 
 
 def _largest_entry(worked: Walkthrough, channel: int) -> dict[str, Any] | None:
-    """The cell of an output channel in which a convolution answers most."""
+    """The cell of an output channel in which the response of a convolution is largest."""
     found = worked.largest(channel) if isinstance(worked.operation, Convolution) else None
     if found is None:
         return None
@@ -681,7 +681,8 @@ def field_text(layer: TracedLayer) -> str:
         return f"not known: {layer.lost}"
     size = " × ".join(str(axis.size) for axis in layer.field.axes)
     jumps = [axis.jump for axis in layer.field.axes]
-    text = f"a unit reads {size} {'samples of the signal' if len(jumps) == 1 else 'pixels of the image'}"
+    unit = "samples of the signal" if len(jumps) == 1 else "pixels of the image"
+    text = f"the receptive field of a unit is {size} {unit}"
     if None not in jumps:
         apart = " × ".join(map(str, jumps)) if len(set(jumps)) > 1 else str(jumps[0])
         text += f"; those of neighbouring units are {apart} apart"

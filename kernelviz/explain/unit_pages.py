@@ -117,7 +117,7 @@ def waterfall_page(unit: Unit, most: int = SHOWN) -> tuple[Panel, str]:
     measure = "product" if pointwise else "sum"
     n = len(unit.numbers)
     choice = f"the {len(order)} channels with the largest |{measure}| of {n:,}, largest first" if n > len(order) else ""
-    choice = " · ".join(part for part in (choice, "each input map in colours of its own") if part)
+    choice = " · ".join(part for part in (choice, "each input map has its own colour scale") if part)
     return Panel(tuple(items), right + width, max(bottom, below)), choice
 
 
@@ -132,7 +132,7 @@ def _summands(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Summand
     rest = len(unit.numbers) - len(order)
     if rest:
         others = np.delete(sums, list(order)).sum()
-        name = f"the other {rest:,} channels together" if rest > 1 else "the other channel"
+        name = f"the other {rest:,} channels, summed" if rest > 1 else "the other channel"
         parts.append(Summand(name, float(others), y + 6))
         y += 52
     if unit.bias is not None:
@@ -150,7 +150,7 @@ def _heads(lefts: Sequence[float], end: float, *, pointwise: bool) -> list[Item]
     for left, name in zip(lefts, names, strict=False):
         items.append(Text(left + THUMB / 2, 22, name, SMALL, INK, bold=True, align="center"))
     items.append(Text(end, 22, "product" if pointwise else "sum", SMALL, INK, bold=True, align="right"))
-    items.append(Text(end + 44, 22, "adding up", SMALL, INK, bold=True))
+    items.append(Text(end + 44, 22, "running sum", SMALL, INK, bold=True))
     return items
 
 
@@ -330,8 +330,8 @@ def kernel_and_map_page(unit: Unit, tallest: float = math.inf) -> Panel:
 def pooled_map_page(unit: PooledUnit, tallest: float = math.inf) -> Panel:
     """The page of ``plot_kernel_and_map`` for a pool; for a box of this height with smaller pictures."""
     title = f"How {unit.layer.name} pools channel {unit.at[0]}"
-    channels = f"each of {unit.layer.out_channels:,} channels by itself, no weights"
-    lines = ["both maps have one scale of colours", channels]
+    channels = f"each of {unit.layer.out_channels:,} channels separately, no weights"
+    lines = ["one colour scale for both maps", channels]
     if unit.source:
         lines.append(f"weights: {unit.source.label}")
     clipped = clipping_text(map_colours(unit.inputs[0]))
@@ -383,7 +383,7 @@ def _kernel(unit: Unit, planes: Sequence[int], plane: float) -> LabelledPicture:
     labels = [f"kernel {unit.at[0]}: {COLOURS[number] if colours else f'plane {number}'}" for number in numbers]
     panels = [cells_panel(each, cell, size, UNIT_DIGITS) for each in every]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
-    size_text = "turned 180°" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
+    size_text = "flipped" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
     name = labels[0] if len(planes) > 1 else f"kernel {unit.at[0]}"
     column = _column(name, "" if len(planes) > 1 else size_text, box)
     if size or not np.isfinite(shown).any() or not np.nan_to_num(shown).any():
@@ -438,7 +438,9 @@ def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
     n, rows, columns = unit.kernel.shape
     products = n * rows * columns
     what = "image" if unit.reads_image else "input"
-    lines = [f"the kernel slides over the {what}; each stop is one sum of {products:,} products, one cell of the map"]
+    lines = [
+        f"the kernel slides over the {what}; each position is one sum of {products:,} products, one cell of the map"
+    ]
     if n > len(planes):
         lines.append(
             f"{len(planes)} of {n:,} planes, those with the largest norm, largest first: the sum is not complete"
@@ -446,7 +448,7 @@ def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
     if unit.bias is not None:
         lines.append(f"{bias_text(unit)} is added everywhere")
     if not unit.reads_image and len(planes) > 1:
-        lines.append("the inputs shown have one scale")
+        lines.append("one colour scale for all inputs shown")
     if unit.source:
         lines.append(f"weights: {unit.source.short_label}")
     return [*lines, clipping_text(map_colours(unit.map)), *notes(unit)]
@@ -532,13 +534,13 @@ def unit_page(unit: Unit, tallest: float = math.inf) -> Panel:
         most = max(1, min(SHOWN - 1, int((tallest - HEADS - 170) / PITCH))) if boxed else SHOWN
         body, more = waterfall_page(unit, most)
         facts = {"shown": min(n, most)}
-        notices = [*([f"{most} of {n:,} channels, the others together"] if boxed and n > most else []), *notices]
+        notices = [*([f"{most} of {n:,} channels, the others summed"] if boxed and n > most else []), *notices]
     else:
         body, more = (single_page(unit, brief=boxed) if n == 1 else stacked_page(unit, tallest)), ""
     lines = [
         more,
-        "rounded for display, summed before",
-        f"the network gave {value_of(unit.value)}",
+        "rounded for display, after summation",
+        f"output of the network: {value_of(unit.value)}",
         tint_text(unit),
         clipping_text(map_colours(unit.map)),
     ]
@@ -557,9 +559,9 @@ def _place(unit: Unit) -> str:
 def pooled_page(unit: PooledUnit, settings: str, tallest: float = math.inf) -> Panel:
     """The page of ``plot_unit`` for a pool; for a box of a height with the window alone."""
     lines = [
-        "framed in the window: the value that the maximum takes" if unit.maximum else "bold: the values of the mean",
+        "framed in the window: its maximum" if unit.maximum else "bold: the values of the mean",
         "rounded for display",
-        f"the network gave {value_of(unit.value)}",
+        f"output of the network: {value_of(unit.value)}",
         clipping_text(map_colours(unit.map)),
     ]
     body = pooled_body(unit, brief=tallest < math.inf)
@@ -576,7 +578,7 @@ def captions(unit: Unit) -> list[str]:
     if unit.layer.depthwise and not isinstance(unit, PooledUnit):
         lines[0] += ": one kernel reads one channel"
     if unit.layer.transposed:
-        lines.append("transposed: as a convolution with the kernel turned by 180°, zeros between the values")
+        lines.append("transposed: as a convolution with the kernel flipped (rotated by 180°), zeros between the values")
     if unit.reads_image and unit.source and unit.source.preprocessing:
         lines.append(f"input {normalising_text(unit.source.preprocessing)}")
     if unit.source and unit.source.label != unit.source.model:  # for a plain module both are its class
@@ -587,7 +589,7 @@ def captions(unit: Unit) -> list[str]:
     if unit.mixes_image:
         lines.append("+: a gate, a mean or attention mixes in the whole image")
     if unit.box is None:
-        lines.append(f"what the unit can see is not known: {unit.unseen}")
+        lines.append(f"the receptive field is unknown: {unit.unseen}")
     return lines
 
 

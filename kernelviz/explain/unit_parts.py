@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
 NEAR = 15  # rows and columns of an enlarged part
 BAND, BAR = 16.0, 170.0  # the least height of a map, and the least width of a colour bar
-FIELD = "what it can see"
+FIELD = "receptive field"
 MANY = 1024  # with at least this many values a few may saturate
 QUANTILE = 0.99
 WHITE = "halo"
@@ -106,7 +106,7 @@ def clipping_text(colours: MapColours) -> str:
     if not colours.clipped:
         return ""
     sign = "±" if colours.negative else ""
-    return f"map colours saturate at {sign}{_end(colours)}: 99 % of its values lie within"
+    return f"map colours saturate at {sign}{_end(colours)}: 99 % of the values are within"
 
 
 def _end(colours: MapColours) -> str:
@@ -164,9 +164,7 @@ def photograph(unit: Unit, side: float, *, field: bool, name: str = "what the ne
     lines = []
     if field:
         name = FIELD
-        lines = (
-            ["not known"] if box is None else wrap(field_text(unit).replace("pixels", "px"), SMALL, max(side, 220.0))
-        )
+        lines = ["unknown"] if box is None else wrap(field_text(unit).replace("pixels", "px"), SMALL, max(side, 220.0))
     return titled(name, "", picture, lines, scale=(factor, factor))
 
 
@@ -564,7 +562,7 @@ def _corners(view: LabelledPicture, rows: range, columns: range, x: float) -> tu
 
 def _input_column(unit: Unit, items: list[Item], middles: Sequence[float], tall: float) -> float:
     """Add the inputs: the photograph with the windows enlarged, or a small map per channel; returns the y below them."""
-    whole = photograph(unit, LEFT, field=False, name="image as seen") if unit.reads_image else None
+    whole = photograph(unit, LEFT, field=False, name="input image") if unit.reads_image else None
     if whole is None or unit.seen is None:
         height, width = unit.inputs.shape[1:]
         side = LEFT - 20 if height * (LEFT - 20) <= width * tall else min(LEFT - 20, tall)

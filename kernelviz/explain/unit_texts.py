@@ -118,7 +118,7 @@ def reads_colours(unit: Unit) -> bool:
 def field_text(unit: Unit) -> str:
     """The size of the unit's receptive field in the image."""
     if unit.box is None:
-        return f"what it can see of the image is not known: {unit.unseen}"
+        return f"receptive field unknown: {unit.unseen}"
     height, width = (unit.input_size or unit.inputs.shape)[-2:]
     text = (
         f"{_side(unit.box.top, unit.box.bottom)} × {_side(unit.box.left, unit.box.right)} of {height} × {width} pixels"
@@ -155,7 +155,7 @@ def unit_lines(unit: Unit) -> list[str]:
     lines = [f"One value of {unit.layer.name}: {at_text(unit)}", f"  {source}{settings_text(unit)}{image}"]
     if unit.layer.transposed:
         lines.append(
-            "  a transposed convolution as a convolution: its kernel is turned, · are zeros between the values"
+            "  a transposed convolution as a convolution: its kernel is flipped, · are zeros between the values"
         )
     n, height, width = unit.window.shape
     lines.append(
@@ -164,7 +164,7 @@ def unit_lines(unit: Unit) -> list[str]:
     lines.append(f"  {_field_line(unit)}")
     order = unit.strongest(SHOWN) if n > SHOWN else range(n)
     if n > SHOWN:
-        lines += ["", f"the {SHOWN} channels with the largest |sum| of {n:,}, the largest first"]
+        lines += ["", f"the {SHOWN} channels with the largest |sum| of {n:,}, largest first"]
     shown = list(order)
     digits = [decimals_for(each[shown]) for each in (unit.window, unit.kernel, unit.products)]
     if height * width == 1:
@@ -199,7 +199,7 @@ def _pooled_lines(unit: PooledUnit) -> list[str]:
     else:
         lines.append(f"  {values.shape[0]} × {values.shape[1]} values")
     verb, more = pool_verb(unit), None if decimals is None else decimals + 2
-    rows = [(verb, unit.total), ("the network gave", unit.value)]
+    rows = [(verb, unit.total), ("network output", unit.value)]
     lines += ["", pool_sum_text(unit)]
     return lines + [f"{name:<16}  {fixed_text(value, more)}" for name, value in rows]
 
@@ -215,7 +215,7 @@ def _field_line(unit: Unit) -> str:
     box = unit.box
     more = "; + the whole image, which a gate, a mean or attention mixes in" if unit.mixes_image else ""
     box_text = f"rows {box.top} to {box.bottom}, columns {box.left} to {box.right}"
-    return f"it can see {field_text(unit).removesuffix(' +')}: {box_text}{more}"
+    return f"receptive field {field_text(unit).removesuffix(' +')}: {box_text}{more}"
 
 
 def _pointwise(unit: Unit, order: Sequence[int], digits: Sequence[int | None]) -> list[str]:
@@ -260,7 +260,7 @@ def _adding_up(unit: Unit, order: Sequence[int]) -> list[str]:
     named = [(f"channel {channel_name(unit, position)}", float(unit.sums[position])) for position in order]
     if rest:
         named.append((f"the other {counted(len(rest), 'channel')}", float(unit.sums[rest].sum())))
-    named += [("bias", unit.bias or 0.0), ("sum", unit.total), ("the network gave", unit.value)]
+    named += [("bias", unit.bias or 0.0), ("sum", unit.total), ("network output", unit.value)]
     decimals = decimals_for(np.array([value for _, value in named]))
     more = None if decimals is None else decimals + 2
     rows = [(name, fixed_text(value, more)) for name, value in named]

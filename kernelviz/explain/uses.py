@@ -144,10 +144,13 @@ def ratio_texts(readings: Readings) -> tuple[str, str]:
     if counts.min() == most:
         return f"{corner} : {most}", f"every cell counts the same: it is read {times(most)}"
     if readings.bare is not None and corner > readings.bare.counts[0, 0]:
-        return f"{corner} : {most}", f"the zeros let the window step over the border: a corner is read {times(corner)}"
+        return (
+            f"{corner} : {most}",
+            f"with the zeros, windows extend beyond the border: a corner is read {times(corner)}",
+        )
     rows, columns = (side // 2 for side in counts.shape)
     where = "the middle" if counts[rows, columns] == most else "other cells up to"
-    border = ": the border of an image hardly counts" if most >= 4 * corner else ""
+    border = ": the border of an image has little influence" if most >= 4 * corner else ""
     return f"{corner} : {most}", f"a corner is read {times(corner)}, {where} {times(most)}{border}"
 
 
@@ -173,7 +176,7 @@ def notes(readings: Readings) -> list[str]:
     if any(_uneven(axis) for each in readings.all for axis in (each.uses.rows, each.uses.columns)):
         stride, kernel = (max(each) for each in (operation.stride, operation.kernel))
         dilated = ", dilated" if max(operation.dilation) > 1 else ""
-        found.append(f"the uses are not smooth: windows of {kernel} cells{dilated}, {stride} apart, overlap unevenly")
+        found.append(f"the counts are not smooth: windows of {kernel} cells{dilated}, {stride} apart, overlap unevenly")
     if any(operation.padding) and readings.bare is None:
         found.append("without padding the kernel does not fit into the input")
     return found
@@ -283,7 +286,7 @@ def uses_page(readings: Readings, tallest: float = math.inf) -> Panel:
         texts.insert(1, "dashed: padding, which is 0")
     if any(cells.mask("unread").any() for cells in every):
         texts.insert(1, "hatched: never read" if size or cell >= LEGIBLE else "white: never read")
-    title = "Why padding" if readings.bare is not None else "How often each cell is read"
+    title = "Effect of padding" if readings.bare is not None else "How often each cell is read"
     settings = f"how many windows read each cell: {_settings(readings.operation)}"
     fewer = [partial(refitted, partial(uses_page, readings))] if tallest == math.inf else []
     return worksheet(title, settings, body, [], texts, notices=notes(readings), fewer=fewer)

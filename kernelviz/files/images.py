@@ -460,7 +460,7 @@ def upright(pixels: Array, turn: int) -> Array:
 
 
 def _turned(value: int) -> str:
-    return f"turned upright (EXIF orientation {value})"
+    return f"rotated upright (EXIF orientation {value})"
 
 
 def _has_more_frames(picture: ImageFile.ImageFile, kind: Format, data: bytes) -> bool:

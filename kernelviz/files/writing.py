@@ -350,6 +350,23 @@ def make_directory(directory: Path) -> None:
         raise write_error(directory, error) from error
 
 
+def check_holds_files(directory: Path, *, writable: bool = False) -> None:
+    """Check, before long work, that a directory can exist and, if requested, that files can be written there.
+
+    Raises:
+        WriteError: a file is at its path or above it, or the permission is missing.
+    """
+    if is_uri(directory):
+        return
+    nearest = directory
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not os.path.isdir(nearest):  # noqa: PTH112  (takes every path)
+        raise write_error(directory, f"{nearest} is not a directory.")
+    if writable and not os.access(nearest, os.W_OK | os.X_OK):
+        raise write_error(directory, f"{nearest} is read-only.")
+
+
 def sweep(directory: Path) -> None:
     """Delete temporary files and folders that a killed run left in a directory more than an hour ago; a URI has none."""
     if is_uri(directory):

@@ -164,11 +164,11 @@ def bank_page(size: int) -> Panel:
     items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     smaller = size > 3 and size % 2 == 1
     lines = [
-        "each tile has its own scale; filters are turned as they stand",
-        "colours: + and − of each direction in which a kernel of three channels can read",
-        f"filters whose |cosine| is above {ALIKE:g} are one family: no kernel of this size tells them apart",
+        "each tile has its own scale; filters are not flipped",
+        "colours: + and − of each colour direction of kernels with three channels",
+        f"filters with |cosine| above {ALIKE:g} form a family: kernels of this size do not distinguish them",
         *([f"{shown} of {len(filters)} filters are drawn"] if shown < len(filters) else []),
-        *(["and those of smaller odd sizes in the middle, named like sobel-x@3"] if smaller else []),
+        *(["also available: filters of smaller odd sizes, centred, such as sobel-x@3"] if smaller else []),
     ]
     for line in lines:
         broken = wrap(line, TYPE, PAGE_WIDTH - 2 * MARGIN - 14 * TYPE)
@@ -512,7 +512,7 @@ def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float
     beyond = int(np.count_nonzero((image < 0) | (image > 1)))
     if beyond:
         low, high = number_text(float(image.min())), number_text(float(image.max()))
-        words.append(f"{beyond:,} of {image.size:,} values beyond, {low} to {high}")
+        words.append(f"{beyond:,} of {image.size:,} values outside, from {low} to {high}")
     lines = [line for text in words for line in prose(text, TYPE * unit, width)]
     items, y = text_block(lines, 0, foot, TYPE * unit)
     return Panel((), 0, 0), Panel((picture, *items), picture.width, y)
@@ -649,11 +649,11 @@ def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int
         size += f", the middle {shown[1]:,} × {shown[0]:,} of {whole[1]:,} × {whole[0]:,}"
     lines = [f"cross-correlation, {rule}{PART}{size}"]
     if any(not each.keeps_light for each in responses):
-        lines.append("colours symmetric about 0, full from the 99 % quantile of each response on")
+        lines.append("colours symmetric about 0, saturated at the 99 % quantile of each response")
     if any(each.keeps_light for each in responses):
-        lines.append("what keeps a flat image is drawn as an image again, 0 to 1")
+        lines.append("responses of filters with sum 1 are drawn as images, 0 to 1")
     if len(responses) > 1:
-        lines.append("numbers of kernels: one colour scale, logarithmic")
+        lines.append("numbers of kernels: one logarithmic colour scale for all")
     return lines + _notes(responses) + list(responses[0].reading)
 
 
@@ -662,7 +662,9 @@ def _notes(responses: Sequence[Response]) -> list[str]:
     pairs = [(note, each.name) for each in responses for note in each.notes]
     if seen_by(responses).ndim == 3:
         pairs += [
-            ("read in light and dark", each.name) for each in responses if each.image.ndim == 2 and not each.notes
+            ("applied to the luma of the image", each.name)
+            for each in responses
+            if each.image.ndim == 2 and not each.notes
         ]
     lines = []
     for note in dict.fromkeys(note for note, _ in pairs):

@@ -211,7 +211,7 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
         facts = bank.source.preprocessing if bank.source else {}
         mean, deviation = np.array(facts.get("mean", (0.0,) * 3)), np.array(facts.get("std", (1.0,) * 3))
         read, values = (shown - mean) / deviation, bank.weight[kernel].astype(np.float64)
-        notes: tuple[str, ...] = ("read as the network reads it: less its mean, divided by its deviation",)
+        notes: tuple[str, ...] = ("normalised as for the network: minus its mean, divided by its standard deviation",)
         notes += preprocessing_notes(facts) if facts else ()
         if template is not None and row.colour:
             template = np.array(row.colour.weights)[:, None, None] * template
@@ -219,7 +219,7 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
         shown = read = as_light(pixels)
         values, inputs = row.pattern, bank.weight.shape[1]
         which = "" if inputs == 1 else f", summed over its {inputs:,} inputs,"
-        notes = (f"as if the kernel{which} read the image in light and dark",)
+        notes = (f"the kernel{which} is applied to the luma of the image",)
     check_kernel(values)
     reading = reading_notes(image)
     learned = Response(
@@ -254,7 +254,7 @@ def _likeness(row: KernelMatch) -> str:
     if row.score is None:
         return "a kernel of the network, almost zero"
     if row.kind == "none":
-        return f"a kernel of the network, like no filter (similarity to the closest: {row.score:.2f})"
+        return f"a kernel of the network, similar to no filter (similarity to the closest: {row.score:.2f})"
     return f"a kernel of the network, {row.kind} (similarity to the closest filter: {row.score:.2f})"
 
 

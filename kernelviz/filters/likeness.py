@@ -245,7 +245,7 @@ TALLEST = 2500.0
 def likeness_page(found: Likenesses) -> Panel:
     """The page, with as many kernels as fit in four megapixels."""
     inner = PAGE_WIDTH - 2 * MARGIN
-    title = f"The kernels most like {found.like}{' filters' if found.like in KINDS else ''}"
+    title = f"The kernels most similar to {found.like}{' filters' if found.like in KINDS else ''}"
     items, y = text_block(wrap(title, TITLE, inner, bold=True), MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
     compared = f"{counted(found.total, 'kernel')} of {counted(len(found.layers), 'layer')} compared"
     identity = PART.join([*([found.source.short_label] if found.source else []), compared])
@@ -258,7 +258,7 @@ def likeness_page(found: Likenesses) -> Panel:
     y = end
     items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
     lines = [
-        "kernel ≈ filter times a factor; score: |cosine|, over scale, sign and orientation; one colour scale for each pair"
+        "kernel ≈ filter × factor; score: |cosine|, regardless of scale, sign and orientation; one colour scale per pair"
     ]
     planes = {row.plane for row in found.rows}
     if "sum" in planes:
@@ -267,7 +267,7 @@ def likeness_page(found: Likenesses) -> Panel:
         lines.append("strongest: its pattern in its strongest colour direction")
     notices = [f"{shown} of {len(found.rows)} are drawn"] if shown < len(found.rows) else []
     lines += notices
-    lines.append("numbers rounded to two decimals, from 1 on to two digits; --json and --arrays have all digits")
+    lines.append("numbers rounded to two decimals, or to two digits from 1 on; --json and --arrays have all digits")
     for line in lines:
         more, y = text_block(wrap(line, TYPE, inner), MARGIN, y + (16 if line == lines[0] else 0), TYPE)
         items += more

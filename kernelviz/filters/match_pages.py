@@ -58,11 +58,11 @@ SMALL_ROOM = 42.0  # of the filter beside a kernel without a name
 BETWEEN = 4  # pixels between the planes of a kernel
 SIGN = 46.0  # of ≈
 ABOUT = {
-    "pixel": "pass one pixel on",
+    "pixel": "copy one pixel",
     "blur": "average",
-    "spot": "a pixel against those around it",
+    "spot": "a pixel compared with its neighbours",
     "edge": "where brightness changes",
-    "difference": "one pixel against another",
+    "difference": "one pixel minus another",
     "line": "bright or dark lines",
     "line end": "where a line ends",
     "corner": "where edges meet",
@@ -512,20 +512,22 @@ def caption_lines(matches: Matches, shown: int, kinds: Sequence[str] = (), *, pl
         "strongest": "kernel as colour (mid-grey is 0), its pattern in its strongest colour direction",
         "sum": f"kernel, summed over its {inputs:,} input channels",
     }.get(matches.main, "kernel")
-    lines = [f"{first} ≈ the closest filter; score: |cosine|, over scale and sign; each tile has its own scale"]
+    lines = [
+        f"{first} ≈ the closest filter; score: |cosine|, regardless of scale and sign; each tile has its own scale"
+    ]
     if planes:
         first = "small: the kernel as light–dark, yellow–blue and red–green, in one range"
         second = "large: its pattern in its strongest colour direction ≈ the closest filter"
         lines = [
             f"{first}; {second}",
-            "score: |cosine|, over scale and sign; each kernel and each pattern has its own scale",
+            "score: |cosine|, regardless of scale and sign; each kernel and each pattern has its own scale",
         ]
     rows = [row for row in matches.main_rows if not kinds or row.kind in kinds]
     if any(row.kind in UNNAMED and row.closest for row in rows):
         lines.append("in grey, black −max and white +max: the filter closest to a kernel without a name")
     lines.append(naming_text(matches))
     if any(row.closest and row.closest.name == FIT for row in rows):
-        lines.append("fit: a fitted Gabor function, where no filter is close enough or the fit far closer")
+        lines.append("fit: a fitted Gabor function, if no filter is close enough or the fit is much closer")
     drawn = _drawable(matches)
     if kinds:
         whole = shown == sum(row.kind not in UNDRAWN for row in rows)
@@ -533,7 +535,7 @@ def caption_lines(matches: Matches, shown: int, kinds: Sequence[str] = (), *, pl
             f"only those of the {inflected(len(kinds), 'kind')} {' and '.join(kinds)}{'' if whole else ', the closest'}"
         )
         return [*lines, f"{shown:,} of {drawn:,} kernels are drawn: {only}"]
-    return lines if shown == drawn else [*lines, f"{shown:,} of {drawn:,} kernels are drawn, of each kind the closest"]
+    return lines if shown == drawn else [*lines, f"{shown:,} of {drawn:,} kernels are drawn, the closest of each kind"]
 
 
 def _left_out_text(matches: Matches, drawn: Mapping[str, int], kinds: Sequence[str]) -> str:
@@ -558,14 +560,14 @@ def naming_text(matches: Matches) -> str:
     """The scores from which kernels are named, and how many random kernels would be."""
     size, at, fit = matches.bank.weight.shape[2], matches.threshold, matches.fit_threshold
     per = f"{matches.level * 100:g} of 100 random {size} × {size} kernels"
-    starts = f"named from {at:.2f} on against {matches.filters:,} filters"
+    starts = f"a name needs a score of {at:.2f} with one of {counted(matches.filters, 'filter')}"
     if fit is not None:
-        starts += f", from {fit:.2f} on by a fitted Gabor function"
+        starts += f" or {fit:.2f} with a fitted Gabor function"
     if max(at, fit or 0) == LEAST:
-        return f"{starts}: {LEAST**2:.0%} of its energy, which fewer than {per} reach".replace("%", " %")
+        return f"{starts}: {LEAST**2:.0%} of its energy, reached by fewer than {per}".replace("%", " %")
     expected = matches.level * len(matches.main_rows)
-    alone = f", of these {len(matches.main_rows):,} about {expected:.0f} by chance alone" if expected >= 1 else ""
-    return f"{starts}: at most {per} get a name{alone}"
+    alone = f"; by chance alone, about {expected:.0f} of these {len(matches.main_rows):,}" if expected >= 1 else ""
+    return f"{starts}: at most {per} reach it{alone}"
 
 
 def _sorted(matches: Matches, kind: str) -> list[KernelMatch]:

@@ -41,20 +41,20 @@ class ColourDirection:
 
 
 _CONES = "Ruderman, Cronin and Chiao 1998, Statistics of cone responses to natural images"
-_ALONE, _PAIR, _REST = "by definition", "one channel less another", "one channel less the mean of the others"
+_ALONE, _PAIR, _REST = "by definition", "one channel minus another", "one channel minus the mean of the others"
 _DIRECTIONS = tuple(
     ColourDirection(name, weights, about, source)
     for name, weights, about, source in (
-        ("light–dark", (1, 1, 1), "brightness, whatever the colour", _CONES),
-        ("red–green", (1, -1, 0), "reds against greens", _CONES),
-        ("red–blue", (1, 0, -1), "warm colours against cold ones", _PAIR),
-        ("green–blue", (0, 1, -1), "greens against blues", _PAIR),
-        ("yellow–blue", (1, 1, -2), "yellows against blues: sky from land", _CONES),
-        ("magenta–green", (1, -2, 1), "greens against all that lacks green", _REST),
-        ("red–cyan", (2, -1, -1), "reds against all that lacks red", _REST),
-        ("red", (1, 0, 0), "how much red, bright or not", _ALONE),
-        ("green", (0, 1, 0), "how much green, bright or not", _ALONE),
-        ("blue", (0, 0, 1), "how much blue, bright or not", _ALONE),
+        ("light–dark", (1, 1, 1), "brightness, regardless of colour", _CONES),
+        ("red–green", (1, -1, 0), "reds versus greens", _CONES),
+        ("red–blue", (1, 0, -1), "warm versus cold colours", _PAIR),
+        ("green–blue", (0, 1, -1), "greens versus blues", _PAIR),
+        ("yellow–blue", (1, 1, -2), "yellows versus blues: land and sky", _CONES),
+        ("magenta–green", (1, -2, 1), "greens versus colours without green", _REST),
+        ("red–cyan", (2, -1, -1), "reds versus colours without red", _REST),
+        ("red", (1, 0, 0), "amount of red", _ALONE),
+        ("green", (0, 1, 0), "amount of green", _ALONE),
+        ("blue", (0, 0, 1), "amount of blue", _ALONE),
         ("yellow", (1, 1, 0), "brightness without blue", _ALONE),
         ("magenta", (1, 0, 1), "brightness without green", _ALONE),
         ("cyan", (0, 1, 1), "brightness without red", _ALONE),
@@ -479,7 +479,7 @@ def _with_gabor(row: KernelMatch, fit: GaborFit, naming: NamingThreshold) -> Ker
     close = fit.chance <= naming.fit_level and fit.score >= (naming.fit_threshold or 1)
     if not close or (named and (left <= 1 - ALIKE**2 or fit.unexplained >= FAR_BETTER * left)):
         return replace(row, kind="weak") if row.kind == "none" and fit.chance <= naming.level else row
-    about, source = "stripes of one direction, width and place", "fitted by least squares"
+    about, source = "stripes of one orientation, width and phase", "fitted by least squares"
     found = Filter(FIT, fit.kind, fit.values, about, source, FIT, fit.orientation, FIT)
     return replace(row, kind=fit.kind, closest=found, score=fit.score, chance=fit.chance, factor=1.0)
 
@@ -544,7 +544,7 @@ def _match_cells(row: KernelMatch) -> tuple[str, ...]:
         "" if fit is None else f"{fit.unexplained:.3f}",
         ""
         if fit is None
-        else f"{fit.orientation:.0f}°, wave {fit.wavelength:.1f}, bell {fit.width:.1f} × {fit.length:.1f}",
+        else f"{fit.orientation:.0f}°, wavelength {fit.wavelength:.1f}, envelope {fit.width:.1f} × {fit.length:.1f}",
     )
 
 

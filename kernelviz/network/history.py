@@ -478,6 +478,6 @@ def _notes(reader: _Reader, used: Sequence[int]) -> list[str]:
     if averaged and len(averaged) < len(known):
         notes.append(
             f"averaged weights in {len(averaged):,} of {len(known):,} checkpoints (under `{shown(averaged[0].path)}`), "
-            "plain weights in the others: they do not compare"
+            "plain weights in the others: they are not comparable"
         )
     return [*notes, *dict.fromkeys(note for each in known for note in each.notes)]

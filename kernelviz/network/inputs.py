@@ -92,6 +92,10 @@ class Input:
         return replace(self.image, notes=(*self.image.notes, *self.seen.notes))
 
 
+class UnknownPreprocessingError(UsageError):
+    """It is not known how images are prepared for a network."""
+
+
 def as_input(
     network: Model | nn.Module,
     image: object,
@@ -106,8 +110,10 @@ def as_input(
     """
     if isinstance(image, Image):
         if not isinstance(network, Model):
-            hint = "Give a tensor (C, H, W), or the Model that load_model returns."
-            raise UsageError("The preprocessing of this network is not known.", hint=hint)
+            raise UnknownPreprocessingError(
+                "The preprocessing of this network is not known.",
+                hint="Give a tensor (C, H, W), or the Model that load_model returns.",
+            )
         image = image.read_by(len(network.source.preprocessing["mean"]))
         batch, seen = prepare(network, image, input_size=input_size, crop=crop)
         return Input(batch, image, seen)

@@ -59,7 +59,7 @@ def reworker(module: nn.Module) -> str:
         rules: Any = module.parametrizations
         return f"its parametrisation ({', '.join(type(rule).__name__.lstrip('_') for rule in rules.weight)})"
     if "weight" not in dict(module.named_parameters(recurse=False)):
-        return "the hook that computes it before each pass"
+        return "a forward pre-hook"
     authors = {
         next(kind for kind in type(module).__mro__ if method in vars(kind)) for method in ("forward", "_conv_forward")
     }
@@ -264,7 +264,7 @@ def _is_same(file: StoredTensors, name: str, weight: Array) -> bool:
 def _expert(record: ConvLayer, module: Any) -> tuple[Tensor, Reading, tuple[str, ...]]:
     """The bank of one expert."""
     _check_readable(record, module.weight)
-    of = f"expert {record.expert} of {experts_of(module)}: the network mixes their kernels anew for every image"
+    of = f"expert {record.expert} of {experts_of(module)}: the network mixes their kernels for every image"
     return module.weight[record.expert].reshape(record.weight_shape), None, (of,)
 
 
@@ -284,12 +284,12 @@ def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor
         if held is None:
             what = f"The layer {shown(record.name)} stores no weight of the shape that it convolves with."
             raise UsageError(what, f"It is computed by {who}.", "Omit --stored, or stored=True, for the effective one.")
-        return held, None, (f"the weight as stored; {who} makes another of it, the effective one",)
+        return held, None, (f"the weight as stored; {who} computes the effective weight from it",)
     if observed.weight is None:
-        return weight, None, (f"the weight as stored, the effective one is not known: {observed.why}",)
+        return weight, None, (f"the weight as stored, the effective one is unknown: {observed.why}",)
     if held is not None and torch.equal(observed.weight, held):
         return weight, None, ()
-    return observed.weight, "effective", (f"the effective weight: what {who} makes of the stored one",)
+    return observed.weight, "effective", (f"the effective weight, computed by {who} from the stored one",)
 
 
 def _check_readable(record: ConvLayer, weight: object) -> None:

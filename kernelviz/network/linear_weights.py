@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
-from math import lcm
+from math import lcm, prod
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -135,6 +135,9 @@ class _Reading:
     preparing: dict[str, Any]
 
 
+_FEW = 30  # of so many independent numbers, chance explains one half in fewer than one of 10,000 channels
+
+
 class _Work:
     """One layer of a network that is being expanded."""
 
@@ -154,6 +157,7 @@ class _Work:
         self.plans: dict[tuple[int, ...], CapturePlan] = {}
         self.failed: set[int] = set()
         self.copy: AffineCopy | None = None
+        self.apart = 0  # receptive fields that do not overlap, in all judged images
 
     def expand(self, slopes: Slopes) -> LinearWeights:
         """The record of the layer."""
@@ -181,6 +185,7 @@ class _Work:
         fields = fields_of(tap, size)
         weights, constant = linear_weights(self.copy, tap, fields)
         box = fields.box(fields.unit)
+        few = _few_text(self.apart) if self.copy.replaced or self.copy.pools else []  # an affine network needs no proof
         found = LinearWeights(
             weights=weights,
             explained=tally.explained(),
@@ -197,7 +202,7 @@ class _Work:
             pools=tuple(self.copy.pools),
             source=source_of(self.network),
             image_recipes=tuple(self.recipes[number] for number in sorted(self.recipes)),
-            notes=(*self._duplicates_text(), *self.gathered.notes()),
+            notes=(*few, *self._duplicates_text(), *self.gathered.notes()),
             identity=self.gathered.as_recipe(),
         )
         return found if found.half.any() else replace(found, works=self._last_that_works(others))
@@ -211,7 +216,7 @@ class _Work:
         """Which images have the bytes of others; empty if none has."""
         if not self.duplicates:
             return []
-        same = inflected(len(self.duplicates), "has the bytes of another", "have the bytes of others")
+        same = inflected(len(self.duplicates), "is identical to another", "are identical to others")
         first = ", ".join(self.duplicates[:3]) + (" …" if len(self.duplicates) > 3 else "")
         return [f"{counted(len(self.duplicates), 'image')} {same}, counted once: {first}"]
 
@@ -285,6 +290,7 @@ class _Work:
         with torch.no_grad():
             affine, real = (prepared.run(given.batch, kind)[0][0] for kind in ("affine", "real"))
         tally.add(inside_of(affine, fields), inside_of(real, fields))
+        self.apart += prod(side // (axis.size or 1) for side, axis in zip(given.size[1:], fields.axes, strict=True))
 
     def _last_that_works(self, judged: Sequence[int]) -> str:
         """The last convolution before the layer with a channel of which one half is explained; empty if there is none."""
@@ -294,7 +300,8 @@ class _Work:
         order = list(plan.observed.visits)
         before = []
         for tap in found:
-            if tap.module in order and order.index(tap.module) < order.index(end.module) and tap.run == 0:
+            inner = tap.module.startswith(f"{end.module}.")  # a container ends after the convolutions in it
+            if tap.module in order and (inner or order.index(tap.module) < order.index(end.module)) and tap.run == 0:
                 try:
                     before.append((tap, fields_of(tap, size)))
                 except KernelvizError:
@@ -320,6 +327,14 @@ class _Work:
             if tally.count and (np.nan_to_num(tally.explained()) >= HALF).any()
         ]
         return works[-1] if works else ""
+
+
+def _few_text(apart: int) -> list[str]:
+    """That few receptive fields apart judge little: of eight independent numbers r² is one half in one of 40 channels."""
+    if apart >= _FEW:
+        return []
+    fields = inflected(apart, "receptive field", "receptive fields side by side")
+    return [f"few data: the judged images have room for {apart} {fields}, so that chance explains channels, too"]
 
 
 class _LayerError(KernelvizError):

@@ -132,7 +132,7 @@ def stored_bank(
 ) -> KernelBank:
     """The record of a layer's weight as the module holds it; the axes of a transposed convolution are turned."""
     if layer.transposed:
-        notes = ("transposed convolution: axes turned to (out, in / groups, ...)", *notes)
+        notes = ("transposed convolution: axes swapped to (out, in / groups, ...)", *notes)
         weight = _turned(weight, layer.groups)
     return KernelBank(weight, layer, source, layer.groups, notes, reading)
 

@@ -192,7 +192,7 @@ class Tap:
     def notes(self) -> tuple[str, ...]:
         """Why the receptive fields are not known, if they are not."""
         lost = self.known.lost if self.known is not None else ""
-        return (f"receptive field not known: {lost}",) if lost else ()
+        return (f"receptive field unknown: {lost}",) if lost else ()
 
     @cached_property
     def _observed(self) -> Field | None:

@@ -694,7 +694,7 @@ def pooling_of(call: RecordedCall) -> tuple[Pooling, list[str]]:
         sides = ", ".join(
             f"{n} {side}" for n, side in zip(added, ("above", "below", "left", "right"), strict=True) if n
         )
-        notes = [f"the layer itself puts {what} around its input first: {sides}; the sizes here count them as input"]
+        notes = [f"the layer first pads its input with {what}: {sides}; the sizes here include them"]
     return Pooling(
         size, kernel, kind=kind, stride=pair_of(call.sides(1), 1) if call.sides(1) else None,
         padding=pair_of(call.sides(2), 0) if call.sides(2) else 0,

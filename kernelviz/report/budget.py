@@ -127,7 +127,7 @@ def _with_note(report: Report) -> Report:
         return report
     cut = counted(sum(len(layer.shown) < layer.outputs for layer in report.layers), "layer")
     note = (
-        f"{shown:,} of {total:,} maps are shown; near-duplicates and those of the smallest spread for "
+        f"{shown:,} of {total:,} maps are shown; near-duplicates and the least varied maps of "
         f"{report.images[0].name} are left out, in {cut}"
     )
     return replace(report, notes=(*report.notes, note))

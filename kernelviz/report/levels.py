@@ -90,7 +90,7 @@ def report_kernels(bank: KernelBank, shown: Sequence[int]) -> ReportKernels:
     return ReportKernels(
         view="rgb" if view == "rgb" else "inputs" if view == "matrix" else "sum",
         levels=np.ascontiguousarray(found), limits=limits, zero=zero, faint=faint, nonfinite=_counts(broken, shown),
-        notes=tuple(note for note in bank.notes if "axes turned" not in note),  # kernels are drawn, not indexed
+        notes=tuple(note for note in bank.notes if "axes swapped" not in note),  # kernels are drawn, not indexed
     )  # fmt: skip
 
 

@@ -164,7 +164,7 @@ def _breakable(name: str) -> Markup:
 
 
 def layer_sentence(layer: Mapping[str, Any], thing: str = "photograph") -> str:
-    """What a layer is and sees: ``3 × 3 convolution. 3 → 32 channels of 112 × 112. One unit sees 3 × 3 pixels.``.
+    """What a layer is and reads: ``3 × 3 convolution. 3 → 32 channels of 112 × 112. Receptive field 3 × 3 pixels.``.
 
     ``thing`` is what the network is given, a photograph or another input.
     """
@@ -186,11 +186,11 @@ def _kind(layer: Mapping[str, Any]) -> str:
         layer["conv"], "convolution"
     )
     kernel = layer["kernel"]
-    parts = [f"{' × '.join(map(str, kernel))} {name}" if len(kernel) > 1 else f"{name} of {kernel[0]} places"]
+    parts = [f"{' × '.join(map(str, kernel))} {name}" if len(kernel) > 1 else f"{name} of kernel size {kernel[0]}"]
     if layer["conv"] == "grouped" or (layer["conv"] == "transposed" and (layer["groups"] or 1) > 1):
         parts[0] += f" in {layer['groups']} groups"
     if layer["conv"] == "pointwise":
-        parts.append("a mix of maps")
+        parts.append("pointwise")
     for fact in ("stride", "dilation"):
         sizes = set(layer[fact] or (1,))
         if sizes != {1}:
@@ -201,12 +201,12 @@ def _kind(layer: Mapping[str, Any]) -> str:
 def _seen(layer: Mapping[str, Any], thing: str) -> str:
     field = layer["field"]
     if field is None:
-        return f"What a unit sees is not known: {layer['lost']}." if layer["lost"] else "What a unit sees is not known."
+        return f"Receptive field unknown: {layer['lost']}." if layer["lost"] else "Receptive field unknown."
     if None in field["size"]:
-        return "What a unit sees depends on its place."
+        return "The receptive field depends on the position of the unit."
     rows, columns = field["size"]
     more = f", and through a gate, a mean or attention the whole {thing}" if field["global"] else ""
-    return f"One unit sees {rows:,} × {columns:,} {'pixels' if thing == 'photograph' else 'values'}{more}."
+    return f"Receptive field {rows:,} × {columns:,} {'pixels' if thing == 'photograph' else 'values'}{more}."
 
 
 def _sees(layer: Mapping[str, Any]) -> str:
@@ -252,20 +252,21 @@ def _lead(report: Report, layers: Sequence[Mapping[str, Any]], thing: str) -> st
     many = len(report.images) > 1
     images = counted(len(report.images), thing) if many else f"one {thing}"
     classes = any(image.top for image in report.images)
-    end = f"{images} into {'words' if many else 'a word'}" if classes else f"{images} into maps"
-    start = f"{what} {'turn' if plural else 'turns'} {end}."
+    verb = ("classify" if plural else "classifies") if classes else ("turn" if plural else "turns")
+    end = f"{verb} {images}" if classes else f"{verb} {images} into feature maps"
+    start = f"{what} {end}."
     if report.source and convolving:
         weights = f"{_large(report.source.params)} weights"
         most = 2 * sum(layer["params"] for layer in layers) > report.source.params
         start = (
-            f"{what} and {weights} turn {end}." if most
-            else f"This page shows what {what} of a network with {weights} {'make' if plural else 'makes'} of {images}."
+            f"{what} with {weights} {end}." if most
+            else f"{what} of a network with {weights}, applied to {images}."
         )  # fmt: skip
     choice = "a layer and a " if len(layers) > 1 else "a "
     hint = (
-        f"Choose {choice}kernel, then point at its map to see what each number is made of."
+        f"Choose {choice}kernel, then point at its map to see how each number is computed."
         if any(layer["kernels"] for layer in layers)
-        else f"Choose {choice}map, then point at it to see what each unit sees."
+        else f"Choose {choice}map, then point at it to see the receptive field of each unit."
     )
     return f"{start} {hint}"
 

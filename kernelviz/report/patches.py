@@ -153,8 +153,8 @@ def with_patches(report: Report, source: PatchSource, most: int) -> Report:
         if excess <= 0:
             return done
         room -= 1.1 * excess + 0.02 * room
-    note = "No patches are shown: there is no room for them"
-    why = "there is no room for patches; a larger --max-size has some"
+    note = "No patches are shown: they do not fit within --max-size"
+    why = "they do not fit; give a larger --max-size"
     cut = tuple(
         replace(layer, without_patches=layer.without_patches or why) if layer.name in source.layers else layer
         for layer in bare.layers
@@ -320,7 +320,7 @@ def _patches_of(layer: _Layer, cutting: _Cutting, order: Mapping[int, int]) -> L
 def _reduction(reduced: int, choice: _Choice) -> str:
     """How the patches of a layer are made smaller; empty if they are not."""
     text = reduction_text(reduced or choice.scale)
-    return f"{text}, out of compressed pictures (JPEG)" if choice.lossy and not reduced else text
+    return f"{text}, from compressed images (JPEG)" if choice.lossy and not reduced else text
 
 
 def _left_out(report: Report, layers: Sequence[_Layer], choice: _Choice, images: Sequence[PatchImage]) -> Iterator[str]:
@@ -331,7 +331,7 @@ def _left_out(report: Report, layers: Sequence[_Layer], choice: _Choice, images:
     if shown < every:
         yield (
             f"the patches of {shown:,} of {counted(every, 'channel')} are shown, those that are highest above their "
-            "channel's mean; a larger --max-size has room for more"
+            "channel's mean; a larger --max-size includes more"
         )
     if choice.patches < most:
         yield f"{choice.patches} of {most} patches of a channel are shown"
@@ -342,7 +342,7 @@ def _left_out(report: Report, layers: Sequence[_Layer], choice: _Choice, images:
         yield f"{have} reduced: a pixel is the mean of {choice.scale} × {choice.scale}{lossy}"
     lacking = sum(bool(layer.without_patches) for layer in report.layers)
     if lacking:
-        yield f"{counted(lacking, 'layer has', 'layers have')} no patches, for the reason that is stated there"
+        yield f"{counted(lacking, 'layer has', 'layers have')} no patches, for the reason stated there"
     duplicates = layers[0].ranked.patches.duplicates
     if duplicates:
         yield duplicates_text(duplicates)

@@ -26,9 +26,9 @@ _MOST = {"stride": 6, "padding": 6, "dilation": 4}
 _DIGITS = 6  # significant
 _LARGEST = 10**6
 _SLIDERS = {
-    "stride": (("stride", "how far the window steps"), 1, 4),
-    "padding": (("padding", "rings of zeros round the input"), 0, 3),
-    "dilation": (("dilation", "how far apart the kernel reads"), 1, 3),
+    "stride": (("stride", "step of the window"), 1, 4),
+    "padding": (("padding", "rings of zeros around the input"), 0, 3),
+    "dilation": (("dilation", "spacing of the kernel's elements"), 1, 3),
     "input": (("input", "rows and columns"), 1, MOST_INPUT),
     "kernel": (("kernel", "rows and columns"), 1, MOST_KERNEL),
 }

@@ -82,6 +82,9 @@ class ImageList:
 
     def _at(self, place: int) -> int:
         """The index of a place, which is made if there is none."""
+        at = place - self._first
+        if 0 <= at < len(self._states):
+            return at
         if not self._states:
             self._first = place
         below = max(0, self._first - place)
@@ -121,6 +124,7 @@ class ImageList:
         return name, path, digest if self._states[at] == _KNOWN else None
 
 
+@lru_cache(maxsize=64)
 def _raw(digest: str) -> bytes | None:
     """The bytes of a SHA-256; None if the text is none."""
     try:
@@ -131,7 +135,7 @@ def _raw(digest: str) -> bytes | None:
 
 
 class _HashIndex:
-    """The places of images by the first 64 bits of a hash of their hash: 16 bytes per image, and some recent ones."""
+    """The places of images by the first 64 bits of their hash: 16 bytes per image, and some recent ones."""
 
     def __init__(self) -> None:
         import numpy as np
@@ -141,7 +145,8 @@ class _HashIndex:
 
     @staticmethod
     def _key(digest: str) -> int:
-        return int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), "little")
+        raw = _raw(digest) or hashlib.blake2b(digest.encode()).digest()
+        return int.from_bytes(raw[:8], "little")
 
     def add(self, digest: str, place: int) -> None:
         """Add an image."""
@@ -458,7 +463,7 @@ def duplicates_text(names: Sequence[str]) -> str:
     """Which images have the bytes of earlier ones; empty if none has."""
     if not names:
         return ""
-    same = inflected(len(names), "has the bytes of an earlier image", "have the bytes of earlier images")
+    same = inflected(len(names), "is identical to an earlier image", "are identical to earlier images")
     first = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
     return f"{counted(len(names), 'image')} {same}, counted once: {first}"
 

@@ -222,7 +222,7 @@ def kernel_pictures(bank: KernelBank, view: str) -> Array:
 
 _OPPONENT = (
     "L = (R + G + B) / √3, light–dark; Y−B = (R + G − 2B) / √6, yellow–blue; R−G = (R − G) / √2, red–green; "
-    "their squares add up to the kernel’s"
+    "the sum of their squares is the squared norm of the kernel"
 )
 
 
@@ -263,7 +263,7 @@ def _quantity(view: str, inputs: int) -> str:
     if view == "spectrum":
         return "frequency response"
     if inputs == 1:
-        return "size of weight" if view == "norm" else "weight"
+        return "magnitude of weight" if view == "norm" else "weight"
     return {"sum": "sum of weights", "norm": "norm of weights"}.get(view, "weight")
 
 
@@ -276,12 +276,12 @@ def _explanation(bank: KernelBank, view: str) -> str:
     if view == "rgb":
         return "red, green, blue weights as colour (colour-blind readers: palette safe or view channels)"
     if depthwise:
-        what = "the kernel that reads that channel alone" if view == "sum" else "the size of the weights that read it"
-        return f"depthwise, one {tile} per channel, {what}"
+        what = "" if view == "sum" else ", the magnitudes of its weights"
+        return f"depthwise, one {tile} per kernel{what}; each kernel reads one channel"
     of_group = " of its group" if bank.groups > 1 else ""
     if inputs == 1:
-        return f"one {tile} per kernel" + (", the size of its weights" if view == "norm" else "")
-    what = "its weights added up" if view == "sum" else "the length of its weights"
+        return f"one {tile} per kernel" + (", the magnitudes of its weights" if view == "norm" else "")
+    what = "its weights summed" if view == "sum" else "the norm of its weights"
     return f"one {tile} per kernel, {what} over the {inputs:,} input channels{of_group}"
 
 
@@ -293,7 +293,7 @@ def _spectrum_explanation(bank: KernelBank) -> str:
     axes = "to the right" if len(kernel) == 1 else "down and to the right"
     padded = " × ".join([str(size)] * len(kernel))
     return (
-        f"the size |F| of each kernel's Fourier transform, zero-padded to {padded}{over}; "
+        f"the magnitude |F| of each kernel's Fourier transform, zero-padded to {padded}{over}; "
         f"frequency 0 in the middle, −0.5 to 0.5 cycles per pixel {axes}"
     )
 
@@ -332,11 +332,9 @@ def _table_explanation(view: str, *, turned: bool, heat: bool) -> str:
         return "one column per kernel, one row per input channel"
     if turned:
         if not heat:
-            return "turned to fit, as the view channels: one column per kernel, one row per input channel"
-        return "turned to fit: a column is one kernel, a row an input channel"
-    return (
-        f"a row is one kernel, a column {'the input channel that it weighs' if heat else 'one of its input channels'}"
-    )
+            return "axes swapped to fit, as in the view channels: one column per kernel, one row per input channel"
+        return "axes swapped to fit: one column per kernel, one row per input channel"
+    return "one row per kernel, one column per input channel"
 
 
 def _labels(numbers: Sequence[int]) -> tuple[str, ...]:

@@ -102,9 +102,9 @@ def _explanation(view: str, maps: FeatureMaps) -> str:
         one = "strip" if len(maps.shape or ()) == 2 and maps.values.shape[1] == 1 else "tile"
         return f"one {one} per channel of the layer’s output"
     return {
-        "mean": "at each place the mean over the channels",
-        "max": "at each place the largest value of all channels",
-        "norm": "at each place the root of the sum of squares over the channels",
+        "mean": "the mean over the channels at each position",
+        "max": "the maximum over the channels at each position",
+        "norm": "the root of the sum of squares over the channels at each position",
     }[view]
 
 
@@ -220,7 +220,7 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: boo
     channels = len(maps.values)
     over = f"fitted to {counted(basis.images, 'image')}" if basis.images else "of a basis"
     what = f"the first three principal components of all channels, {over}"
-    safe = f"{what}, each by itself" if each else f"{what}, as light–dark, orange–blue and, by itself, red–blue"
+    safe = f"{what}, each in one picture" if each else f"{what}: light–dark and orange–blue, the third as red–blue"
     return Tiles(
         values=basis.in_deviations(maps)[None],
         view="pca",

@@ -162,7 +162,7 @@ class Patches:
     def prominent(self, count: int) -> tuple[int, ...]:
         """The channels whose patches are highest above their channel's mean, in its deviations; ties by number."""
         found = np.isfinite(self.values)
-        some = found.any(axis=1) & (self.deviation > 0)
+        some = found.any(axis=1) & (self.deviation > _ROUNDING * np.abs(self.mean))
         best = np.where(found, self.values.astype(np.float64), 0.0).sum(axis=1) / np.maximum(found.sum(axis=1), 1)
         with np.errstate(all="ignore"):
             rank = np.where(some, (best - self.mean) / np.where(self.deviation > 0, self.deviation, 1.0), -np.inf)
@@ -218,6 +218,7 @@ class Patches:
         raise UsageError(f"There is no patch of image {place[0]} at {place[1:]}.")
 
 
+_ROUNDING = 2.0**-20  # times its mean: a channel that varies by less varies in the last bits of single precision alone
 USUAL_CHANNELS = 6
 USUAL_PATCHES = 8
 MOST_PATCHES = 64
@@ -276,7 +277,8 @@ def check_field(found: Field | None, layer: str, lost: str, *, per_image: int = 
     """
     if found is None:
         what = f"The receptive field of {shown(layer) if layer else 'the layer'} is not known."
-        raise UsageError(what, sentence_of(lost), "Choose a layer before it.")
+        hint = "Choose a layer before it." if layer or lost else "Add maps of `capture_many` or `capture_features`."
+        raise UsageError(what, sentence_of(lost), hint)
     if per_image > 1 and not all(map(is_exact, found.axes)):
         what = f"Of {shown(layer)} only one unit of each image can be chosen."
         why = "Its receptive fields are not evenly spaced, so it is not known which of them overlap."
@@ -528,7 +530,7 @@ class PatchTally:
         added = [self._facts[kind] for kind in np.unique(kinds)]
         mean, deviation = sums.statistics()
         some = sums.count > 0
-        low, high = (np.where(some, end, np.nan) for end in (sums.low, sums.high))
+        low, high = (np.where(some, end, np.nan) + 0 for end in (sums.low, sums.high))  # without -0.0
         rankings = [self._ranking(best, numbers, low if best.sign > 0 else high) for best in self._best]
         names = self.images
         sizes = {tuple(axis.size for axis in each.field.axes) for each in added}
@@ -754,24 +756,66 @@ class _ImageMoments:
     def of(cls, maps: Array) -> _ImageMoments:
         """Those of the maps (C, H, W) of an image."""
         flat = maps.reshape(len(maps), -1)
-        # einsum adds in one thread and in one order, which the linear algebra behind dot products need not do
-        sums, squares = np.einsum("ij->i", flat), np.einsum("ij,ij->i", flat, flat)
         size = flat.shape[1]
-        if np.maximum.reduce(squares) < np.inf:  # so all values are finite
-            # NumPy finds the place of an extreme in a short row faster than its value
-            largest, smallest = _taken(flat, flat.argmax(axis=1)), _taken(flat, flat.argmin(axis=1))
-            return cls(size, size, sums, squares, 0, smallest[1], largest[1], (largest, smallest))
-        finite = np.isfinite(flat)
-        count = finite.sum(axis=1)
-        low, high = np.where(finite, flat, np.inf).min(axis=1), np.where(finite, flat, -np.inf).max(axis=1)
-        power = power_of(np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0))
-        clean = np.where(finite, flat, 0).astype(np.float64) * np.ldexp(1.0, -power)[:, None]
-        return cls(size, count, clean.sum(axis=1), (clean * clean).sum(axis=1), power, low, high)
+        sums, squares = (each.astype(np.float64, copy=False) for each in _sums(flat))
+        if not np.maximum.reduce(squares) < np.inf:  # some values or their squares are not finite
+            finite = np.isfinite(flat)
+            count = finite.sum(axis=1)
+            low, high = np.where(finite, flat, np.inf).min(axis=1), np.where(finite, flat, -np.inf).max(axis=1)
+            return cls(size, count, *_wide_sums(np.where(finite, flat, 0), low, high), low, high)
+        # NumPy finds the place of an extreme in a short row faster than its value
+        largest, smallest = _taken(flat, flat.argmax(axis=1)), _taken(flat, flat.argmin(axis=1))
+        found = cls(size, size, sums, squares, 0, smallest[1], largest[1], (largest, smallest))
+        inexact = squares - sums * (sums / size) < squares * _LEAST_SPREAD  # far from 0 compared with the deviation
+        if np.minimum.reduce(squares) < _LEAST_SQUARE[flat.dtype.char]:
+            inexact |= (squares < _LEAST_SQUARE[flat.dtype.char]) & ((found.low < 0) | (found.high > 0))
+        rows = inexact.nonzero()[0]
+        if len(rows):
+            power = np.zeros(len(flat), np.int64)
+            sums[rows], squares[rows], power[rows] = _wide_sums(flat[rows], found.low[rows], found.high[rows])
+            found.power = power if power.any() else 0
+        return found
 
     @property
     def finite(self) -> bool:
         """Whether all values are finite."""
         return self.extremes is not None or bool((self.count == self.values).all())  # type: ignore[union-attr]
+
+
+_LEAST_SPREAD = 1 / 16  # of a mean square: below that, rounding in single precision shows in the deviation
+_LEAST_SQUARE = {"f": 2.0**-100, "d": 2.0**-900}  # below that, the squares of some numbers may be rounded to 0
+_BLOCK = 4096
+_LONG = 4 * _BLOCK
+
+
+def _sums(flat: Array) -> tuple[Array, Array]:
+    """The sums of the numbers (C, n) and of their squares, in one thread and one order, unlike those of linear algebra.
+
+    Rounding grows with the length of a sum, so long rows are added in blocks, and these in double precision.
+    """
+    if flat.shape[1] <= _LONG:
+        return np.einsum("ij->i", flat), np.einsum("ij,ij->i", flat, flat)
+    blocks, end = flat.shape[1] // _BLOCK, flat.shape[1] // _BLOCK * _BLOCK
+    head, tail = flat[:, :end].reshape(len(flat), blocks, _BLOCK), flat[:, end:]
+    sums, squares = np.einsum("ijk->ij", head), np.einsum("ijk,ijk->ij", head, head)
+    return (
+        sums.sum(axis=1, dtype=np.float64) + np.einsum("ij->i", tail),
+        squares.sum(axis=1, dtype=np.float64) + np.einsum("ij,ij->i", tail, tail),
+    )
+
+
+def _wide_sums(flat: Array, low: Array, high: Array) -> tuple[Array, Array, Array | int]:
+    """The sums of finite numbers (C, n) and of their squares in double precision, times ``2 ** -power``, and the powers.
+
+    ``low`` and ``high`` (C,) are the extremes, infinite where there is no number.
+    """
+    wide = flat.astype(np.float64)
+    power: Array | int = 0
+    if flat.dtype == np.float64:  # the squares of numbers of single precision are in range
+        largest = np.maximum(np.abs(low), np.abs(high))
+        power = power_of(np.where(np.isfinite(largest), largest, 0.0))
+        wide *= np.ldexp(1.0, -power)[:, None]
+    return wide.sum(axis=1), (wide * wide).sum(axis=1), power
 
 
 class _Moments:
@@ -876,12 +920,12 @@ def clipping_texts(patches: Patches) -> list[str]:
     """What is drawn instead of the field where that is larger than the image, or all of it."""
     if patches.exceeds_image:
         return [
-            "Receptive fields are larger than the image: only their parts inside it are drawn, a cross is the centre"
+            "Receptive fields are larger than the image: only their parts inside it are drawn, a cross marks the centre"
         ]
     if patches.covers_image and patches.map_size:
         rows, columns = patches.map_size
-        where = f"where {rows:,} × {columns:,} units cover the image evenly"
-        return [f"Each unit reads the whole image: a frame is its own share, {where}"]
+        cell = f"its cell in a grid of {rows:,} × {columns:,} units over the image"
+        return [f"Each unit reads the whole image: a frame marks {cell}"]
     return []
 
 
@@ -896,7 +940,7 @@ def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
     everywhere, chosen = patches.border
     if chosen >= 2 * everywhere and not patches.inside and chosen > 0:
         lines.append(
-            f"Padding excites: the border has {100 * everywhere:.1f} % of the units, "
+            f"Effect of padding: {100 * everywhere:.1f} % of the units are at the border, "
             f"but {100 * chosen:.1f} % of all patches"
         )
     if patches.mixes_image:
@@ -906,7 +950,7 @@ def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
     dead = np.flatnonzero(patches.dead)
     if dead.size:
         are = counted(dead.size, "channel is", "channels are")
-        lines.append(f"{are} dead, one value in all images: {numbers_text(dead.tolist())}")
+        lines.append(f"{are} dead (one value in all images): {numbers_text(dead.tolist())}")
     if any((ranking.counts[list(channels)] % patches.possible).any() for ranking in patches.rankings):
         lines.append("A row ends where no further image has more than the channel's smallest value")
     lost = int(patches.nonfinite.sum())
@@ -985,7 +1029,7 @@ def patches_table(found: Patches, channels: Sequence[int], *, width: int | None 
     """
     lines: list[str] = []
     for ranking, best in zip(found.rankings, ("best", "lowest"), strict=False):
-        heads = ("channel", "patches", best, "unit", "with it", "last", f"{best} in")
+        heads = ("channel", "patches", best, "unit", "ties", "last", f"{best} image")
         rows = []
         for channel in channels:
             count = int(ranking.counts[channel])

@@ -47,6 +47,17 @@ def test_it_draws_and_reports_what_is_explained(run, arguments):
     assert again.document["outputs"][0]["path"].endswith("-2-expanded-one.png")
 
 
+def test_channels_that_do_not_fit_are_counted_in_a_message(run, arguments, tmp_path):
+    """Of very many channels the first hundred are drawn by default, and the message states it as the caption does."""
+    (tmp_path / "net.py").write_text(
+        NETWORK.replace("nn.Conv2d(3, 4, 3)", "nn.Conv2d(3, 104, 3)").replace("(4, 6", "(104, 6")
+    )
+    result = run(*arguments, "-l", "0")
+    assert "half or more of 104 of 104 channels" in result.err
+    assert "\nthe picture shows 100 of them, from 0 on; --channels shows others\n" in result.err
+    assert "the picture shows" not in run(*arguments, "-l", "0", "--channels", "0-3", "--force").err
+
+
 def test_one_of_several_layers_without_a_stand_in_fails_alone(run, arguments):
     """It is named with the module on the way; the others are drawn, exit code 3."""
     result = run(*arguments, "-l", "0", "-l", "5", "--json")
@@ -102,10 +113,10 @@ def test_what_was_done_to_images_is_stated(run, arguments, tmp_path):
     row, _ = result.document["outputs"]
     assert result.code == 0
     assert result.err.count("counted once") == 1
-    assert "1 image has the bytes of another, counted once: copy.png" in row["notes"]
+    assert "1 image is identical to another, counted once: copy.png" in row["notes"]
     assert "transparent parts are drawn on white (1 of 4 images)" in row["notes"]
     alone = run(*arguments[:3], str(tmp_path / "copy.png"), *arguments[5:], "-l", "2")
-    assert (alone.code, "has the bytes of another" in alone.complaint[1]) == (1, True)
+    assert (alone.code, "is identical to another" in alone.complaint[1]) == (1, True)
 
 
 def test_other_images_do_not_replace_a_picture(run, arguments):
@@ -138,6 +149,16 @@ def test_a_layer_of_which_nothing_is_explained_is_not_drawn(run, arguments, monk
     assert "The last convolution before it that works is 0." in result.document["errors"][0]["hint"]
     assert result.document["layers"][0]["last_explained_layer"] == "0"
     assert run(*arguments, "-l", "2", "--all").code == 0
+
+
+def test_the_last_layer_that_works_may_be_inside_a_container(run, arguments, tmp_path, monkeypatch):
+    """The convolutions of a container are before its output, though it is entered before them."""
+    for package in ("views", "network"):
+        monkeypatch.setattr(f"kernelviz.{package}.linear_weights.HALF", 0.9999)
+    inner = "nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3)), "
+    (tmp_path / "net.py").write_text(NETWORK.replace("nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), ", inner))
+    result = run(*arguments, "-l", "0", "--json")
+    assert result.document["layers"][0]["last_explained_layer"] == "0.0"
 
 
 @pytest.mark.parametrize(

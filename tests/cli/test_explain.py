@@ -28,7 +28,7 @@ def test_the_text_is_that_of_the_articles(run, monkeypatch):
     assert (result.code, result.err) == (0, "")
     assert "⌊(5 + 2·0 − 3) / 1⌋ + 1 = 3" in result.out
     assert "row 0, column 0: 1×1 + 2×2 + 3×3 + 6×4 + 7×5 + 8×6 + 11×7 + 12×8 + 13×9 = 411" in result.out
-    most = "the kernel answers most, with 951, at row 2, column 2"
+    most = "the response is largest, 951, at row 2, column 2"
     assert result.out.endswith(f"output\n  411 456 501\n  636 681 726\n  861 906 951\n  {most}\n")
     assert "= 9 weights, no bias; a fully connected (dense) layer for these sizes takes 225" in result.out
     assert result.out.count("cross-correlation") == 1
@@ -81,7 +81,7 @@ def test_a_transposed_convolution_is_told_both_ways(run):
     text = run("explain", "transpose", "--input", "1 2; 3 4", "--kernel-values", "2 -1; 1 3").out
     assert "row 1, column 1: 1×3 + 2×1 + 3×(−1) + 4×2 = 10" in text
     assert "1 × kernel, from row 0, column 0 of the output on" in text
-    assert "turned by 180°\n   3  1\n  −1  2" in text
+    assert "with the kernel flipped (rotated by 180°)\n   3  1\n  −1  2" in text
     assert "implicit padding d·(k − 1) − p = 1" in text
     more = run("explain", "transpose", "--stride", "2", "--output-padding", "1").out
     assert "this selects one of them" in more

@@ -143,16 +143,16 @@ def test_the_largest_number_is_where_the_kernel_answers_most(run):
     x = "-1 -1 1; -1 1 -1; 1 -1 -1"
     kernel = ["--kernel-values", "-1 1; 1 -1"]
     assert run("explain", "conv", "--input", x, *kernel).out.splitlines()[-1] == (
-        "  the kernel answers most, with 4, at row 0, column 1 and at 1 more place"
+        "  the response is largest, 4, at row 0, column 1 and at 1 more place"
     )
     told = run("explain", "conv", "--input", x, *kernel, "--json").document["largest"]
     assert told == [{"at": [0, 1], "value": 4.0, "more": 1}]
     assert run("explain", "conv", "--input", "0 0; 0 0", "--kernel", "1", "--json").document["largest"] == [None]
-    assert "answers most" not in run("explain", "pool", "--input", x).out
+    assert "response is largest" not in run("explain", "pool", "--input", x).out
 
 
 def test_the_step_of_an_image_is_the_one_with_the_largest_number(run):
-    """The corner of an image is often black: without ``--at`` the picture shows where the kernel answers most."""
+    """The corner of an image is often black: without ``--at`` the picture shows where the response is largest."""
     kernel = "0 0 0;0 0 0;0 0 1"
     document = run("explain", "conv", "--input", "digit.png", "--kernel-values", kernel, "-o", "out", "--json").document
     row, column = document["largest"][0]["at"]

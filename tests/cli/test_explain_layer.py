@@ -24,7 +24,7 @@ def test_the_sizes_are_those_of_the_layer(run):
     assert "⌊(224 + 0 + 1 − 3) / 2⌋ + 1 = 112" in text
     assert "padding 0 above, 1 below, 0 left, 1 right" in text
     assert "32 × 3 × 3 × 3 = 864 weights, no bias" in text
-    assert "a unit reads 3 × 3 pixels of the image; those of neighbouring units are 2 apart" in text
+    assert "the receptive field of a unit is 3 × 3 pixels of the image; those of neighbouring units are 2 apart" in text
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_one_value_is_traced(run, photo, monkeypatch):
     assert (step["at"], step["channel"]) == ([4, 5], 3)
     text = run(*asked, "--channels", "3", "--at", "4,5").out
     assert text == step["text"] + "\n"
-    assert "the network gave" in text.splitlines()[-1]
+    assert "network output" in text.splitlines()[-1]
 
 
 def test_pictures_are_written_with_recipes(run, photo):

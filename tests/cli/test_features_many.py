@@ -408,7 +408,7 @@ def test_components_are_scikit_learn_s_over_all_images(run, model, layer):
     np.testing.assert_allclose(drawn * signs, expected, atol=1e-4 * np.abs(expected).max())
     clipped = int((np.abs(expected) > 2.5).sum())
     pictures = [output for output in result.document["outputs"] if output["path"].endswith("png")]
-    told = [note for output in pictures for note in output["notes"] if note.endswith("outside and take the end colour")]
+    told = [note for output in pictures for note in output["notes"] if note.endswith("drawn in the end colours")]
     told = [int(note.partition(" ")[0].replace(",", "")) for note in told]
     assert sum(told) == clipped > 0
     basis = read_basis(paths[0])
@@ -504,7 +504,7 @@ def test_files_of_the_same_bytes_are_counted_once(look, choice):
     """Statistics and components are those of the images without the copy, which a note names; each file is still drawn."""
     Path("images/0009.png").write_bytes(Path("images/0001.png").read_bytes())
     result = look("-l", "layer1", *choice.split("="), "--json")
-    note = "1 image has the bytes of an earlier image, counted once: 0009.png"
+    note = "1 image is identical to an earlier image, counted once: 0009.png"
     assert result.code == 0
     if choice == "--statistics":
         (found,) = result.document["statistics"]
@@ -522,7 +522,7 @@ def test_copies_of_one_image_are_one_image(look):
         Path(f"images/{number:04d}.png").write_bytes(Path("images/0000.png").read_bytes())
     result = look("-l", "layer1", "--statistics")
     assert (result.code, "channels over 1 image\n" in result.err) == (0, True)
-    assert "4 images have the bytes of earlier images, counted once: 0001.png, 0002.png, 0003.png …" in result.err
+    assert "4 images are identical to earlier images, counted once: 0001.png, 0002.png, 0003.png …" in result.err
 
 
 @pytest.mark.usefixtures("few")

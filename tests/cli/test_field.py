@@ -117,6 +117,12 @@ def test_wrong_usage_ends_with_2(run, photos, words, message):
     assert message in ended.complaint[0]
 
 
+def test_a_missing_file_of_other_weights_is_called_a_file(run, photos):
+    """``--against other.pth`` is never taken for the name of a model."""
+    ended = run(*ARGUMENTS, photos / "0.png", "--against", "nosuch.pth")
+    assert (ended.code, ended.complaint[0]) == (1, "Error: There is no weights file nosuch.pth.")
+
+
 def test_chosen_units_and_channels_are_in_the_name_and_a_rerun_replaces(run, photos):
     """Another unit is another picture; the same command replaces its own picture byte for byte."""
     first = run(*ARGUMENTS, photos / "0.png").paths[0]
@@ -143,6 +149,6 @@ def test_files_of_the_same_bytes_are_counted_once(run, photos):
     (layer,) = ended.document["layers"]
     assert ended.code == 0
     assert (layer["sum"], layer["images"]) == (alone["sum"], alone["images"])
-    note = "1 image has the bytes of an earlier image, counted once: copy.png"
+    note = "1 image is identical to an earlier image, counted once: copy.png"
     assert note in layer["notes"]
     assert note in ended.document["warnings"]

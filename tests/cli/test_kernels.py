@@ -268,10 +268,16 @@ KINDS = {
     "1 × 1": ("test_resnet", "layer2.0.downsample.1", "matrix", [48, 32, 1, 1], "32 of 32 input channels"),
     "depthwise": ("test_efficientnet", "blocks.3.0.conv_dw", "sum", [128, 1, 3, 3], "depthwise Conv2d, 128 channels"),
     "grouped": ("test_nfnet", "stages.1.0.conv2", "sum", None, "groups"),
-    "standardised": ("test_nfnet", "stem.conv1", "rgb", [16, 3, 3, 3], "what ScaledStdConv2d makes of the stored one"),
+    "standardised": (
+        "test_nfnet",
+        "stem.conv1",
+        "rgb",
+        [16, 3, 3, 3],
+        "computed by ScaledStdConv2d from the stored one",
+    ),
     "same padding": ("tf_efficientnet_cc_b0_4e", "conv_stem", "rgb", [32, 3, 3, 3], "Conv2dSame 3 → 32"),
     "patches": ("test_vit", "patch_embed.proj", "rgb", [64, 3, 16, 16], "64 of 64 kernels"),
-    "transposed": ("lowformer_b0", "stages.2.1.attn.main.1.upsampling", "sum", [64, 128, 4, 4], "axes turned"),
+    "transposed": ("lowformer_b0", "stages.2.1.attn.main.1.upsampling", "sum", [64, 128, 4, 4], "axes swapped"),
     "1-D": ("eca_resnext26ts", "stages.0.0.attn.conv", "sum", [1, 1, 3], "1 of 1 kernel"),
     "3-D": ("lambda_resnet26t", "stages.2.1.self_attn.conv_lambda", "sum", [16, 1, 9, 9, 1], "16 of 16 kernels"),
 }
@@ -310,7 +316,7 @@ def test_experts_have_a_picture_each(run):
     words = ("kernels", "tf_efficientnet_cc_b0_4e", "--weights", "random", "--style", "bare", "--json")
     outputs = run(*words, "-l", "blocks.4.0.conv_dw").document["outputs"]
     assert [output["layer"] for output in outputs] == [f"blocks.4.0.conv_dw:{number}" for number in range(4)]
-    assert all("mixes their kernels anew for every image" in output["notes"][-1] for output in outputs)
+    assert all("mixes their kernels for every image" in output["notes"][-1] for output in outputs)
     assert len({output["path"] for output in outputs}) == 4
 
 

@@ -63,7 +63,7 @@ def test_what_is_printed_about_a_picture_is_printed_once(run, checkpoint, comman
     assert result.code == 0
     lines = [line.strip().casefold() for line in result.err.splitlines() if len(line) > 50]
     assert [line for line in lines if lines.count(line) > 1] == []
-    assert result.err.count("named from") <= 1
+    assert result.err.count("a name needs") <= 1
     assert result.err.count("are not finite") <= 1
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,7 +118,7 @@ def test_images_that_cannot_be_read_are_named_and_equal_ones_counted_once(run, p
     assert [error["input"] for error in document["errors"]] == [str(photos / "broken.png")]
     (found,) = document["layers"]
     assert found["duplicates"] == ["copy.png"]
-    assert "1 image has the bytes of an earlier image, counted once: copy.png" in document["outputs"][0]["notes"]
+    assert "1 image is identical to an earlier image, counted once: copy.png" in document["outputs"][0]["notes"]
     assert result.err.count("ropped: the network sees") == 1  # of all images together
     assert sum("cropped: the network sees" in line for line in document["warnings"]) == 5
     alone = run(*MODEL, photos / "broken.png", "-l", "conv1.0")
@@ -205,6 +207,30 @@ def test_names_and_lowest_values_are_in_tables_of_their_own(run, photos):
     assert result.code == 0
     assert [line.split()[2] for line in lines if line.startswith("channel ")] == ["best", "lowest"]
     assert sum(line.endswith("  a\\nb.png") for line in lines) == 4
+
+
+@pytest.mark.parametrize("output", ["taken", "taken/deeper", "locked/deeper"])
+def test_a_place_that_cannot_hold_files_is_found_before_the_images(run, photos, tmp_path, monkeypatch, output):
+    """A file in place of the directory, or a directory that is read-only, ends the command before any forward pass."""
+    (tmp_path / "taken").write_bytes(b"mine")
+    (tmp_path / "locked").mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked" and access(path, mode))
+    result = run(*MODEL, photos, "-r", "-o", output)
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines() == [
+        f"Error: {Path(output)} could not be written.",
+        "locked is read-only." if "locked" in output else "taken is not a directory.",
+        "Nothing was changed. Choose another --output, or free disk space.",
+    ]
+    assert not list((tmp_path / "locked").iterdir())
+
+
+def test_it_states_how_many_of_the_chosen_channels_fit_into_the_picture(run, photos):
+    """Channels that were requested and are not in the picture are counted in a message, as in the caption."""
+    result = run(*MODEL, photos, "-r", "-l", "conv1.0", "--lowest", "--channels", "0-15")
+    assert "  The picture shows 4 of these 16 channels, as many as fit\n" in result.err
+    assert "as many as fit" not in run(*MODEL, photos, "-r", "-l", "conv1.0", "--channels", "0-3", "--force").err
 
 
 def test_batches_and_looks_change_neither_values_nor_units(run, photos):

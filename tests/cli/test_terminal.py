@@ -80,7 +80,8 @@ def test_verbose_says_what_the_caption_says(draw):
     """-v adds the lines below the picture: view and scale."""
     plain, more = draw(), draw("-v")
     assert set(plain.err.splitlines()) < set(more.err.splitlines())
-    assert "  Scale tile: mid-grey 0, full colour its own largest weight; tiles do not compare" in more.err
+    scale = "  Scale tile: mid-grey is 0, full colour is each tile’s largest weight; not comparable between tiles"
+    assert scale in more.err
     assert more.out == plain.out
 
 

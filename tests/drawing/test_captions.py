@@ -24,7 +24,7 @@ def test_equal_pictures_have_equal_titles(new_bank):
     matrix, channels = (make_sheet(new_bank((32, 3, 3, 3)), view=view) for view in ("matrix", "channels"))
     assert np.array_equal(matrix.tiles.values, channels.tiles.values)
     assert matrix.title == channels.title
-    assert "as the view channels" in " ".join(matrix.caption)
+    assert "as in the view channels" in " ".join(matrix.caption)
 
 
 def test_no_view_is_named_where_nothing_is_summed(new_bank):
@@ -33,7 +33,7 @@ def test_no_view_is_named_where_nothing_is_summed(new_bank):
         sheet = make_sheet(bank, view="sum")
         assert sheet.title == f"Kernels of {bank.layer.name}"
         assert "sum" not in " ".join(sheet.caption).lower()
-    assert make_sheet(new_bank((4, 1, 3, 3)), view="norm").title.endswith(", sizes of weights")
+    assert make_sheet(new_bank((4, 1, 3, 3)), view="norm").title.endswith(", magnitudes of weights")
 
 
 def test_a_plain_weight_has_a_title_and_its_shape():
@@ -57,11 +57,14 @@ def test_a_caption_keeps_its_order(new_bank, odd_weight):
     outside = int((np.abs(odd_weight[np.isfinite(odd_weight)]) > 1).sum())
     assert sheet.caption == (
         "One tile per kernel  ·  16 of 16 kernels",
-        f"Scale −1.00 to +1.00, as requested  ·  {outside} of 400 values lie outside and take the end colour",
+        f"Scale −1.00 to +1.00, as requested  ·  {outside} of 400 values are outside the range, drawn in the end colours",
         "27 of 400 values are not finite, chequered, in 3 kernels with a black frame: 5, 9, 12",
         "1 is as good as zero, struck through: 3  ·  1 more below 5 % of the limit: 11  ·  1 is constant: 6",
     )
-    assert sheet.notes == (f"{outside} of 400 values lie outside and take the end colour", *sheet.caption[2:])
+    assert sheet.notes == (
+        f"{outside} of 400 values are outside the range, drawn in the end colours",
+        *sheet.caption[2:],
+    )
 
 
 def test_a_limit_is_named_only_where_there_is_one(new_bank, odd_weight):
@@ -76,11 +79,14 @@ def test_a_limit_is_named_only_where_there_is_one(new_bank, odd_weight):
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ({}, "Scale tile: mid-grey 0, full colour its own largest weight; tiles do not compare"),
-        ({"scale": "layer"}, "Scale layer: mid-grey 0, full colour ±2.00, the same in every tile"),
-        ({"view": "channels"}, "Scale layer: one limit, ±2.00, the same in every tile"),
-        ({"view": "norm"}, "Scale layer: one range, 0 to 3.46, the same in every tile"),
-        ({"view": "sum", "scale": "tile"}, "Scale tile: full colour its own largest value; tiles do not compare"),
+        ({}, "Scale tile: mid-grey is 0, full colour is each tile’s largest weight; not comparable between tiles"),
+        ({"scale": "layer"}, "Scale layer: mid-grey is 0, full colour is ±2.00 in all tiles"),
+        ({"view": "channels"}, "Scale layer: ±2.00 for all tiles"),
+        ({"view": "norm"}, "Scale layer: 0 to 3.46 for all tiles"),
+        (
+            {"view": "sum", "scale": "tile"},
+            "Scale tile: full colour is each tile’s largest value; not comparable between tiles",
+        ),
         ({"view": "sum", "scale": (-9.0, 9.0)}, "Scale −9.00 to +9.00, as requested"),
     ],
     ids=str,
@@ -100,8 +106,8 @@ def test_sorted_and_chosen_kernels_are_counted():
     """The counts and the order are stated; a choice is part of the notes, all kernels are not."""
     weight = np.random.default_rng(0).standard_normal((64, 2, 3, 3))
     sheet = make_sheet(weight, top=5, sort="std")
-    assert "5 of 64 kernels, by std, the largest first" in sheet.caption[0]
-    assert sheet.notes[0] == "5 of 64 kernels, by std, the largest first"
+    assert "5 of 64 kernels, sorted by std, largest first" in sheet.caption[0]
+    assert sheet.notes[0] == "5 of 64 kernels, sorted by std, largest first"
     assert make_sheet(weight).notes == ()
 
 

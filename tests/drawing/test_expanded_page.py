@@ -70,10 +70,10 @@ def test_its_caption_forbids_the_commonest_misreading():
     """The first line states what is left out; without activations that nothing is."""
     text = plot_expanded(weights_of()).alternative
     assert text[0] == "blocks.1.0.conv_dw as linear weights on pixels"
-    assert text[2].startswith("Not what the unit computes: what is left if each activation before it passes on a fixed")
-    assert "12 of 12 channels; 6 of 12 explain half or more" in text
-    assert "Just what the unit computes" in plot_expanded(CASES["exact"]).alternative[2]
-    assert "all of it" in plot_expanded(replace(weights_of(), slopes="one")).alternative[2]
+    assert text[2].startswith("Not what the unit computes: each activation before it is replaced by its mean slope")
+    assert "12 of 12 channels; for 6 of 12, half or more is explained" in text
+    assert "Exactly what the unit computes" in plot_expanded(CASES["exact"]).alternative[2]
+    assert "replaced by the identity" in plot_expanded(replace(weights_of(), slopes="one")).alternative[2]
 
 
 def test_a_slide_keeps_the_truth():
@@ -95,7 +95,7 @@ def test_a_layer_of_which_nothing_is_explained_is_refused():
     assert "The last convolution before it that works is blocks.1.1.conv_dw." in message
     page = expanded_page(nothing, range(12), LOOKS["page"])
     assert sum(isinstance(item, Raster) and isinstance(item.content, Veiled) for item in page.items) == 11
-    assert "0 of 12 explain half or more" in " ".join(plot_expanded(nothing, show_all=True).alternative)
+    assert "for 0 of 12, half or more is explained" in " ".join(plot_expanded(nothing, show_all=True).alternative)
 
 
 def test_channels_are_chosen():

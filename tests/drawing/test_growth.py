@@ -53,9 +53,9 @@ def test_the_last_field_is_labelled():
     """The last receptive field is beside its line, and the caption names the layer that first sees the whole image."""
     words = [item.text for item in growth_page(trace(40)).items if isinstance(item, Words)]
     assert {"81 px", "stages.1", "●", "the image, 64 px", "standard 3 × 3", "pointwise 1 × 1"} <= set(words)
-    assert "● the first to see as much as the image, 64 px: stages.2.block.31.conv, 65 px" in words
+    assert "● the first receptive field as large as the image, 64 px: stages.2.block.31.conv, 65 px" in words
     small = [item.text for item in growth_page(trace(20)).items if isinstance(item, Words)]
-    assert "no convolution sees as much as the image, 64 px" in small
+    assert "no receptive field is as large as the image, 64 px" in small
     assert "●" not in small
 
 

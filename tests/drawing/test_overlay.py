@@ -57,7 +57,7 @@ def test_what_is_not_finite_is_clear_and_counted(bad, rest):
     drawn = pixels_in(LOOKS["page"], blended(GREY, overlay.tiles.values[0], overlay.scale))
     assert drawn[0, 4].tolist() == [round(0.25 * 255 + 0.75 * 100)] * 3
     assert overlay.marks.nonfinite == 1
-    assert "1 of 16 values is not finite and left clear" in overlay.notes
+    assert "1 of 16 values is not finite, drawn transparent" in overlay.notes
     assert not np.array_equal(drawn[-1, -1], drawn[0, 4])
 
 

@@ -64,7 +64,7 @@ def test_it_names_image_classes_layers_and_channels(new_maps):
 def test_of_many_layers_some_are_shown_from_first_to_last(new_maps, name, most):
     """Nine, fewer if names are long, but seven if five do not fit either; the page states how many there are."""
     layers = [new_maps((5, 4, 4), name=f"{name}{number}") for number in range(20)]
-    assert any("before the forward pass broke" in text for text in texts(plot_overview(layers, complete=False)))
+    assert any("before the forward pass failed" in text for text in texts(plot_overview(layers, complete=False)))
     figure = plot_overview(layers)
     shown = [layer["name"] for layer in figure.recipe["layers"]]
     assert len(shown) == most

@@ -275,7 +275,7 @@ def test_the_third_component_is_a_picture_of_its_own():
     assert np.array_equal(drawn["components 1, 2", 0], colour.component_pixels(scores[..., 0], scores[..., 1]))
     assert np.array_equal(drawn["component 3", 0], RED_BLUE[np.rint(100 + 100 * scores[..., 2]).astype(int)])
     outside = int((np.abs(sheet.tiles.values) > FULL).sum())
-    assert any(f"{outside} of {maps[0].size * 3} values lie outside" in line for line in sheet.caption) == (outside > 0)
+    assert any(f"{outside} of {maps[0].size * 3} values are outside" in line for line in sheet.caption) == (outside > 0)
     assert sheet.recipe["palette"] == "safe"
 
 

@@ -84,7 +84,7 @@ def test_ties_dead_channels_and_ends_are_stated():
     assert "+3.00 in 2 units, in 2 images: all are drawn" in texts
     assert "dead: 0.500 everywhere" in texts
     assert "2 of 5" in texts
-    assert "1 channel is dead, one value in all images: 1" in texts
+    assert "1 channel is dead (one value in all images): 1" in texts
     assert any(text.startswith("A row ends where no further image") for text in texts)
     assert "5 values are not finite, in 1 channel, and left out" in texts
     assert figure.recipe["nonfinite"] == 5
@@ -108,7 +108,7 @@ def test_the_text_alternative_is_title_and_caption():
     """The paragraphs of a page contain the layer, the number of images, and how many channels are drawn."""
     found = paragraphs(patches_page(CASES["usual"](), [0, 1]).panel)
     assert found[0] == "What excites the channels of layer1"
-    assert any("field 7 × 7 px" in text and "9 images" in text for text in found)
+    assert any("receptive field 7 × 7 px" in text and "9 images" in text for text in found)
     assert any(text.startswith("2 of 5 channels") for text in found)
 
 
@@ -148,7 +148,7 @@ def test_a_unit_that_reads_the_whole_image_is_framed_in_it():
     page = patches_page(patches, [0])
     frames = [item for item in page.panel.items if isinstance(item, Strokes) and len(item.lines) == 4]
     assert len(frames) == 2 * patches.possible
-    stated = "frame is its own share, where 4 × 4 units cover the image evenly"
+    stated = "a frame marks its cell in a grid of 4 × 4 units over the image"
     assert any(stated in text for text in words(kv.plot_patches(patches, [0])))
     assert not [item for item in patches_page(patches_of(many_maps(3)), [0]).panel.items if isinstance(item, Strokes)
                 and len(item.lines) == 4 and item.colour == "halo"]  # fmt: skip

@@ -63,7 +63,7 @@ def test_its_texts_are_legible_and_apart(case):
 def test_it_has_the_last_cosines_and_states_what_they_mean():
     """The cosine of the largest shift is on the page, never rounded up to 1; an invented border is called that."""
     layer = layer_of("conv", (48, 48), 2, end=0.587, rings=0.99999)
-    for repeated, words in ((0, "no border is invented"), (4, "Border invented")):
+    for repeated, words in ((0, "no border is made up"), (4, "Border made up")):
         texts = [text.get_text() for text in plot_shift(replace(moved([layer]), repeated=repeated)).findobj(Text)]
         assert {"0.59", "0.9999"} <= set(texts)
         assert any(words in text for text in texts)

@@ -245,7 +245,7 @@ def test_clipped_values_are_those_of_the_tiles():
     """Of sums over the channels, and of the kernels and checkpoints that are drawn."""
     values = np.full((3, 2, 4, 3, 3), 0.5)  # sums of 2
     values[:, 1] *= 0.1
-    assert any("some values lie outside" in text for text in texts(page_of(values, [0], scale=(-1.0, 1.0))))
+    assert any("some values are outside the range" in text for text in texts(page_of(values, [0], scale=(-1.0, 1.0))))
     assert not any("outside" in text for text in texts(page_of(values, [1], scale=(-0.3, 0.3))))
 
 

@@ -310,7 +310,7 @@ def test_without_a_size_there_are_parameters_only():
         ("Conv2DTranspose(4, 3, input_shape=(9, 9, 2))", "3 × 3 × 4 × 2 (kernel, out, in), torch 2 × 4 × 3 × 3"),
         ("MaxPooling2D(2)", "move a pool by the size of its window unless a stride"),
         ("SeparableConv2D(16, 3, input_shape=(8, 8, 4))", "two layers: a depthwise convolution"),
-        ("AveragePooling2D(3, padding='same')", "leaves the padding out of averages"),
+        ("AveragePooling2D(3, padding='same')", "excludes the padding from averages"),
         ("Conv2D(4, 2, padding='same', input_shape=(9, 9, 2))", "even kernel is padded more at the end"),
         ("Dense(3)", "dense means fully connected"),
     ],

@@ -382,9 +382,9 @@ def test_a_single_value_that_is_not_finite_is_chequered():
 @pytest.mark.parametrize(
     ("stride", "kernel", "at", "words"),
     [
-        (2, 2, (0, 0), "1 of 36 stamps: the one on the framed cell"),
-        (1, 2, (1, 1), "4 of 36 stamps: those that meet on the framed cell"),
-        (2, 1, (1, 1), "0 of 36 stamps: none is on the framed cell"),
+        (2, 2, (0, 0), "1 of 36 stamps: the one that covers the framed cell"),
+        (1, 2, (1, 1), "4 of 36 stamps: those that cover the framed cell"),
+        (2, 1, (1, 1), "0 of 36 stamps: none covers the framed cell"),
     ],
 )
 def test_stamps_are_counted_in_their_number(stride, kernel, at, words):

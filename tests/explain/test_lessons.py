@@ -89,7 +89,7 @@ def test_what_a_pool_passes_on_is_the_first_of_equal_numbers(four):
 
 
 def test_the_largest_number_need_not_be_the_best_match(four):
-    """The horizontal edge answers most, with 7, where a brighter window is; another window is more like it."""
+    """The response of the horizontal edge is largest, 7, where a brighter window is; another window is more like it."""
     kernel, windows = four.kernel[1, 0], np.lib.stride_tricks.sliding_window_view(four.input[0], (3, 3))
     with np.errstate(invalid="ignore"):
         cosines = four.output[1] / np.linalg.norm(windows, axis=(2, 3)) / np.linalg.norm(kernel)
@@ -111,7 +111,7 @@ def test_the_framed_number_is_the_sum_of_its_products(four):
     figure = kernelviz.plot_maps(four, relu=True, pool=2, names=["vertical", "horizontal", "diagonal"])
     found = texts(figure)
     assert {"7 = 3×1 + 2×1 + 2×1", "12 = 2×2 + 2×2 + 2×2", "8 − 3 + 1 = 6", "6 / 2 = 3", "vertical"} <= set(found)
-    assert "there the kernel answers most" in " ".join(found)
+    assert "which is the strongest response" in " ".join(found)
     assert not any("match" in text or "alike" in text for text in found)
     assert [found.count(letter) for letter in "abcd"] == [2, 2, 2, 0]
     assert (figure.recipe["view"], figure.recipe["shown"], figure.recipe["limits"]) == ("maps", 3, [-12.0, 12.0])
@@ -123,7 +123,7 @@ def test_a_slide_of_maps_has_the_numbers_of_its_sums():
     found = texts(figure)
     assert len([text for text in found if text.isdecimal()]) >= 64, found
     assert "1 of 3 kernels" in " ".join(found)
-    assert "there the kernel answers most" in " ".join(found)
+    assert "which is the strongest response" in " ".join(found)
 
 
 def test_a_slide_without_numbers_has_no_sums_but_a_key():
@@ -145,7 +145,7 @@ def test_averages_are_never_left_out_silently():
         for row in as_maps_of(worked, pool="avg2").rows
     } <= set(shown)
     without_space = kernelviz.plot_maps(worked_out(Convolution(8, 2, out_channels=3)), relu=True, pool="avg2")
-    assert "numbers too long for their cells are left out: these have the colour alone" in " ".join(
+    assert "numbers too long for their cells are omitted: these cells have only their colour" in " ".join(
         texts(without_space)
     )
 
@@ -277,7 +277,11 @@ def test_shared_weights_are_legible(choices):
     """At the bounds, too; the shortest bars are stated not to be to scale."""
     figure = kernelviz.plot_sharing(**choices)
     check_page(figure)
-    same = "The same number of outputs: 100,000." if choices.get("hidden") == 100_000 else "Not the same outputs: "
+    same = (
+        "The same number of outputs: 100,000."
+        if choices.get("hidden") == 100_000
+        else "The numbers of outputs differ: "
+    )
     assert same in " ".join(texts(figure))
     assert ("The shortest bars are drawn 2 pixels wide" in " ".join(texts(figure))) == (choices.get("hidden") == 4096)
 
@@ -317,7 +321,7 @@ def test_uses_state_what_they_mean():
     lines = "\n".join(uses_lines(work_out_uses(Convolution(5, 3, padding=1))))
     assert "9 windows × 9 cells = 81 readings" in lines
     assert "225 readings: 169 of the input, 56 of zeros" in lines
-    assert "4 : 9: the zeros let the window step over the border: a corner is read four times" in lines
+    assert "4 : 9: with the zeros, windows extend beyond the border: a corner is read four times" in lines
     assert "11 of 36 cells of the input are never read" in "\n".join(
         uses_lines(work_out_uses(Convolution(6, 3, stride=2)))
     )
@@ -351,7 +355,7 @@ def test_a_chain_states_where_it_ends():
         "no fourth layer: 1 − 6 + 1 < 1",
     ]
     both = "\n".join(chain_lines(work_out_chain(16, ["conv6"] * 3, padding="same")))
-    assert "16 + (2 + 3) − 6 + 1 = 16: as many layers as you like" in both
+    assert "16 + (2 + 3) − 6 + 1 = 16: any number of layers" in both
     assert "an even kernel has no middle: 2 zeros before, 3 after" in both
 
 
@@ -423,8 +427,8 @@ def test_costs_are_stated_as_shares_of_the_first():
     ]  # fmt: skip
     costs = compare_costs(9, ["conv3", "conv3s2", "conv5"])
     assert cost_notes(costs) == [
-        "the outputs differ in size", "one output value does not read as much of the input in every setting",
+        "the outputs differ in size", "the receptive fields differ in size",
     ]  # fmt: skip
     assert cost_notes(compare_costs(4, ["3xconv3"], padding="same")) == [
-        "what one value reads exceeds the input, as if the image had no border"
+        "receptive fields larger than the input: as if the image had no border"
     ]

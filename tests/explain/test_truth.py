@@ -243,8 +243,8 @@ def test_input_and_window_share_their_scale(size, side):
 def test_a_turned_kernel_is_called_turned(operation, view):
     """Wherever a transposed convolution is drawn as a convolution, beside the kernel and in the caption."""
     shown = words(explaining_page(work_out(operation, *example_numbers(operation)), view=view))
-    assert "turned 180°" in shown
-    assert any("here the kernel is turned by 180°" in text for text in shown)
+    assert "flipped" in shown
+    assert any("here the kernel is flipped (rotated by 180°)" in text for text in shown)
     assert not any("not flipped" in text for text in shown)
 
 

@@ -41,7 +41,7 @@ def test_every_orientation_comes_upright(kind, orientation):
         assert np.array_equal(image.pixels, np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))
         assert np.array_equal(read_image(picture).pixels, image.pixels)
     noted = [note for note in image.notes if "upright" in note]
-    assert noted == ([] if orientation == 1 else [f"turned upright (EXIF orientation {orientation})"])
+    assert noted == ([] if orientation == 1 else [f"rotated upright (EXIF orientation {orientation})"])
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])

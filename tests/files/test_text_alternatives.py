@@ -17,7 +17,7 @@ from kernelviz.records import as_bank
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = '</title><script>alert("1")</script> & \x1b[31m\n犬'
 SHOWN = '</title><script>alert("1")</script> & \\x1b[31m\\n犬'
-TITLE, VIEW = "Kernels, summed over channels", "View sum: one tile per kernel, its weights added up over the 3 input"
+TITLE, VIEW = "Kernels, summed over channels", "View sum: one tile per kernel, its weights summed over the 3 input"
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,7 @@ def test_what_keeps_light_is_drawn_as_light():
     """A blurred image is grey from 0 to 1, and so is a sharpened one."""
     for name in ("box", "sharpen"):
         assert limits_of(apply_filter(picture(9, 9), name)) == (0.0, 1.0, False)
-    assert any("image again" in word for word in words(plot_filter(picture(9, 9), "box")))
+    assert any("drawn as images" in word for word in words(plot_filter(picture(9, 9), "box")))
 
 
 def test_a_learned_kernel_stands_beside_its_filter(new_bank):
@@ -140,8 +140,8 @@ def test_a_note_names_the_filters_it_concerns(new_bank):
     responses = [apply_filter(image, "sobel-x"), *apply_kernel(image, new_bank((4, 3, 3, 3)), 2)]
     told = words(plot_filter(responses))
     page = " ".join(told)
-    assert "sobel-x: read in light and dark" in page
-    assert f"conv1:2, {responses[2].name}: read as the network reads it" in page
+    assert "sobel-x: applied to the luma of the image" in page
+    assert f"conv1:2, {responses[2].name}: normalised as for the network" in page
     drawn = [item.pixels for item in filter_page(responses).items if isinstance(item, Raster)]
     zoom = 440 // 22
     wanted = np.rint(255 * image).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
@@ -154,8 +154,8 @@ def test_values_beyond_black_and_white_are_counted():
     image = picture(9, 10) * 255
     figure = plot_filter(image, "sobel-x")
     page = " ".join(words(figure))
-    assert f"{(image > 1).sum()} of 90 values beyond" in page
-    assert "beyond" not in " ".join(words(plot_filter(image / 255, "sobel-x")))
+    assert f"{(image > 1).sum()} of 90 values outside" in page
+    assert "outside" not in " ".join(words(plot_filter(image / 255, "sobel-x")))
     check(figure)
 
 
@@ -196,7 +196,7 @@ def test_a_kernel_that_reads_no_colour_reads_light(new_bank, inputs):
     """The caption states it, since the network never does so."""
     responses = apply_kernel(picture(16, 16), new_bank((4, inputs, 3, 3)), 1)
     figure = plot_filter(responses)
-    assert any("as if the kernel" in word for word in words(figure))
+    assert any("is applied to the luma of the image" in word for word in words(figure))
     check(figure)
 
 
@@ -236,7 +236,7 @@ def test_what_the_bank_calls_a_filter_can_be_typed(size):
     assert {word.removeprefix("… ") for word in told if word.startswith("… ")} <= names
     at = told.index("sobel-x")
     assert {f"sobel{end}" for end in told[at + 1].split(", ")} < names
-    assert sum(word == "stripes of one direction, width and place" for word in told) == 1
+    assert sum(word == "stripes of one orientation, width and phase" for word in told) == 1
 
 
 def test_a_name_may_mean_several_filters():

@@ -203,6 +203,6 @@ def test_a_learned_kernel_is_described_as_match_describes_it():
         else:
             assert learned.about.startswith("a kernel of the network, ")
             assert f"{row.score:.2f}" in learned.about
-            assert row.kind in learned.about.replace("like no filter", "none")
+            assert row.kind in learned.about.replace("similar to no filter", "none")
             assert beside[0].name == row.closest.name
             assert beside[0].kernel == pytest.approx(row.factor * row.closest.values, abs=1e-5)

@@ -98,7 +98,8 @@ def test_numbers_are_those_of_the_matches():
     for row in found.main_rows:
         assert str(row.kernel) in told
         assert f"{row.score:.2f}" in told
-    assert any(f"named from {found.threshold:.2f} on against {found.filters} filters" in word for word in told)
+    needs = f"a name needs a score of {found.threshold:.2f} with one of {found.filters} filters"
+    assert any(needs in word for word in told)
 
 
 def test_chance_and_weak_matches_are_separate_groups():
@@ -114,7 +115,7 @@ def test_chance_and_weak_matches_are_separate_groups():
     page = " ".join(told)
     assert "closer than chance, but not close enough" in page
     assert "no closer than chance" in page
-    assert f"from {found.fit_threshold:.2f} on by a fitted Gabor function" in page
+    assert f"or {found.fit_threshold:.2f} with a fitted Gabor function" in page
     shown = sum(row.closest is not None and row.closest.name == "gabor-fit" for row in found.rows)
     assert 0 < told.count("fit") <= shown
     check(figure)

@@ -195,7 +195,7 @@ def test_what_cannot_be_observed_is_reported(kind, why):
     bank = read_kernels(network, "0")
     np.testing.assert_array_equal(bank.weight, network[0].weight.detach().numpy())
     assert bank.reading is None
-    assert bank.notes[0].startswith("the weight as stored, the effective one is not known")
+    assert bank.notes[0].startswith("the weight as stored, the effective one is unknown")
     assert why in bank.notes[0]
 
 

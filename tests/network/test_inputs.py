@@ -143,8 +143,8 @@ def test_slices_of_a_map_share_its_range():
     values = torch.zeros(2, 3, 4, 5)
     values[0, 1, 2, 2], values[0, 2] = 8, 4
     sheet = kernelviz.make_sheet(kernelviz.FeatureMaps(values.numpy()))
-    assert any("maps do not compare" in line for line in sheet.caption)
-    assert [note for note in sheet.notes if "dead" in note] == ["1 map is dead, one value everywhere, left grey: 1"]
+    assert any("not comparable between maps" in line for line in sheet.caption)
+    assert [note for note in sheet.notes if "dead" in note] == ["1 map is dead (one value everywhere), drawn grey: 1"]
     pixels = kernelviz.make_mosaic(sheet).pixels
     middle = [int(pixels[top + 1, sheet.grid.lefts[0] + 1]) for top in sheet.grid.tops]  # of map 0
     assert middle == [0, 0, 100]
@@ -311,7 +311,7 @@ def test_a_network_that_makes_images_of_other_inputs():
         network.conv.register_forward_hook(lambda _module, _inputs, output, seen=seen: seen.append(output))
         network(given)
         assert np.array_equal(maps.values, seen[0][0].detach().numpy())
-        assert any("receptive field not known" in note for note in maps.notes)
+        assert any("receptive field unknown" in note for note in maps.notes)
 
 
 SIGNALS, IMAGES, VOLUMES = (

@@ -72,7 +72,7 @@ def test_transposed_kernels_make_their_own_channel(kind):
     padding = [size - 1 for size in module.kernel_size]
     made = CONVOLVE[rank](image, flipped, module.bias, padding=padding, groups=module.groups)
     torch.testing.assert_close(made, module(image))
-    assert bank.notes == ("transposed convolution: axes turned to (out, in / groups, ...)",)
+    assert bank.notes == ("transposed convolution: axes swapped to (out, in / groups, ...)",)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -115,8 +115,8 @@ def test_reworked_weights_are_reported(kind):
     np.testing.assert_allclose(bank.weight.mean(axis=(1, 2, 3)), 0, atol=1e-6)
     np.testing.assert_array_equal(stored.weight, network[0].weight.detach().numpy())
     assert (bank.reading, stored.reading) == ("effective", "stored")
-    assert bank.notes == (f"the effective weight: what {kind.__name__} makes of the stored one",)
-    assert stored.notes == (f"the weight as stored; {kind.__name__} makes another of it, the effective one",)
+    assert bank.notes == (f"the effective weight, computed by {kind.__name__} from the stored one",)
+    assert stored.notes == (f"the weight as stored; {kind.__name__} computes the effective weight from it",)
 
 
 def test_parametrised_weights_are_computed_without_a_trace():
@@ -127,7 +127,7 @@ def test_parametrised_weights_are_computed_without_a_trace():
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
     assert all(part.training for part in network.modules())
     np.testing.assert_array_equal(bank.weight, network.eval()[0].weight.detach().numpy())
-    assert bank.notes == ("the effective weight: what its parametrisation (SpectralNorm) makes of the stored one",)
+    assert bank.notes == ("the effective weight, computed by its parametrisation (SpectralNorm) from the stored one",)
 
 
 def test_weights_that_a_hook_computes_are_reported():
@@ -136,9 +136,7 @@ def test_weights_that_a_hook_computes_are_reported():
     prune.l1_unstructured(network[0], "weight", amount=0.5)
     bank = read_kernels(network, "0")
     assert (bank.weight == 0).sum() == bank.weight.size // 2
-    assert bank.notes == (
-        "the effective weight: what the hook that computes it before each pass makes of the stored one",
-    )
+    assert bank.notes == ("the effective weight, computed by a forward pre-hook from the stored one",)
     stored = read_kernels(network, "0", stored=True)
     np.testing.assert_array_equal(stored.weight, network[0].weight_orig.detach().numpy())
 

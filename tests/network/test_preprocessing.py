@@ -143,14 +143,14 @@ def test_what_was_done_is_reported(architecture):
     assert any("enlarged" in note for note in notes((7, 7)))
     assert any("enlarged" in note for note in notes((1, 1)))
     assert notes((size, size), crop=False) == ()
-    assert notes((400, 600), input_size=100, crop=False) == ("a border fills what the image leaves empty",)
+    assert notes((400, 600), input_size=100, crop=False) == ("padded: the image does not fill the input",)
     fraction = model.source.preprocessing["crop_pct"]
     side = round(400 * 100 / int(100 / fraction))
     expected = f"cropped: the network sees the middle {side}×{side} of 600×400 pixels"
     assert notes((400, 600), input_size=100) == (expected,)
     squash = architecture("coat_lite_medium_384")
     _, seen = prepare(squash, read_image(np.zeros((800, 1600, 3), np.uint8)))
-    assert seen.notes == ("shrunk by two measures: 0.24 times its width, 0.48 times its height",)
+    assert seen.notes == ("shrunk unevenly: 0.24 times its width, 0.48 times its height",)
 
 
 @pytest.mark.parametrize("shape", [(1, 500), (500, 1), (3, 1900)])

@@ -63,7 +63,7 @@ def test_a_link_leads_to_a_unit_and_its_sum_is_the_value_of_the_network(browser,
         assert page.locator("#layer-name").inner_text() == "stem"
         assert page.locator("#map-name").inner_text() == "4"
         assert number(page.locator("#sum .value").inner_text()) == pytest.approx(exact[4, 7, 9], abs=6e-4)
-        assert page.locator("#field-text").inner_text() == "The unit sees rows 13–15, columns 17–19."
+        assert page.locator("#field-text").inner_text() == "The unit reads rows 13–15, columns 17–19."
         assert page.locator("#sum .part").all_inner_texts()[0].startswith("red")
         for row, column in np.random.default_rng(0).integers(0, 16, (12, 2)):
             page.locator("#row").fill(str(row))
@@ -254,11 +254,11 @@ def test_what_is_missing_is_said(browser, path):
     with opened(browser, path, "#nothing/1//9") as page:
         assert page.locator("#layer-name").inner_text() == "stem"
         lacking = (
-            "There is no layer nothing in this page; this is the first. There is no image 9 in this page; this is the"
+            "There is no layer nothing in this page; the first one is shown. There is no image 9 in this page; the"
         )
-        assert page.locator("#not-kept").inner_text() == f"{lacking} first."
+        assert page.locator("#not-kept").inner_text() == f"{lacking} first one is shown."
         page.evaluate("location.hash = 'stem/99'")
-        page.locator("#not-kept", has_text="This layer has 6 maps, and none is 99; this is ").wait_for()
+        page.locator("#not-kept", has_text="This layer has 6 maps, and none is 99; map ").wait_for()
         page.evaluate("location.hash = 'blocks.0.pw/3'")
         ready(page, "blocks.0.pw")
         assert (

@@ -65,7 +65,7 @@ def test_a_report_is_alive_in_firefox(firefox, tmp_path):
     firefox.navigate(f"{path.as_uri()}#stem/4/7,9")
     until(firefox, "document.documentElement.dataset.ready === 'stem'")
     shown = "[document.getElementById('field-text').textContent, getComputedStyle(document.body).backgroundColor]"
-    assert firefox.execute_script(f"return {shown}") == ["The unit sees rows 13–15, columns 17–19.", "rgb(18, 20, 22)"]
+    assert firefox.execute_script(f"return {shown}") == ["The unit reads rows 13–15, columns 17–19.", "rgb(18, 20, 22)"]
     value, sum_ = firefox.execute_script(
         "return [document.getElementById('is').textContent, document.querySelector('#sum .value').textContent]"
     )

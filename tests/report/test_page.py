@@ -142,14 +142,13 @@ def test_what_cannot_be_joined_is_refused(monkeypatch, modules, message):
 def test_sentences_of_layers():
     """A layer is described by its kind, its channels, its maps and what a unit sees."""
     layers = {each["name"]: layer_sentence(each) for each in index_of(reports.make_report())["layers"]}
-    assert layers["stem"] == "3 × 3 convolution, stride 2. 3 → 6 channels of 16 × 16. One unit sees 3 × 3 pixels."
+    assert layers["stem"] == "3 × 3 convolution, stride 2. 3 → 6 channels of 16 × 16. Receptive field 3 × 3 pixels."
     assert layers["blocks.0.dw"].startswith("3 × 3 depthwise convolution. 6 → 6 channels")
-    assert layers["blocks.0.pw"].startswith("1 × 1 convolution, a mix of maps. 6 → 12 channels")
+    assert layers["blocks.0.pw"].startswith("1 × 1 convolution, pointwise. 6 → 12 channels")
     assert layers["blocks.1.grouped"].startswith("3 × 3 convolution in 2 groups. ")
     assert layers["up"].startswith("2 × 2 transposed convolution, stride 2. ")
     assert (
-        layers["attention"]
-        == "Attention. 4 channels of 4 × 4. What a unit sees is not known: an attention mixes all places."
+        layers["attention"] == "Attention. 4 channels of 4 × 4. Receptive field unknown: an attention mixes all places."
     )
 
 
@@ -180,11 +179,9 @@ def test_the_lead_counts_no_weights_that_are_elsewhere():
     """Where the layers shown hold less than half of the weights, the page does not claim that it shows what they do."""
     report = reports.make_report()
     report = replace(report, layers=report.layers[:3])
-    assert "This page shows what 3 convolutions of a network with 1,234 weights make of one photograph." in (
-        report_page(report)
-    )
+    assert "3 convolutions of a network with 1,234 weights, applied to one photograph." in (report_page(report))
     smaller = replace(report, source=replace(report.source, params=400))
-    assert "3 convolutions and 400 weights turn one photograph into a word." in report_page(smaller)
+    assert "3 convolutions with 400 weights classify one photograph." in report_page(smaller)
 
 
 def test_a_page_of_one_layer_has_no_strip_of_layers():
@@ -225,9 +222,11 @@ def test_the_page_is_about_what_it_shows():
     text = report_page(replace(report, images=(tensor,), layers=(pool,), source=None))
     core = re.sub(r"(?s)<(script|style).*?</\1>", "", text)
     assert "photograph" not in core.replace('id="photograph"', "")
-    assert "1 layer turns one input into maps. Choose a map, then point at it to see what each unit sees." in core
-    assert "The line is" not in core
-    assert "One unit sees 3 × 3 values." in layer_sentence(index_of(report)["layers"][0], "input")
+    assert (
+        "1 layer turns one input into feature maps. Choose a map, then point at it to see the receptive field" in core
+    )
+    assert "Line:" not in core
+    assert "Receptive field 3 × 3 values." in layer_sentence(index_of(report)["layers"][0], "input")
 
 
 def test_colours_of_the_page_have_contrast():

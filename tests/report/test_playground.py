@@ -122,7 +122,7 @@ def test_a_guess_is_asked_first_and_a_wrong_one_gets_its_reason(browser, path):
         page.locator("#guess").check()
         assert page.locator("#output-board .framed").inner_text() == "?"
         for answer, words in (
-            ("3", "turned by 180°"),
+            ("3", "rotated by 180°"),
             ("9", "signs"),
             ("0", "before or after"),
             ("50", "cell by cell"),

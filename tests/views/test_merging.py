@@ -248,7 +248,7 @@ def test_sums_count_files_of_the_same_bytes_once(images, new):
             check_equal(tally.basis(), expected.basis())
         else:
             check_equal(replace(tally.result(), notes=()), expected.result())
-        assert tally.images.notes() == ("1 image has the bytes of an earlier image, counted once: again.png",)
+        assert tally.images.notes() == ("1 image is identical to an earlier image, counted once: again.png",)
     other = new()
     other.add(again, place=9)
     assert tally.copies_in(other) == (9,)

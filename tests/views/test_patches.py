@@ -161,6 +161,40 @@ def test_the_statistics_are_those_of_numpy():
     np.testing.assert_allclose(found.deviation, stacked.std(axis=(0, 2, 3)), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("mean", "deviation", "units"), [(100, 0.1, 40), (-1000, 1, 1), (1e-23, 1e-23, 8), (1e-30, 0, 8), (0.5, 1, 300)]
+)
+def test_the_deviation_is_not_lost_in_rounding(mean, deviation, units):
+    """A channel far from 0, tiny values and large maps have the deviation and the mean of double precision too."""
+    numbers = np.random.default_rng(0)
+    every = [
+        make_maps((mean + deviation * numbers.standard_normal((2, units, units))).astype(np.float32), number)
+        for number in range(3)
+    ]
+    found = tallied(every).result()
+    stacked = np.stack([maps.values for maps in every]).astype(np.float64)
+    np.testing.assert_allclose(found.mean, stacked.mean(axis=(0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(found.deviation, stacked.std(axis=(0, 2, 3)), rtol=1e-5, atol=1e-8 * abs(mean))
+
+
+def test_rounding_of_a_constant_makes_no_channel_prominent():
+    """A channel that varies in its last bits alone does not precede one that varies."""
+    values = np.random.default_rng(0).standard_normal((2, 16, 16)).astype(np.float32)
+    values[0] = 0.7
+    values[0, 3, 5] = np.nextafter(np.float32(0.7), np.float32(1))
+    found = tallied([make_maps(values, 0)]).result()
+    assert 0 < found.deviation[0] < 1e-7
+    assert found.prominent(2) == (1,)
+
+
+def test_zero_has_no_sign():
+    """The extremes of a channel with 0 and -0.0 do not depend on which was added first."""
+    plus = np.zeros((1, 2, 2), np.float32)
+    for each in ((plus, -plus), (-plus, plus)):
+        found = tallied([make_maps(values, number) for number, values in enumerate(each)]).result()
+        assert not np.signbit([found.smallest[0], found.largest[0]]).any()
+
+
 def test_inside_takes_units_whose_whole_field_is_in_the_image():
     """No box reaches beyond the image, and the others are as by brute force; a field larger than the image is refused."""
     every = list(many_maps(4))
@@ -223,6 +257,8 @@ def test_what_cannot_be_is_refused():
     first, second = many_maps(2)
     with pytest.raises(UsageError, match=r"not known\.\sRows were shuffled\."):
         PatchTally().add(replace(first, field=None, lost="rows were shuffled"))
+    with pytest.raises(UsageError, match=r"not known\.\sAdd maps of `capture_many`"):
+        PatchTally().add(np.zeros((3, 4, 4)))
     rectified = replace(first, values=np.maximum(first.values, 0))
     with pytest.raises(UsageError, match=r"no lowest patches\.\sIts smallest value is 0"):
         tallied([rectified], lowest=True).result()

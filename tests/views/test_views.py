@@ -89,7 +89,7 @@ def test_a_tall_matrix_is_turned(outputs, inputs, along, size):
     """A matrix of more kernels than inputs is transposed, with a note."""
     tiles = kernel_tiles(as_bank(np.ones((outputs, inputs, size, size)), layout="torch"), view="matrix")
     assert tiles.numbers_along == along
-    assert ("turned" in tiles.explanation) == (along == "columns")
+    assert ("axes swapped" in tiles.explanation) == (along == "columns")
     assert tiles.layout == ("heatmap" if size == 1 else "table")
 
 

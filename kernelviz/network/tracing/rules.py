@@ -108,7 +108,7 @@ def failed(call: Call, error: Exception) -> TensorReads:
 
 def _followed(call: Call) -> Found | list[Found]:
     rule = RULES.get(call.name)
-    return rule(call) if rule else TensorReads(lost=f"{call.name} is not an operation that fields are followed through")
+    return rule(call) if rule else TensorReads(lost=f"receptive fields are not followed through {call.name}")
 
 
 def _located(call: Call, found: TensorReads) -> TensorReads:

@@ -637,7 +637,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return NotImplemented  # the class of the tensor runs operations on plain ones, which are observed
         if not isinstance(func, OpOverload):
             output = func(*args, **kwargs)
-            self._lose(f"{func} is not an operation that fields are followed through", (args, kwargs), output)
+            self._lose(f"receptive fields are not followed through {func}", (args, kwargs), output)
             return output
         name = func._overloadpacket.__name__  # noqa: SLF001
         output = run_operation(func, args, kwargs)

@@ -62,7 +62,7 @@ QUANTISED_CONVOLUTIONS = tuple(
 def _quantised(call: Call) -> Found:
     """``quantized::conv2d`` and its variants: (input, packed weight, ...)."""
     if call.operator.partition("::")[0] != "quantized":
-        return TensorReads(lost=f"{call.operator} is not an operation that fields are followed through")
+        return TensorReads(lost=f"receptive fields are not followed through {call.operator}")
     packed = call.args[1]
     weight = packed.unpack()[0]
     known = call.known

@@ -137,9 +137,9 @@ class ReportPage {
     this.rememberAddress();
     const lacking = [];
     if (address.layer !== null && !this.numbers.has(address.layer))
-      lacking.push(`There is no layer ${address.layer} in this page; this is the first.`);
+      lacking.push(`There is no layer ${address.layer} in this page; the first one is shown.`);
     else if (address.channel !== null && !kept) lacking.push(notKept(address.channel, this.layer, channel));
-    if (!known) lacking.push(`There is no image ${address.image} in this page; this is the first.`);
+    if (!known) lacking.push(`There is no image ${address.image} in this page; the first one is shown.`);
     element("not-kept").textContent = lacking.join(" ");
     document.documentElement.dataset.ready = this.layer.name;
     performance.mark("alive");
@@ -437,7 +437,7 @@ class ReportPage {
     const all = shown.length === layer.out;
     element("maps-head").textContent = all
       ? counted(layer.out, "feature map")
-      : `${shown.length} of ${counted(layer.out, "feature map")}, those of largest spread`;
+      : `${shown.length} of ${counted(layer.out, "feature map")}, the most varied`;
     element("scale").hidden = this.isSingle;
     element("maps-note").textContent = mapsNote(this.facts, layer);
     paintBar(this.canvas("maps-bar"), this.mapPalette);
@@ -449,7 +449,7 @@ class ReportPage {
   barText() {
     const { signed } = this.facts;
     if (!this.isWhole)
-      return `${signed ? "−max" : "0"} to ${signed ? "+" : ""}max of each map: colours do not compare between tiles`;
+      return `${signed ? "−max" : "0"} to ${signed ? "+" : ""}max of each map: colours are not comparable between tiles`;
     const limit = this.wholeLimit;
     return `${signed ? shortText(-limit) : "0"} to ${shortText(limit, signed)}, the whole layer`;
   }
@@ -604,14 +604,14 @@ class ReportPage {
     const text = element("field-text");
     if (!field || field.size.includes(null)) {
       marks.replaceChildren();
-      text.textContent = `What a unit sees of the ${this.thing} is not known${lost ? `: ${lost}` : ""}.${this.sliceText(view)}`;
+      text.textContent = `Receptive field unknown${lost ? `: ${lost}` : ""}.${this.sliceText(view)}`;
       return;
     }
     const box = fieldBox(field, view.place[0], view.place[1], rows, columns);
     const sure = isWithin(box, field); // else the network's parts together read more than any one unit
     if (box.top > box.bottom || box.left > box.right) {
       marks.replaceChildren();
-      text.textContent = `The unit sees nothing of the ${this.thing}.`;
+      text.textContent = `The unit reads nothing of the ${this.thing}.`;
       return;
     }
     const picture = element("photograph");
@@ -619,7 +619,7 @@ class ReportPage {
     marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
     if (isWhole(box, rows, columns)) {
       marks.replaceChildren();
-      text.textContent = `The unit sees ${sure ? "" : "at most "}the whole ${this.thing}.`;
+      text.textContent = `The unit reads ${sure ? "" : "at most "}the whole ${this.thing}.`;
       return;
     }
     const drawn = {
@@ -634,7 +634,7 @@ class ReportPage {
     const large = areaOf(box) >= VEIL_FROM * rows * columns;
     marks.replaceChildren(...(large ? [veil] : []), ...boxMarks(drawn, 40));
     const seen = `${rangeText("row", box.top, box.bottom)}, ${rangeText("column", box.left, box.right)}`;
-    text.textContent = `The unit sees ${sure ? "" : "at most "}${seen}${field.global ? "; a gate, a mean or attention adds the rest" : ""}.`;
+    text.textContent = `The unit reads ${sure ? "" : "at most "}${seen}${field.global ? "; a gate, a mean or attention adds the rest" : ""}.`;
   }
 
   /**
@@ -691,11 +691,11 @@ class ReportPage {
     }
     const value = this.approximate(view);
     const places =
-      traced.length > 1 ? "the two ringed places, where the map is strongest either way" : "the ringed place";
+      traced.length > 1 ? "the two ringed positions, the extremes of the map" : "the ringed position";
     note.append(
       Number.isNaN(value) ? "Not finite" : "About ",
       html("b", "", Number.isNaN(value) ? "" : shortText(value)),
-      ` at row ${view.place[0]}, column ${view.place[1]}. Sums are worked out at ${places}; this is that of row ${own.at[2]}, column ${own.at[3]}.`,
+      ` at row ${view.place[0]}, column ${view.place[1]}. Sums are shown for ${places}; this one is of row ${own.at[2]}, column ${own.at[3]}.`,
     );
   }
 
@@ -1025,9 +1025,9 @@ function kernelsHeading(layer) {
   const count = shown.length === out ? counted(out, "kernel") : `${shown.length} of ${counted(out, "kernel")}`;
   if (kernels?.view === "rgb") return `${count}, as colour; grey is zero`;
   const inputs = layer.in === null ? "" : counted(layer.in, "input");
-  if (kernels?.view === "inputs") return `${count}, a cell for each of ${inputs}`;
+  if (kernels?.view === "inputs") return `${count}, one cell for each of ${inputs}`;
   if (layer.conv === "depthwise" || layer.in === 1) return count;
-  return layer.conv === "grouped" ? `${count}, summed over the inputs of its group` : `${count}, summed over ${inputs}`;
+  return layer.conv === "grouped" ? `${count}, summed over the inputs of their group` : `${count}, summed over ${inputs}`;
 }
 
 /** @param {Layer} layer */
@@ -1068,8 +1068,8 @@ function mapsNote(facts, layer) {
  */
 function notKept(wanted, layer, channel) {
   if (wanted >= layer.out)
-    return `This layer has ${counted(layer.out, "map")}, and none is ${wanted}; this is ${channel}.`;
-  return `Map ${wanted} is not in this page, which has the maps ${rangesText(layer.shown)}; this is ${channel}.`;
+    return `This layer has ${counted(layer.out, "map")}, and none is ${wanted}; map ${channel} is shown.`;
+  return `Map ${wanted} is not in this page, which has the maps ${rangesText(layer.shown)}; map ${channel} is shown.`;
 }
 
 /** @param {number[]} numbers */

@@ -179,7 +179,7 @@ export class PatchList {
     if (!facts.channels.includes(channel))
       return `The patches of this channel are not in this page, which has those of ${rangesText(facts.channels)}.`;
     const among = counted(this.index.patches?.set ?? 0, "image");
-    return `${facts.choice}, of ${among}; each below the part of the image that its unit reads.`;
+    return `${facts.choice}, of ${among}; each below the receptive field of its unit.`;
   }
 
   /**

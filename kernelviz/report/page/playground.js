@@ -16,8 +16,8 @@ const SETTINGS = /** @type {Setting[]} */ (["stride", "padding", "dilation", "in
 const LARGEST = 1e6;
 const FITTING = 8; // characters in a cell
 const REASONS = {
-  turned: "is what comes out when the kernel is turned by 180°. Here it is laid on as it stands.",
-  signs: "is what comes out when the signs of the kernel are forgotten.",
+  turned: "is the result with a flipped kernel (rotated by 180°). Here the kernel is not flipped.",
+  signs: "is the result without the signs of the kernel.",
   neighbour: "is the value of the window before or after this one.",
 };
 
@@ -515,7 +515,7 @@ class Playground {
     const mistake = mistakeBehind(this.settings, this.at[0], this.at[1], given);
     verdict.textContent = mistake
       ? `${exactText(given)} ${REASONS[mistake]}`
-      : `${exactText(given)} is not it. Multiply cell by cell, then add.`;
+      : `${exactText(given)} is not correct. Multiply cell by cell, then add.`;
     field.select();
   }
 }

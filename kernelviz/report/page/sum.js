@@ -217,7 +217,7 @@ function barsOf(unit, look) {
   const low = Math.min(...ends);
   const span = Math.max(...ends) - low || 1;
   const body = html("div", "bars");
-  body.append(...["input map", "value", "", "weight", "adds", ""].map((text) => html("span", "heading", text)));
+  body.append(...["input map", "value", "", "weight", "product", ""].map((text) => html("span", "heading", text)));
   const percent = (/** @type {number} */ value) => `${(100 * (value - low)) / span}%`;
   for (const [at, sum] of sums.entries()) {
     const term = rows[at]?.term;

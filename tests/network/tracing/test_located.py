@@ -158,7 +158,7 @@ def test_deformable_convolutions_make_maps():
 def test_a_convolution_of_constants_makes_a_map():
     """It reads no image, and neither does its activation; both are drawn."""
     for maps in captured(Between(torch.zeros_like), "second", "act"):
-        assert maps.notes == ("receptive field not known: it reads no image",)
+        assert maps.notes == ("receptive field unknown: it reads no image",)
 
 
 def test_a_mean_that_is_enlarged_is_a_map():
@@ -201,8 +201,8 @@ def test_a_map_without_a_field_is_stretched_over_the_image():
     assert maps.centres is None
     overlay = make_overlay(maps, 0, image=np.zeros((12, 8, 3), np.uint8))
     caption = " ".join(item.text for item in overlay_page(overlay).items if isinstance(item, Text))
-    assert "share the image evenly" in caption
-    assert "Receptive field not known: index_put_" in caption
+    assert "stretched to the size of the image" in caption
+    assert "Receptive field unknown: receptive fields are not followed through index_put_" in caption
 
 
 def test_a_write_into_a_map_leaves_its_rows_where_they_are():

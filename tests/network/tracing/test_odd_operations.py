@@ -308,7 +308,7 @@ def test_a_layer_of_maps_returns_maps_by_its_contract(layer):
         handle.remove()
     (maps,) = capture_features(network, image, "layer")
     np.testing.assert_array_equal(maps.values, seen[0][0].numpy())
-    assert any("receptive field not known" in note for note in maps.notes)
+    assert any("receptive field unknown" in note for note in maps.notes)
 
 
 class InThreads(nn.Module):

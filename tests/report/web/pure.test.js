@@ -112,7 +112,7 @@ test("an address names layer, channel, unit and image, with any layer name", () 
 test("a search finds a layer by name, kind and whole sizes, however a size is written", () => {
   const layer = { name: "blocks.1.0.conv_dw", kind: "Conv2d", conv: /** @type {const} */ ("depthwise") };
   const small = { ...layer, map: /** @type {[number, number]} */ ([15, 15]) };
-  const sentence = "3 × 3 depthwise convolution, stride 2. 5 → 5 channels of 15 × 15. One unit sees 5 × 5 pixels.";
+  const sentence = "3 × 3 depthwise convolution, stride 2. 5 → 5 channels of 15 × 15. Receptive field 5 × 5 pixels.";
   for (const query of ["", " conv_dw 3 × 3", "3x3", "3×3", "3 ×", "DEPTHWISE", "stride 2", "15 x 15"]) {
     assert.ok(isFound(query, small, sentence), query);
   }
