@@ -184,9 +184,10 @@ def test_the_terminal_is_the_commands_alone():
     assert not importers("click")
 
 
-def test_ray_is_imported_in_one_module_only():
-    """Only the engine imports ray, and everything else works without it."""
-    assert importers("ray") == {"kernelviz.distributed.ray_engine"}
+def test_ray_is_imported_by_its_engine_only():
+    """Only the engine, what starts Ray and what packs for it import ray, and everything else works without it."""
+    names = ("packing", "ray_engine", "ray_runtime")
+    assert importers("ray") == {f"kernelviz.distributed.{name}" for name in names}
 
 
 WRITING = {

@@ -47,7 +47,7 @@ PER_WORKER = 4  # chunks, so that none waits long for the last one
 
 def draw_in_workers(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
     """Let workers run every image through the network, and draw the maps of its layers."""
-    _run_in_workers(run, _work(run), Jobs(paths), TallyTotals(), progress)
+    _run_in_workers(run, run.engine, _work(run), Jobs(paths), TallyTotals(), progress=progress)
 
 
 def gather(run: FeatureRun, jobs: Jobs, tallies: Tallies, progress: Progress, *, report: bool = True) -> list[str]:
@@ -63,7 +63,8 @@ def gather(run: FeatureRun, jobs: Jobs, tallies: Tallies, progress: Progress, *,
         good, late = gather_all(run, jobs, tallies, progress, report=report)
     else:
         ordered = _chosen_first(run, jobs, tallies)
-        good, late = _run_in_workers(run, replace(_work(run), gathers=True, reports=report), ordered, totals, progress)
+        work = replace(_work(run), gathers=True, reports=report)
+        good, late = _run_in_workers(run, run.engine, work, ordered, totals, progress=progress)
     run.report.warn(
         *(f"{path}: it failed later, but counts in {', '.join(dict.fromkeys(names))}" for path, names in late.items())
     )
@@ -289,18 +290,13 @@ def _work(run: FeatureRun) -> _Work:
 
 
 def _run_in_workers(
-    run: FeatureRun, work: _Work, jobs: Iterable[ImageJob], totals: TallyTotals, progress: Progress
+    run: FeatureRun, engine: Any, work: _Work, jobs: Iterable[ImageJob], totals: TallyTotals, *, progress: Progress
 ) -> tuple[list[str], dict[str, list[str]]]:
     """Let workers do all images, and report and merge their answers in the order of the images."""
-    engine = run.engine
     good: list[str] = []
     late: dict[str, list[str]] = {}
-    if engine is None:
-        raise TypeError(engine)
-    label = "images"
 
     def merge(chunk: Chunk, answer: _Answer) -> Chunk | None:
-        nonlocal label
         if answer.error is not None:
             answer.report.replay(run.report)
             raise answer.error

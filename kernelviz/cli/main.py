@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kernelviz.drawing import ignore_settings
 from kernelviz.errors import UsageError, WriteError
-from kernelviz.storage.uris import without_credentials
+from kernelviz.storage.uris import check_users, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,9 +125,10 @@ def _ignore_impossible_sizes() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command with these arguments and return its exit code."""
-    arguments = [without_credentials(each) for each in arguments]
+    typed, arguments = arguments, [without_credentials(each) for each in arguments]
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of caches that it replaces by others
     try:
+        check_users(typed)
         requested = arguments[0] if arguments else _completed_command()
         code = _app(requested)(arguments, standalone_mode=False, prog_name="kernelviz")
     except BrokenPipeError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from kernelviz.storage.uris import is_uri
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from kernelviz.cli.session import Report
@@ -55,7 +56,7 @@ class WorkerChoices:
             what = f"{option} needs Ray, which is not installed."
             raise UsageError(what, hint='Type `pip install "kernelviz[ray]"`.')
         if self.address is not None:
-            from kernelviz.distributed.ray_engine import find_cluster
+            from kernelviz.distributed.cluster_address import find_cluster
 
             find_cluster(self.address)
         elif self.device == "cpu":
@@ -72,8 +73,8 @@ class WorkerChoices:
             self._make((), gpu=device.startswith("cuda"))
 
     def quiet(self, report: Report) -> AbstractContextManager[None]:
-        """Keep stdout for the paths and documents of this command: Ray prints there."""
-        return terminal.foreign_output(shown=report.verbose) if self.several else nullcontext()
+        """Keep stdout for the paths and documents of this command, and with ``-v`` show what Ray reports on stderr."""
+        return _output_of_ray(shown=report.verbose) if self.several else nullcontext()
 
     def engine(self, report: Report, paths: Sequence[str], output: Path) -> Ray | None:
         """The engine for these images, once the device of the network is known; None for this process.
@@ -102,6 +103,21 @@ class WorkerChoices:
         return Ray(
             self.address, self.workers, threads=self.threads or 1, gpus_per_worker=1 if gpu else 0, shared=shared
         )
+
+
+@contextmanager
+def _output_of_ray(*, shown: bool) -> Iterator[None]:
+    log, handler = logging.getLogger("kernelviz"), logging.StreamHandler()
+    level = log.level
+    with terminal.foreign_output(shown=shown):
+        try:
+            if shown:
+                log.addHandler(handler)
+                log.setLevel(logging.INFO)
+            yield
+        finally:
+            log.removeHandler(handler)
+            log.setLevel(level)
 
 
 def _existing(path: Path) -> Path:

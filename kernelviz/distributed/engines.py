@@ -228,9 +228,10 @@ def run_chunks(
     state = _InOrder(chunks, merge)
     make_worker = _WithCredentials(make_worker, kept())
     with engine if isinstance(engine, AbstractContextManager) else nullcontext():
-        before = -1
-        while before < 0 or (state.urgent and state.taken > before):
-            before = state.taken
+        while True:
+            taken = state.taken
             for chunk, answer in engine.map_chunks(make_worker, state.supply()):
                 state.take(chunk, answer)
+            if not state.urgent or state.taken == taken:  # the last answer can bring chunks that are to be done again
+                break
     state.check_whole()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
@@ -248,7 +249,7 @@ def gather_many(
     Raises:
         UnknownLayerError: there is no such layer.
         UsageError: a named layer has no map, the batch size is below 1, ``images`` is a single path, image or tensor,
-            ``tallies`` does not map names to classes, or ``engine`` is no engine.
+            ``tallies`` does not map names to what makes a ``Tally``, or ``engine`` is no engine.
         KernelvizError: a tally rejects the maps of all images, or workers crash whatever they work on.
 
     Example:
@@ -264,7 +265,8 @@ def gather_many(
     check_positive("batch size", batch_size)
     check_several(images)
     engine = InThisProcess() if engine is None else engine
-    _check_kinds(tallies, engine)
+    _check_engine(engine)
+    undecided = any(getattr(tally, "undecided", False) for tally in _made(tallies))
     work = _Work(
         network, tallies, {"layers": layers, "kind": kind, "tap": tap}, batch_size, input_size, crop,
         getattr(engine, "device", None),
@@ -273,7 +275,7 @@ def gather_many(
     totals = TallyTotals(paths)
     total = len(images) if isinstance(images, Sized) else 0
     source: Iterable[object] = images
-    if any(getattr(make(), "undecided", False) for make in tallies.values()):
+    if undecided:
         source = _choose_first(work, source, totals)
     failed: list[FailedImage] = []
     report = progress or (lambda *_: None)
@@ -299,18 +301,56 @@ def gather_many(
     return Gathering(found, tuple(failed))
 
 
-def _check_kinds(tallies: object, engine: object) -> None:
-    """Reject tallies that are not made by what is given, and a class or a name as the engine.
+def _check_engine(engine: object) -> None:
+    """Reject a class or a name as the engine.
 
     Raises:
-        UsageError: they are not what ``gather_many`` takes.
+        UsageError: it is none.
+    """
+    if isinstance(engine, type) or not callable(getattr(engine, "map_chunks", None)):
+        what = f"The engine must have a method map_chunks, but got {engine!r}."
+        raise UsageError(what, hint="For example engine=kernelviz.distributed.Ray(workers=4)")
+
+
+def _made(tallies: object) -> list[Any]:
+    """One tally of each name, with the methods that are called later, perhaps in other processes.
+
+    Raises:
+        UsageError: ``tallies`` is no mapping to what makes a tally, or what it makes is none.
     """
     if not isinstance(tallies, Mapping) or not tallies or not all(callable(make) for make in tallies.values()):
         what = "The tallies must map names to classes, or to functions that make a tally."
         raise UsageError(what, hint='For example tallies={"statistics": kernelviz.ChannelTally}')
-    if isinstance(engine, type) or not callable(getattr(engine, "map_chunks", None)):
-        what = f"The engine must have a method map_chunks, but got {engine!r}."
-        raise UsageError(what, hint="For example engine=kernelviz.distributed.Ray(workers=4)")
+    found = []
+    for name, make in tallies.items():
+        if not _takes(make):
+            what = f"The tally {name!r} cannot be made without arguments."
+            raise UsageError(what, hint="For example functools.partial(kernelviz.PatchTally, 16)")
+        tally = make()
+        calls: dict[str, tuple[tuple[object, ...], dict[str, object]]] = {
+            "add": ((None,), {"place": 0}), "merge": ((tally,), {}), "fresh": ((), {})
+        }  # fmt: skip
+        for method, (positional, named) in calls.items():
+            own = getattr(tally, method, None)
+            if not callable(own) or not _takes(own, *positional, **named):
+                what = f"The tally {name!r} cannot be used: {type(tally).__name__} has no suitable method {method}."
+                hint = "It must have add(maps, *, place), merge(other), and fresh(), which returns an empty one."
+                raise UsageError(what, hint=hint)
+        found.append(tally)
+    return found
+
+
+def _takes(function: Callable[..., object], *positional: object, **named: object) -> bool:
+    """Whether a function can be called with these arguments, as far as its signature is known."""
+    try:
+        known = signature(function)
+    except ValueError:
+        return True
+    try:
+        known.bind(*positional, **named)
+    except TypeError:
+        return False
+    return True
 
 
 def _choose_first(work: _Work, images: Iterable[object], totals: TallyTotals) -> Iterable[Any]:

@@ -1,72 +1,48 @@
-"""Ray Core as an engine: actors on this machine or on a cluster. The only module that imports ray, when it is used."""
+"""Ray Core as an engine: actors on this machine or on a cluster, and the chunks on their way to and from them."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import math
 import os
-import pickle
 import platform
-import secrets
-import signal
-import site
-import socket
-import sys
-import sysconfig
-import threading
 import time
+import traceback
 from collections import deque
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kernelviz.distributed.engines import WorkerLostError
+from kernelviz.distributed.gathering import sendable
+from kernelviz.distributed.packing import PACKAGE, pack, unpack
+from kernelviz.distributed.ray_runtime import PROBED, Runtime, is_initialized, value_of
+from kernelviz.distributed.signals import uninterrupted
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.files.scratch import scratch_folder
 from kernelviz.network.freed_memory import keep_freed_memory
-from kernelviz.storage.uris import without_credentials
-from kernelviz.threads import no_warnings, processors, share_processors
+from kernelviz.threads import processors, share_processors
 from kernelviz.version import __version__
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from types import FrameType, ModuleType
 
     from kernelviz.distributed.engines import Chunk, Worker
 
 
-STORE = 128 * 2**20
-"""Bytes of shared memory for answers on their way, besides the network; Ray's default is 30 % of the memory."""
 WORKER_BYTES = 700 * 10**6
 """What a worker takes: Python, torch, timm, and the maps of a usual network."""
 IN_FLIGHT = 2  # chunks of a worker: one that it works on, and one that waits for it
 AHEAD = 4  # chunks per worker by which one may be ahead of the oldest that is not done
 PATIENCE = 120.0  # seconds until something has been waited for too long
 GONE = 600.0  # seconds until a worker that is started again is given up though nothing speaks against it
-LINGER = 2.0  # seconds in which workers end by themselves
-REACHED = 5.0  # seconds in which a cluster answers
 OFTEN = 15.0  # seconds after which a wait for workers is reported
 SILENT = 30.0  # seconds without an answer that are reported
-PROBED = 0.5  # seconds that one call of Ray may wait: signals are kept until it returns
-
-_LOCAL = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AUTH_MODE": "token",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds to loopback: it means that there is this machine alone
-}
-_CLUSTER = {name: _LOCAL[name] for name in list(_LOCAL)[:3]}
 
 _log = logging.getLogger("kernelviz")
-_imported: list[bool] = []  # whether ray was imported for this machine alone, once it was
 
 
 class Ray:
@@ -110,7 +86,7 @@ class Ray:
         self.shared, self.notice = tuple(shared), notice or _log.warning
         if address is None:
             self._check_here()
-        self._stack = ExitStack()
+        self._runtime = Runtime(address)
         self._depth = 0
         self._actors: list[_Handle] = []
 
@@ -153,21 +129,8 @@ class Ray:
         """End the workers, and Ray if it was started here."""
         self._depth -= 1
         if not self._depth:
-            with _uninterrupted():
+            with uninterrupted():
                 self._end()
-
-    def _end(self) -> None:
-        """End the workers, and Ray if it was started here; none of its processes is left."""
-        actors, self._actors = self._actors, []
-        if actors:
-            import ray
-
-            for actor in actors:
-                with contextlib.suppress(Exception):  # it has ended already
-                    ray.kill(actor.handle)
-        self._stack.close()
-        if self.address is None and os.name == "posix":
-            _await_end([actor.pid for actor in actors if actor.pid])
 
     def map_chunks(self, make_worker: Callable[[], Worker], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
         """Yield each chunk with the answer of a worker, as they come.
@@ -188,91 +151,65 @@ class Ray:
             finally:
                 flow.cancel()
 
+    def _end(self) -> None:
+        """End the workers, and Ray if it was started here; none of its processes is left."""
+        actors, self._actors = self._actors, []
+        runtime, self._runtime = self._runtime, Runtime(self.address)
+        runtime.end([actor.handle for actor in actors], [actor.pid for actor in actors if actor.pid])
+
     def _put(self, make_worker: Callable[[], Worker]) -> tuple[str, list[Any]]:
         """The hash of what workers do, and a reference to it in the memory that they share; starts Ray if need be."""
-        with _uninterrupted():
-            own = "ray" in sys.modules and _is_initialized()  # by the user, or by an earlier call
+        with uninterrupted():
+            own = is_initialized()  # by the user, or by an earlier call
             if not own:
-                self._import()
+                self._runtime.load()
             import ray
 
-            packed = _packed(make_worker, self._stack)
+            digest, packed = pack(make_worker, self._runtime.stack)
             if not own:
-                self._initialize(ray, 2 * packed.nbytes)
-            return hashlib.sha256(packed).hexdigest(), [ray.put(packed)]
-
-    def _import(self) -> None:
-        """Import ray with the environment of this use, which lasts until the end of the context.
-
-        Raises:
-            UsageError: it was imported for another use, or there is no cluster.
-        """
-        local = self.address is None
-        if _imported != [local] and (_imported or "ray" in sys.modules):
-            what = "Ray was imported before for another use, which it does not forget."
-            raise UsageError(what, hint="Start a new process, or call ray.init() and then use Ray().")
-        self._cluster = "local"
-        if self.address is not None:
-            self._cluster = find_cluster(self.address)
-        variables = dict(_LOCAL if local else _CLUSTER)
-        if local:
-            self._folder = self._stack.enter_context(scratch_folder("kv-"))
-            variables["RAY_AUTH_TOKEN_PATH"] = str(self._folder.secret("token", _token()))
-        self._stack.enter_context(_environment(variables))
-        import ray
-
-        _imported[:] = [local]
-        self._stack.callback(ray.shutdown)
-
-    def _initialize(self, ray: Any, more: int) -> None:
-        """Start Ray, with ``more`` bytes of shared memory, or reach the cluster.
-
-        Raises:
-            UsageError: there is no cluster.
-            KernelvizError: Ray does not start.
-        """
-        local, workers = self.address is None, self.workers or 1
-        choices: dict[str, Any] = {"address": self._cluster, "log_to_driver": False, "configure_logging": False}
-        if local:  # Ray lets everybody write into its own folder, so that is inside of one that is private
-            self._check_memory(workers)
-            gpus = {"num_gpus": math.ceil(workers * self.gpus_per_worker)} if self.gpus_per_worker else {}
-            choices |= {
-                "num_cpus": workers * self.threads, "include_dashboard": False,
-                "object_store_memory": STORE + more, "_temp_dir": str(self._folder.path / "r"), **gpus,
-            }  # fmt: skip
-        choices["job_config"] = _job_config()
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            with no_warnings(), _program_without_credentials(ray), _own_handler_of_sigterm():
-                ray.init(**choices)
-        except Exception as error:  # Ray raises this very class if one of its processes does not start
-            why = " ".join(str(error).split())[:300]
-            if local:
-                hint = "Check that the temporary folder (TMPDIR) is not full."
-                raise KernelvizError("Ray could not be started.", why, hint) from error
-            hint = "Type `ray start --head` there, or give --workers alone."
-            raise UsageError(f"There is no Ray cluster at {self.address}.", why, hint) from error
-        finally:
-            _set_handler(signal.SIGTERM, handler)
+                workers = self.workers or 1
+                if self.address is None:
+                    self._check_memory(workers)
+                self._runtime.start(
+                    processors=workers * self.threads, gpus=math.ceil(workers * self.gpus_per_worker),
+                    memory=2 * packed.nbytes,
+                )  # fmt: skip
+            return digest, [ray.put(packed)]
 
     def _check_memory(self, workers: int) -> None:
-        """Notice if the workers probably take more memory than there is: Ray ends the largest then."""
+        """Give notice if the workers probably take more memory than there is: Ray ends the largest then."""
         free = _free_memory()
         if free is not None and workers * WORKER_BYTES > free:
             need = f"{counted(workers, 'worker')} of about {WORKER_BYTES / 1e9:.1f} GB"
             self.notice(f"{need} may need more memory than the {free / 1e9:.1f} GB that are free")
 
     def _make_actors(self) -> None:
-        """Make the workers, once there are the resources for them.
+        """Make the workers, unless they were kept.
 
         Raises:
-            UsageError: there are not, or a worker has other versions or does not see a file.
+            UsageError: there are no resources for them, or a worker has other versions or does not see a file.
             KernelvizError: they do not start.
         """
         if self._actors:
             return
         import ray
 
+        self.workers = self._count(ray)
+        kind = ray.remote(
+            num_cpus=self.threads, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=0
+        )(_Actor)  # fmt: skip
+        share = processors() // self.workers if self.address is None else None
+        actors = [_Handle(kind.remote(self.threads, str(Path.cwd()), share)) for _ in range(self.workers)]
+        self._check_actors(ray, actors)
+        self._actors = actors
+        self._runtime.note_processes()
+
+    def _count(self, ray: Any) -> int:
+        """The number of workers: as requested, or as many as there are free resources for.
+
+        Raises:
+            UsageError: there are not enough; Ray would wait for them without an end.
+        """
         wanted = {"CPU": self.threads, "GPU": self.gpus_per_worker}
         free = ray.available_resources()
         most = min(int(free.get(name, 0) // need) for name, need in wanted.items() if need)
@@ -286,30 +223,23 @@ class Ray:
             )
             what = f"The cluster has no room for {counted(max(1, workers), 'worker')}."
             raise UsageError(what, f"{there}.", f"Type --workers {most}." if most else "Wait until others have ended.")
-        self.workers = workers
-        kind = ray.remote(
-            num_cpus=self.threads, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=0
-        )(_Actor)  # fmt: skip
-        share = processors() // workers if self.address is None else None
-        actors = [_Handle(kind.remote(self.threads, str(Path.cwd()), share)) for _ in range(workers)]
-        self._check_actors(ray, actors)
-        self._actors = actors
+        return workers
 
     def _check_actors(self, ray: Any, actors: Sequence[_Handle]) -> None:
         """Wait until all workers have started, and compare their machines with this one."""
         waiting = {actor.handle.facts.remote(self.shared): actor for actor in actors}
         count, began, noticed = len(waiting), time.monotonic(), 0.0
         while waiting:
-            ready = _finished(ray, list(waiting))
+            ready = self._runtime.finished(list(waiting))
             for each in ready:
                 actor = waiting.pop(each)
                 try:
-                    facts = _value(ray, each)
+                    facts = value_of(each)
                     actor.pid = _pid_here(facts)
                 except ray.exceptions.RayError as error:
                     why = " ".join(str(error).strip().splitlines()[-1:])[:300]
                     hint = "Each machine needs kernelviz and the packages of this one."
-                    raise KernelvizError("A worker did not start.", why, hint) from error
+                    raise KernelvizError("A worker did not start.", why, hint) from None
                 _check_facts(facts, self.shared)
             waited = time.monotonic() - began
             if not ready and waited > PATIENCE:
@@ -353,7 +283,7 @@ class _Flow:
 
         self.ray, self.engine, self.work = ray, engine, work
         self.chunks = iter(chunks)
-        self.actors = engine._actors  # noqa: SLF001  (its own other half)
+        self.actors, self.finished = engine._actors, engine._runtime.finished  # noqa: SLF001  (its own other half)
         self.sent: dict[Any, _Sent] = {}
         self.held: deque[Chunk] = deque()  # to be worked on alone
         self.next: Chunk | None = None
@@ -373,7 +303,7 @@ class _Flow:
             probes = [actor.probe for actor in self.actors if actor.probe is not None]
             if not (self.sent or probes):
                 time.sleep(PROBED / 10)
-            ready = _finished(self.ray, [*self.sent, *probes])
+            ready = self.finished([*self.sent, *probes])
             for reference in set(ready) & self.sent.keys():
                 answered = time.monotonic()
                 sent = self.sent[reference]
@@ -393,10 +323,10 @@ class _Flow:
             KernelvizError: none can be started again.
         """
         for actor in list(self.actors):
-            if actor.probe is not None and _finished(self.ray, [actor.probe], 0):
+            if actor.probe is not None and self.finished([actor.probe], 0):
                 probe, actor.probe = actor.probe, None
                 try:
-                    actor.pid = _pid_here(_value(self.ray, probe))
+                    actor.pid = _pid_here(value_of(probe))
                 except self.ray.exceptions.RayError as error:
                     over = isinstance(error, self.ray.exceptions.ActorDiedError)
                     if over or time.monotonic() - (actor.since or 0) > PATIENCE:
@@ -408,7 +338,7 @@ class _Flow:
             elif actor.probe is not None and time.monotonic() - (actor.since or 0) > GONE:
                 self.actors.remove(actor)  # nothing has room for it any more
             if actor.since is not None and actor.probe is None and actor in self.actors:
-                with _uninterrupted():
+                with uninterrupted():
                     actor.probe = actor.handle.facts.remote(())
         if not self.actors:
             raise KernelvizError("No worker could be started again.", hint="Give fewer --workers.")
@@ -417,13 +347,13 @@ class _Flow:
         """The answer in a tuple; None if the chunk is done again.
 
         Raises:
-            Exception: the worker's own, which is an error of the program.
+            KernelvizError: the answer cannot be sent.
         """
         errors = self.ray.exceptions
         try:
-            return (_value(self.ray, reference),)
-        except errors.RayTaskError as error:
-            raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from error
+            return (value_of(reference),)
+        except errors.RayTaskError as error:  # Ray could not send the answer: a worker returns its own exceptions
+            raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from None
         except errors.RayError as error:
             lost = WorkerLostError(f"A worker process exited unexpectedly: {type(error).__name__}.")
         actor = sent.actor
@@ -472,7 +402,7 @@ class _Flow:
         return min([*known, *([self.next.number] if self.next else [])])
 
     def _give(self, chunk: Chunk, actor: _Handle, load: int) -> None:
-        with _uninterrupted():
+        with uninterrupted():
             reference = actor.handle.work.remote(*self.work, chunk)
         actor.load += load
         self.sent[reference] = _Sent(chunk, actor, load)
@@ -481,7 +411,7 @@ class _Flow:
         """Forget what is on its way; the workers may be kept for another call, which counts its own chunks alone."""
         for reference, sent in self.sent.items():
             sent.actor.load -= sent.load
-            with contextlib.suppress(Exception), _uninterrupted():
+            with contextlib.suppress(Exception), uninterrupted():
                 self.ray.cancel(reference)
         self.sent.clear()
 
@@ -510,105 +440,33 @@ class _Actor:
     def work(self, digest: str, reference: Sequence[Any], chunk: Chunk) -> Any:
         """Work on a chunk; what to do, the network included, is read from shared memory when its hash is another one.
 
-        Raises:
-            ValueError: it is not what was sent.
+        An exception is returned: Ray would log those that it raises itself.
         """
-        if self.worker is None or self.digest != digest:
-            import ray
-            from ray import cloudpickle
-
-            packed = ray.get(reference[0])
-            if hashlib.sha256(packed).hexdigest() != digest:
-                raise ValueError("The network arrived damaged.")
-            self.worker, self.digest = cloudpickle.loads(packed)(), digest
-        return self.worker(chunk)
-
-
-class _SearchPath(list[str]):
-    """The directories that Ray puts in front of ``sys.path`` in workers: of those it adds, the ones this process has.
-
-    Ray adds the current directory in any case. A file ``torch.py`` there would be run instead of torch.
-    """
-
-    def extend(self, directories: Iterable[str]) -> None:
-        here = {os.path.abspath(each) for each in sys.path}  # noqa: PTH100  ("" is the current directory)
-        super().extend(each for each in directories if os.path.abspath(each) in here)  # noqa: PTH100
-
-
-def _job_config() -> Any:
-    """The settings of Ray for this program, whose workers import from where this process does."""
-    from ray.job_config import JobConfig
-
-    config = JobConfig()
-    config._py_driver_sys_path = _SearchPath()  # noqa: SLF001  (there is no public setting)
-    return config
-
-
-@contextmanager
-def _program_without_credentials(ray: Any) -> Iterator[None]:
-    """Let Ray know the command line without the credentials of URIs: a cluster lists it for all of its users."""
-    utils = ray._private.utils  # noqa: SLF001  (there is no public setting)
-    find = utils.get_entrypoint_name
-    utils.get_entrypoint_name = lambda: " ".join(map(without_credentials, sys.argv))
-    try:
-        yield
-    finally:
-        utils.get_entrypoint_name = find
-
-
-def _packed(make_worker: Callable[[], Worker], stack: ExitStack) -> Any:
-    """What workers do, as an array of bytes, which they read from shared memory without a copy.
-
-    Modules that are not installed, as a file with a network, are packed by their content until the end of the ``stack``;
-    if that cannot be, by their names.
-
-    Raises:
-        UsageError: it holds something that cannot be packed.
-    """
-    import numpy as np
-    from ray import cloudpickle
-
-    own = ExitStack()
-    for module in _own_modules():
-        if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
-            cloudpickle.register_pickle_by_value(module)
-            own.callback(cloudpickle.unregister_pickle_by_value, module)
-    try:
         try:
-            packed = cloudpickle.dumps(make_worker)
-        except _UNPACKABLE:
-            own.close()
-            packed = cloudpickle.dumps(make_worker)
-    except _UNPACKABLE as error:
-        why = " ".join(str(error).split())[:300]
-        raise UsageError("The network cannot be sent to other processes.", why, "Use one process.") from error
-    finally:
-        stack.push(own.pop_all())
-    return np.frombuffer(packed, np.uint8)
+            if self.worker is None or self.digest != digest:
+                self.worker, self.digest = unpack(digest, reference)(), digest
+            return self.worker(chunk)
+        except Exception as error:  # noqa: BLE001  (code of the user raises anything)
+            return _failure(error)
 
 
-_UNPACKABLE = (TypeError, AttributeError, NotImplementedError, pickle.PicklingError, RuntimeError)
-
-
-def _own_modules() -> list[ModuleType]:
-    """The modules that are not installed; those of ``__main__`` are always packed by their content."""
-    places = {
-        str(_PACKAGE), *sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages(),
-        *(each for each in sys.path if each and any(Path(each).glob("*.dist-info"))),  # of `pip install --target`
-    }  # fmt: skip
-    installed = tuple(f"{each}{os.sep}" for place in places for each in {place, os.path.realpath(place)})
-    return [
-        module
-        for name, module in list(sys.modules.items())
-        if name not in ("__main__", "__mp_main__")
-        and getattr(module, "__name__", None) == name
-        and (file := getattr(module, "__file__", None))
-        and not file.startswith(installed)
-        and not os.path.realpath(file).startswith(installed)
-    ]
-
-
-_PACKAGE = Path(__file__).resolve().parents[1]
+def _failure(error: Exception) -> KernelvizError:
+    """An exception of a worker, which may not be importable elsewhere; a note has its traceback from the user's code on."""
+    if isinstance(error, KernelvizError):
+        return sendable(error)
+    frames, own = [], 0
+    step = error.__traceback__
+    while step is not None:
+        frames.append(step)
+        if step.tb_frame.f_code.co_filename.startswith(f"{PACKAGE}{os.sep}"):
+            own = len(frames)
+        step = step.tb_next
+    last = traceback.extract_tb(frames[-1])[0]
+    message = " ".join("".join(traceback.format_exception_only(error)).split())[:300]
+    shown = traceback.format_exception(type(error), error, [*frames, frames[0]][own])
+    failure = KernelvizError("A worker failed.", f"{message} ({Path(last.filename).name}, line {last.lineno})")
+    failure.add_note("In the worker:\n" + "".join(shown).rstrip())
+    return failure
 
 
 def _versions() -> dict[str, str]:
@@ -642,78 +500,6 @@ def _check_facts(facts: Mapping[str, Any], shared: Sequence[str]) -> None:
             raise UsageError(what, hint="Use a folder that all machines share.")
 
 
-@cache
-def _token() -> str:
-    """The secret that this process shares with its Ray: one, since Ray reads it once in a process."""
-    return secrets.token_hex(32)
-
-
-def _is_initialized() -> bool:
-    import ray
-
-    return bool(ray.is_initialized())
-
-
-def find_cluster(address: str) -> str:
-    """HOST:PORT of a cluster that answers; ``auto`` is ``RAY_ADDRESS``, or what ``ray start`` noted on this machine.
-
-    Ray itself would wait for minutes where none answers, and for ``auto`` try any Ray process of this machine as well, such
-    as the private one of another program.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found = _noted_cluster() if address == "auto" else address
-    host, _, port = found.rpartition(":")
-    if not host or not port.isdecimal() or "/" in host:
-        why = "Ray's clients with ray:// are not supported." if found.startswith("ray://") else ""
-        hint = "For example --ray 10.0.0.1:6379, as `ray start --head` prints it."
-        raise UsageError(f"--ray takes auto or HOST:PORT, but got {found}.", why, hint)
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), REACHED) as connection:
-            is_server = os.environ.get("RAY_USE_TLS", "0") != "0" or _speaks_http2(connection)
-    except (OSError, OverflowError) as error:
-        why = f"{error}.".replace("timed out.", f"It does not answer within {REACHED:.0f} s.")
-    else:
-        if is_server:
-            return found
-        why = "What answers there is another program."
-    hint = "Type `ray start --head` there, which prints the HOST:PORT to give, or give --workers alone."
-    raise UsageError(f"There is no Ray cluster at {found}.", why, hint)
-
-
-def _noted_cluster() -> str:
-    base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (Ray's rule)
-    with contextlib.suppress(OSError), (Path(base) / "ray" / "ray_current_cluster").open(encoding="utf-8") as file:
-        if not os.environ.get("RAY_ADDRESS"):
-            if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid not in (os.geteuid(), 0):
-                why = f"Another user has written {file.name}, and a cluster could run code here."
-                raise UsageError(
-                    "There is no Ray cluster of yours at auto.", why, "If you trust it, give its HOST:PORT."
-                )
-            return file.read().strip()
-    if address := os.environ.get("RAY_ADDRESS"):
-        return address
-    hint = "Type `ray start --head`, or give its HOST:PORT."
-    raise UsageError("There is no Ray cluster at auto.", "RAY_ADDRESS is not set, and none was started here.", hint)
-
-
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # with empty settings (RFC 9113)
-
-
-def _speaks_http2(connection: socket.socket) -> bool:
-    """Whether a server answers the beginning of HTTP/2, which gRPC uses, with its settings.
-
-    Raises:
-        OSError: it does not answer in time.
-    """
-    connection.sendall(_PREFACE)
-    answer = b""
-    while len(answer) < 4 and (part := connection.recv(9)):
-        answer += part
-    return answer[3:4] == b"\x04"
-
-
 def _free_memory() -> int | None:
     """Bytes of memory that are free; None if unknown."""
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -721,93 +507,3 @@ def _free_memory() -> int | None:
             if line.startswith("MemAvailable:"):
                 return 1024 * int(line.split()[1])
     return None
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables, and restore them afterwards: Ray and its processes read them."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _await_end(pids: Sequence[int]) -> None:
-    """Wait until the processes of workers on this machine have ended, which follow their Ray; end them if they do not."""
-    end = time.monotonic() + LINGER
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            while time.monotonic() < end:
-                os.kill(pid, 0)
-                time.sleep(0.02)
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
-                os.kill(pid, signal.SIGKILL)
-
-
-def _finished(ray: Any, references: Sequence[Any], seconds: float = PROBED) -> list[Any]:
-    """Those of some calls that have finished, within some seconds, as soon as there is one."""
-    with _uninterrupted():
-        return list(ray.wait(list(references), num_returns=1, timeout=seconds)[0]) if references else []
-
-
-def _value(ray: Any, reference: Any) -> Any:
-    """What a call that has finished returned."""
-    with _uninterrupted():
-        return ray.get(reference)
-
-
-_SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Keep signals until the end; only the main thread gets them.
-
-    So Ray is either not started or ended whole, and its compiled functions, which know no exception but
-    ``KeyboardInterrupt``, return before a handler raises one.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    kept: list[int] = []
-
-    def keep(number: int, _: FrameType | None) -> None:
-        kept.append(number)
-
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number, handler in before.items():
-        if handler not in (signal.SIG_IGN, None):
-            signal.signal(number, keep)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            _set_handler(number, handler)
-        for kept_one in kept[:1]:
-            signal.raise_signal(kept_one)
-
-
-@contextmanager
-def _own_handler_of_sigterm() -> Iterator[None]:
-    """Install the handler of SIGTERM again whenever Ray installs one, which would end this process but not all of Ray."""
-    install, own = signal.signal, signal.getsignal(signal.SIGTERM)
-
-    def install_own(number: int, handler: Any) -> Any:
-        return install(number, own if number == signal.SIGTERM and own is not None else handler)
-
-    signal.signal = install_own  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        signal.signal = install
-
-
-def _set_handler(number: int, handler: Any) -> None:
-    if threading.current_thread() is threading.main_thread() and handler is not None:
-        signal.signal(number, handler)

@@ -168,7 +168,8 @@ def _to_install(scheme: str) -> str:
 def _located(uri: Path, *, remembered: bool = False) -> tuple[Any, str]:
     """The file system of a URI, and the path in it.
 
-    Back ends remember listings without a limit. That is forgotten here, or if it may be ``remembered``, after a while.
+    Back ends remember listings without a limit of time. They are forgotten here; with ``remembered``, only those that are
+    older than ``_REMEMBERED``.
     """
     text = complete(resolved(uri))
     cls = _class_of(text)
@@ -190,7 +191,7 @@ def _forget(system: Any) -> None:
 
 
 def _info(system: Any, path: str) -> Any:
-    """What is known of an object; one that is missing in a listing is asked for."""
+    """What is known of an object; one that is missing in a remembered listing is requested."""
     try:
         return system.info(path)
     except FileNotFoundError:

@@ -21,6 +21,8 @@ from urllib.parse import unquote, unquote_to_bytes
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     _Base = Path
 else:
     _Base = type(Path())  # Typer takes no other type for a path
@@ -37,8 +39,9 @@ WEB = ("http", "https")
 _NO_USERS = ("hf", "git", "github")  # what is in front of @ is no user
 _QUERY = "?query-"
 _DIGITS = 8
+_WILDCARD = re.compile(r"[*?\[]")
 _COLLAPSED = re.compile(rf"({_NAME}):[/\\](?![/\\])(.*)", re.ASCII | re.DOTALL)
-_users: dict[str, str] = {}  # of an address and, with a slash at the end, of those below it
+_users: dict[str, str] = {}  # with "@", of an address and, if that ends with a slash, of those below it
 _queries: dict[str, str] = {}
 _lock = threading.Lock()
 
@@ -80,22 +83,34 @@ def resolved(path: str | os.PathLike[str]) -> str:
         if isinstance(path, PurePath):
             _check_collapsed(text)
         return text
-    rest = text[len(scheme) + 3 :]
+    public, user, query = _divided(text)
+    with _lock:
+        if user:
+            _users[plain(public)] = _users[_opened_by(public)] = user
+            for folder in _folders(public):
+                _users.setdefault(f"{folder}/", user)
+        if query:
+            _queries[public] = query
+    return public
+
+
+def _divided(uri: str) -> tuple[str, str, str]:
+    """A URI without its credentials, its user with ``@``, and its query."""
+    scheme = scheme_of(uri)
+    rest = uri[len(scheme) + 3 :]
     user, rest = ("", rest) if scheme in _NO_USERS else _without_user(scheme, rest)
     rest, query = _without_query(scheme, rest)
     if query:
         import hashlib
 
         rest += _QUERY + hashlib.sha256(query.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
-    public = f"{scheme}://{rest}"
-    with _lock:
-        if user:
-            _users[plain(public)] = user
-            for folder in _folders(public):
-                _users.setdefault(f"{folder}/", user)
-        if query:
-            _queries[public] = query
-    return public
+    return f"{scheme}://{rest}", user, query
+
+
+def _opened_by(public: str) -> str:
+    """The address that is opened with the user of a URI: its own or, for a pattern, that of all objects in its folder."""
+    address = plain(public)
+    return f"{fixed_part(address).rstrip('/')}/" if _WILDCARD.search(address) else address
 
 
 def plain(uri: str) -> str:
@@ -157,13 +172,33 @@ def kept() -> Credentials:
 
 def without_credentials(argument: str) -> str:
     """An argument of a command line, in which a URI has no credentials; they are kept as by ``resolved``."""
+    front, uri, is_collapsed = _uri_in(argument)
+    if is_collapsed:
+        return resolved(uri).replace("://", ":/", 1)
+    return front + (_without_host_user(uri) if scheme_of(uri) in _LOCAL else resolved(uri) if uri else "")
+
+
+def check_users(arguments: Iterable[str]) -> None:
+    """Check that a command line has one user for each URI: what it opens is known without its user.
+
+    Raises:
+        UsageError: there are different ones.
+    """
+    users: dict[str, str] = {}
+    for argument in arguments:
+        uri = _uri_in(argument)[1]
+        public, user, _ = _divided(uri) if uri and scheme_of(uri) not in _LOCAL else ("", "", "")
+        if user and users.setdefault(_opened_by(public), user) != user:
+            what = f"There are different credentials for {plain(public)}."
+            raise UsageError(what, "One run opens a URI with one user.", "Give the same credentials, or use two runs.")
+
+
+def _uri_in(argument: str) -> tuple[str, str, bool]:
+    """What is in front of a URI in an argument, the URI, and whether pathlib has left out one of its slashes."""
     if (collapsed := _COLLAPSED.match(argument)) and collapsed[1].lower() not in _LOCAL:
-        return resolved(f"{collapsed[1]}://{collapsed[2]}").replace("://", ":/", 1)  # as pathlib leaves it
+        return "", f"{collapsed[1]}://{collapsed[2]}", True
     found = _ARGUMENT.match(argument)
-    if found is None:
-        return argument
-    uri = argument[found.end() :]
-    return found[0] + (_without_host_user(uri) if scheme_of(uri) in _LOCAL else resolved(uri))
+    return (argument, "", False) if found is None else (found[0], argument[found.end() :], False)
 
 
 def name_in(path: str) -> str:
@@ -179,7 +214,7 @@ def fixed_part(pattern: str) -> str:
     pattern, mark, digits = pattern.partition(_QUERY)
     scheme = scheme_of(pattern)
     start = len(scheme) + 3 if scheme else 0
-    folder, slash, _ = re.split(r"[*?\[]", pattern[start:], maxsplit=1)[0].rpartition("/")
+    folder, slash, _ = _WILDCARD.split(pattern[start:], maxsplit=1)[0].rpartition("/")
     return pattern[:start] + (folder or slash) + mark + digits
 
 
@@ -264,7 +299,7 @@ def _check_collapsed(text: str) -> None:
 class Uri(_Base):
     """A URI with the attributes of a path; its credentials are kept apart.
 
-    ``exists``, ``is_file``, ``read_bytes``, ``read_text`` and ``open`` for reading ask its file system. It is never a
+    ``exists``, ``is_file``, ``read_bytes``, ``read_text`` and ``open`` for reading access its file system. It is never a
     directory: objects have none. What else a path does with a disk raises ``io.UnsupportedOperation``.
     """
 

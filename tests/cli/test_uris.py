@@ -223,6 +223,16 @@ def test_pictures_are_no_images_of_a_folder(run):
     assert (result.code, "No file matches memory://photos/*.gif." in result.err) == (1, True)
 
 
+def test_different_credentials_of_one_uri_are_wrong_usage(run):
+    """One of them would be opened with the other's: exit 2, before anything is loaded, and no password is shown."""
+    uris = (f"fragile://me:{SECRET}@photos/z.png", "fragile://you:0ther5ecret@photos/z.png")
+    for more in ((), ("--json",)):
+        result = run("features", "no_such_model", *uris, *more)
+        assert result.code == 2
+        assert "There are different credentials for fragile://photos/z.png." in result.err
+        assert not any(secret in result.err + result.out for secret in (SECRET, "0ther5ecret", "no_such_model'"))
+
+
 def test_weights_elsewhere_are_those_of_the_file(run, checkpoint, monkeypatch):
     """A checkpoint at a URI makes the picture of the file; one that fails, and another file, is an error naming the URI."""
     path = checkpoint("elsewhere.pt")

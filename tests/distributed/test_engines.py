@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
+import re
 import signal
 import site
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager, nullcontext
+import tempfile
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,7 +29,16 @@ import kernelviz as kv
 from kernelviz.cli import worker_choices
 from kernelviz.cli.main import main
 from kernelviz.cli.session import Report
-from kernelviz.distributed import Chunk, WorkerLostError, gather_many, ray_engine
+from kernelviz.distributed import (
+    Chunk,
+    WorkerLostError,
+    cluster_address,
+    gather_many,
+    packing,
+    ray_engine,
+    ray_runtime,
+    signals,
+)
 from kernelviz.distributed.engines import ChunkItem, make_chunks, run_chunks
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.storage import uris
@@ -204,6 +216,46 @@ def test_wrong_tallies_and_engines_are_rejected_with_an_example():
             gather_many(network, [], tallies={"s": kv.ChannelTally}, engine=engine)
 
 
+class Counting:
+    """A tally of one's own: the number of maps."""
+
+    def __init__(self):
+        self.count = 0
+
+    def add(self, maps, *, place):
+        """Count one map."""
+        del maps, place
+        self.count += 1
+
+    def merge(self, other):
+        """Add the maps of another tally."""
+        self.count += other.count
+
+    def fresh(self):
+        """A tally of no map."""
+        return Counting()
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("add", lambda *_: None), ("add", None), ("merge", lambda _: None), ("merge", None),
+        ("fresh", lambda _, __: None), ("fresh", "text"),
+    ],
+)  # fmt: skip
+def test_a_tally_of_one_s_own_is_checked_before_any_image(monkeypatch, name, method):
+    """What cannot be called later is one usage error that states what a tally must have, whatever the engine."""
+    network, images = torch.nn.Conv2d(3, 4, 3), [torch.rand(3, 8, 8)] * 3
+    assert gather_many(network, images, tallies={"mine": Counting})["mine"]["Conv2d"].count == 3
+    monkeypatch.setattr(Counting, name, method)
+    for engine in (None, Shuffled()):
+        with pytest.raises(UsageError, match=f"'mine' cannot be used: Counting has no suitable method {name}") as found:
+            gather_many(network, images, tallies={"mine": Counting}, engine=engine)
+        assert "add(maps, *, place), merge(other), and fresh()" in found.value.hint
+    with pytest.raises(UsageError, match="'size' cannot be made without arguments"):
+        gather_many(network, images, tallies={"size": lambda _: Counting()})
+
+
 class Losing:
     """An engine that takes or answers some of the chunks only."""
 
@@ -246,12 +298,12 @@ def test_installed_packages_do_not_travel(monkeypatch, tmp_path, how):
     own.__file__ = str(tmp_path / "own_network.py")
     monkeypatch.setitem(sys.modules, "own_network", own)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert own in ray_engine._own_modules()
+    assert own in packing.own_modules()
     if how == "another environment":
         monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
     else:
         (tmp_path / "own-1.0.dist-info").mkdir()
-    assert own not in ray_engine._own_modules()
+    assert own not in packing.own_modules()
 
 
 class Together:
@@ -421,7 +473,7 @@ def test_what_is_not_there_is_rejected_early(monkeypatch):
         ("ray://127.0.0.1:9", "takes auto or HOST:PORT"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=message):
-            ray_engine.find_cluster(address)
+            cluster_address.find_cluster(address)
     here = {**ray_engine._versions(), "machine": "node-7", "missing": []}
     ray_engine._check_facts(here, [__file__])
     with pytest.raises(UsageError, match=r"A worker on node-7 has torch 1\.0, but this process"):
@@ -435,14 +487,14 @@ def test_auto_is_a_cluster_that_was_started_and_no_other_process_of_ray(monkeypa
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UsageError, match="no Ray cluster at auto"):
-        ray_engine.find_cluster("auto")
+        cluster_address.find_cluster("auto")
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9\n")
     with pytest.raises(UsageError, match=r"no Ray cluster at 127\.0\.0\.1:9"):
-        ray_engine.find_cluster("auto")
+        cluster_address.find_cluster("auto")
     with answering(SETTINGS) as address:
         monkeypatch.setenv("RAY_ADDRESS", address)
-        assert ray_engine.find_cluster("auto") == address
+        assert cluster_address.find_cluster("auto") == address
 
 
 SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -474,12 +526,12 @@ def answering(answer):
 )
 def test_what_is_no_cluster_is_not_waited_for(monkeypatch, answer, why):
     """Ray would try for ten minutes where a program answers that is no Ray, or none answers; gRPC greets at once."""
-    monkeypatch.setattr(ray_engine, "REACHED", 0.1)
+    monkeypatch.setattr(cluster_address, "REACHED", 0.1)
     with (
         answering(answer) as address,
         pytest.raises(UsageError, match=f"There is no Ray cluster at {address}") as found,
     ):
-        ray_engine.find_cluster(address)
+        cluster_address.find_cluster(address)
     assert why in found.value.why
     assert "ray start --head" in found.value.hint
 
@@ -522,7 +574,7 @@ def test_ray_does_not_replace_the_handler_of_sigterm() -> None:
 
     signal.signal(signal.SIGTERM, ours)
     try:
-        with ray_engine._own_handler_of_sigterm():
+        with signals.own_handler_of_sigterm():
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
             signal.signal(signal.SIGUSR1, ours)
         assert signal.getsignal(signal.SIGTERM) is ours
@@ -538,12 +590,90 @@ def test_workers_that_are_kept_work_on_after_a_call_that_failed(monkeypatch):
     ray = SimpleNamespace(cancel=lambda _: None)
     monkeypatch.setitem(sys.modules, "ray", ray)
     actors = [ray_engine._Handle(SimpleNamespace(work=SimpleNamespace(remote=lambda *_: object()))) for _ in range(2)]
-    engine = SimpleNamespace(_actors=actors)
+    engine = SimpleNamespace(_actors=actors, _runtime=SimpleNamespace(finished=None))
     for _ in range(2):
         flow = ray_engine._Flow(engine, make_chunks("abcdefgh", 1, dict), ("", []))
         flow._send()
         assert [each.chunk.number for each in flow.sent.values()] == [0, 1, 2, 3]
         flow.cancel()
+
+
+def test_what_a_worker_raises_is_returned_with_its_traceback():
+    """It is one error of ours that can be sent, with the line and the traceback of the user's code and nothing else."""
+
+    def fail(_):
+        raise ValueError("not\nthis image")
+
+    actor = ray_engine._Actor.__new__(ray_engine._Actor)
+    actor.digest, actor.worker = "a", fail
+    found = pickle.loads(pickle.dumps(actor.work("a", [], None)))
+    assert (type(found), found.what) == (KernelvizError, "A worker failed.")
+    assert re.fullmatch(r"ValueError: not this image \(test_engines\.py, line \d+\)", found.why)
+    (note,) = found.__notes__
+    assert "in fail" in note
+    assert "ray_engine" not in note
+    actor.worker = _failing
+    assert type(actor.work("a", [], None)) is UsageError
+
+
+def _failing(_):
+    raise UsageError("It is wrong.")
+
+
+def test_what_ray_reports_is_logged_and_not_printed(capsys, caplog):
+    """Ray prints reports of its processes on stdout; while it is ours they are logged, and afterwards printed again."""
+    worker = SimpleNamespace(print_to_stdstream=print)
+    with (
+        ray_runtime._messages_logged(SimpleNamespace(_private=SimpleNamespace(worker=worker))),
+        caplog.at_level("INFO"),
+    ):
+        worker.print_to_stdstream({"lines": ["A worker died."], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    assert caplog.messages == ["Ray: A worker died."]
+    assert capsys.readouterr().out == ""
+    assert worker.print_to_stdstream is print
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_the_command_shows_what_ray_reports_if_it_is_verbose(capsys, verbose):
+    """With ``-v`` it is on stderr, else nowhere; stdout has results alone, and afterwards the log is as before."""
+    log = logging.getLogger("kernelviz")
+    before = log.level, [*log.handlers]
+    report = Report("features", verbose=verbose)
+    with worker_choices.WorkerChoices(2, None, 1, "cpu").quiet(report):
+        log.info("Ray: %s", "A worker died.")
+        print("printed by Ray")  # noqa: T201
+    assert (log.level, log.handlers) == before
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "Ray: A worker died.\nprinted by Ray\n" if verbose else "")
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="sockets have paths elsewhere")
+def test_a_ray_that_has_ended_is_an_error_in_time(monkeypatch):
+    """Ray's client would end this process; without its raylet, or its head, nothing of Ray is called any more."""
+    monkeypatch.setattr(ray_runtime, "PROBED", 0)
+    waits = []
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(wait=lambda *_, **__: waits.append(1) or ([], [])))
+    here, there = ray_runtime.Runtime(None), ray_runtime.Runtime("auto")
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder, ExitStack() as stack:
+        path = f"{folder}/raylet"
+        raylet = stack.enter_context(socket.socket(socket.AF_UNIX))
+        raylet.bind(path)
+        raylet.listen()
+        head = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        addresses = {"gcs_address": address, "raylet_socket_name": path}
+        here._watch(addresses)
+        there._watch(addresses)
+        assert (here.finished([1]), waits) == ([], [1])
+        head.close()
+        assert there.finished([]) == []  # the head of a cluster may be started again
+        with pytest.raises(KernelvizError, match=f"(?s)Ray ended unexpectedly.*head at {address}") as caught:
+            here.finished([1])
+        assert "--skip-existing" in caught.value.hint
+        raylet.close()
+        with pytest.raises(KernelvizError, match="Its raylet"):
+            there.finished([])
+    assert waits == [1]
 
 
 def test_whatever_ray_raises_at_its_start_is_reported(monkeypatch):
@@ -553,9 +683,15 @@ def test_whatever_ray_raises_at_its_start_is_reported(monkeypatch):
         raise Exception("The current node timed out during startup.")  # noqa: TRY002  (as Ray does)
 
     for name in ("_job_config", "_program_without_credentials"):
-        monkeypatch.setattr(ray_engine, name, lambda *_: nullcontext())
-    engine = ray_engine.Ray(workers=1, notice=print)
-    engine._cluster, engine._folder = "local", SimpleNamespace(path=Path())
+        monkeypatch.setattr(ray_runtime, name, lambda *_: nullcontext())
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=fail))
+    runtime = ray_runtime.Runtime(None)
+    runtime._cluster, runtime._folder = "local", SimpleNamespace(path=Path())
     with pytest.raises(KernelvizError, match="Ray could not be started") as caught:
-        engine._initialize(SimpleNamespace(init=fail), 0)
+        runtime.start(processors=1, gpus=0, memory=0)
     assert "TMPDIR" in caught.value.hint
+    there = ray_runtime.Runtime("auto")
+    there._cluster = "10.0.0.1:6379"
+    with pytest.raises(UsageError, match=r"The Ray cluster at 10\.0\.0\.1:6379 cannot be joined") as caught:
+        there.start(processors=1, gpus=0, memory=0)
+    assert "versions" in caught.value.hint

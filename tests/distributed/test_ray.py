@@ -24,7 +24,7 @@ from PIL import Image
 from processes import started_processes
 
 import kernelviz as kv
-from kernelviz.distributed import Ray, gather_many, ray_engine
+from kernelviz.distributed import Ray, cluster_address, gather_many, ray_engine
 from kernelviz.errors import UsageError
 
 pytestmark = [
@@ -141,7 +141,7 @@ def test_actors_have_the_bits_of_one_process_though_one_is_killed(tmp_path, temp
     assert len(found["statistics"]["0"].images) == 96
     check_one_exit(notices)
     assert {key: os.environ.get(key) for key in environment} == environment
-    assert capfd.readouterr().err == ""
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_cluster_that_another_user_noted_is_not_joined(temporary, monkeypatch):
@@ -151,13 +151,13 @@ def test_a_cluster_that_another_user_noted_is_not_joined(temporary, monkeypatch)
     note.write_text("10.0.0.1:6379\n")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
-    assert ray_engine._noted_cluster() == "10.0.0.1:6379"
+    assert cluster_address._noted_cluster() == "10.0.0.1:6379"
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstat", lambda _: os.stat_result([0o644, 0, 0, 1, os.geteuid() + 1, *[0] * 5]))
         with pytest.raises(UsageError, match="no Ray cluster of yours"):
-            ray_engine._noted_cluster()
+            cluster_address._noted_cluster()
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
-    assert ray_engine._noted_cluster() == "10.0.0.2:6379"
+    assert cluster_address._noted_cluster() == "10.0.0.2:6379"
 
 
 # The command in a process of its own
@@ -257,6 +257,57 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(folder, temporary):
     assert [each.number for each in found.failed] == [100]
     assert len(found["statistics"]["blocks.2"].images) == 199
     check_one_exit(notices)
+
+
+class Raising(kv.ChannelTally):
+    """A tally with a fault."""
+
+    def add(self, maps, image=None, place=None):
+        """Fail."""
+        del maps, image, place
+        raise ValueError("it is wrong")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_a_tally_that_fails_is_one_error_and_the_workers_are_kept(temporary, capfd):
+    """Nothing of Ray is printed, though other chunks fail as well after the error, and the next call works."""
+    images, tallies = [torch.rand(3, 32, 32)] * 128, {"mine": Raising}
+    with Ray(workers=2, notice=[].append) as engine:
+        for _ in range(2):
+            with pytest.raises(kv.KernelvizError, match=r"ValueError: it is wrong \(test_ray\.py, line") as caught:
+                gather_many(Net(), images, "0", tallies=tallies, engine=engine)
+            assert caught.value.__cause__ is None
+            time.sleep(2)  # until Ray has the answers of the other chunks
+        found = gather_many(Net(), images, "0", tallies={"mine": kv.ChannelTally}, engine=engine)
+    assert len(found["mine"]["0"].images) == 128
+    assert capfd.readouterr() == ("", "")
+    check_nothing_is_left(temporary)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_a_ray_that_is_killed_ends_the_run_with_one_error(start, folder, temporary, tmp_path, name):
+    """Exit 1 with a document, within seconds; whole files are there, and no process, temporary file or folder."""
+    words = ("features", MODEL, folder, "-r", "--single", "-l", "blocks.0", "--workers", "2", "--json", "-o", "out")
+    process, end = start(*words), time.monotonic() + 300
+    while len(list((tmp_path / "out").glob("*/index.json"))) < 5 and time.monotonic() < end:
+        time.sleep(0.1)
+    pids = descendants(process.pid)
+    (pid,) = (pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() == name)
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=120)
+    assert time.monotonic() - began < 30
+    assert process.returncode == 1
+    assert [error["message"].partition(" Its ")[0] for error in json.loads(out)["errors"]] == [
+        "Ray ended unexpectedly."
+    ]
+    assert "Traceback" not in err
+    assert list((tmp_path / "out").glob("*/index.json"))
+    assert not list((tmp_path / "out").glob(".kernelviz-*"))
+    check_nothing_is_left(temporary, within=0)
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
 DEADLY = """

@@ -20,6 +20,7 @@ from kernelviz.storage.objects import put
 from kernelviz.storage.uris import (
     Uri,
     as_path,
+    check_users,
     complete,
     fixed_part,
     is_uri,
@@ -116,6 +117,25 @@ def test_each_address_keeps_its_own_user():
     assert [complete(f"sftp://pair/{path}") for path in users] == [f"sftp://{users[path]}pair/{path}" for path in users]
     assert complete("sftp://pai/e") == "sftp://pai/e"
     assert {"first", "second", "third"} <= secrets()
+
+
+def test_a_pattern_has_its_own_user_for_what_it_finds():
+    """Objects that match a pattern are opened with its user, though another one was given for one beside them."""
+    for uri in ("s3://me:pass1@bucket/a/x.png", "s3://you:pass2@bucket/a/*.png"):
+        resolved(uri)
+    assert complete("s3://bucket/a/x.png") == "s3://me:pass1@bucket/a/x.png"
+    assert complete("s3://bucket/a/y.png") == "s3://you:pass2@bucket/a/y.png"
+
+
+@pytest.mark.parametrize("name", ["x.png", "*.png", "*.jpg"])
+def test_a_command_line_has_one_user_for_each_uri(name):
+    """Different credentials for one URI, or for patterns of one folder, are wrong usage; the message has none of them."""
+    first = "x.png" if name == "x.png" else "*.png"
+    check_users(["features", f"s3://me:pass1@bucket/{name}", f"s3://me:pass1@bucket/{name}", "s3://bucket/x.png"])
+    check_users(["s3://me:pass1@bucket/x.png", "--weights=s3://you:pass2@bucket/y.pt", "https://a/b?sig=1"])
+    with pytest.raises(UsageError, match="There are different credentials for s3://bucket/") as caught:
+        check_users([f"s3://me:pass1@bucket/{first}", f"--weights=s3://you:pass2@bucket/{name}"])
+    assert "pass" not in str(caught.value)
 
 
 def test_a_query_holds_for_what_is_below_a_folder():
