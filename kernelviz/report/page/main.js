@@ -690,8 +690,7 @@ class ReportPage {
       return;
     }
     const value = this.approximate(view);
-    const places =
-      traced.length > 1 ? "the two ringed positions, the extremes of the map" : "the ringed position";
+    const places = traced.length > 1 ? "the two ringed positions, the extremes of the map" : "the ringed position";
     note.append(
       Number.isNaN(value) ? "Not finite" : "About ",
       html("b", "", Number.isNaN(value) ? "" : shortText(value)),
@@ -1027,7 +1026,9 @@ function kernelsHeading(layer) {
   const inputs = layer.in === null ? "" : counted(layer.in, "input");
   if (kernels?.view === "inputs") return `${count}, one cell for each of ${inputs}`;
   if (layer.conv === "depthwise" || layer.in === 1) return count;
-  return layer.conv === "grouped" ? `${count}, summed over the inputs of their group` : `${count}, summed over ${inputs}`;
+  return layer.conv === "grouped"
+    ? `${count}, summed over the inputs of their group`
+    : `${count}, summed over ${inputs}`;
 }
 
 /** @param {Layer} layer */
