@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -127,6 +128,21 @@ def _several(images: Any) -> Iterable[Image | Tensor]:
     return [images] if one else images
 
 
+def _position(at: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The row and column of a unit.
+
+    Raises:
+        UsageError: it is not two whole numbers.
+    """
+    if at is None:
+        return None
+    try:
+        row, column = map(operator.index, at)
+    except (TypeError, ValueError):
+        raise UsageError(f"A unit is given by two whole numbers, its row and column, but got {at!r}.") from None
+    return row, column
+
+
 @dataclass(frozen=True)
 class _Unit:
     """The unit of one layer: what is captured, where it is, and which channels are summed."""
@@ -196,7 +212,7 @@ class FieldTally:
         input_size: int | Sequence[int] | None = None,
         crop: bool | None = None,
     ) -> None:
-        self.network, self.layers, self.at, self.channels = network, layers, at, channels
+        self.network, self.layers, self.at, self.channels = network, layers, _position(at), channels
         self.input_size, self.crop = input_size, crop
         self.images = CountedOnce()
         self.units: tuple[_Unit, ...] = ()

@@ -166,6 +166,8 @@ class _Work:
             first, others = [], [0]
         if not others:
             what = "At least two images are needed: the slopes are measured on one, and the weights judged on another."
+            if slopes == "one":
+                what = "At least one image is needed, on which the weights are judged."
             raise UsageError(what, hint="Give more images." if total else "Give some images.")
         if slopes == "mean":
             for number in first:

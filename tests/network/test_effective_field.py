@@ -243,6 +243,8 @@ def test_a_token_is_a_unit_and_a_class_token_has_no_place():
         ({"layer": "6", "channels": [7]}, r"6: There are channels 0 to 3, but got '7'"),
         ({"layer": "*"}, r"stands for 7 maps"),
         ({"layer": "nosuch"}, r"nosuch"),
+        ({"layer": "6", "at": 3}, r"two whole numbers, its row and column, but got 3"),
+        ({"layer": "6", "at": (1.5, 0)}, r"but got \(1\.5, 0\)"),
     ],
 )
 def test_what_is_not_there_is_refused(network, arguments, message):
