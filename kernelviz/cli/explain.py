@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import options, outputs, session, terminal
 from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, PoolAfter, Relu, Uses, explain_views
 from kernelviz.cli.explain_csv import Csv, prepare_csv
 from kernelviz.cli.explain_html import Html, explain_html
@@ -348,7 +348,7 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import check_target, save_arrays
 
-    look = session.chosen_look(choices.look, choices.no_caption, report)
+    look = outputs.chosen_look(choices.look, choices.no_caption, report)
     pictures = _pictures(worked, choices, report, look)
     stems = file_stems([_name(command, worked, choices, view) for view in pictures])
     paths = [directory / f"{stem}.{choices.suffix}" for stem in stems]

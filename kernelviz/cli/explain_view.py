@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import options, outputs, session, terminal
 from kernelviz.cli.explain_csv import check_csv, prepare_csv
 from kernelviz.errors import UsageError
 
@@ -55,7 +55,7 @@ def check(choices: StepChoices) -> None:
     if choices.csv is not None:
         check_csv(choices.csv)
     if choices.directory is not None:
-        session.check_directory(choices.directory)
+        outputs.check_directory(choices.directory)
 
 
 def warn_of_limit(count: int, operation: Operation, choices: StepChoices, report: Report) -> None:
@@ -115,7 +115,7 @@ def _draw(view: View, choices: StepChoices, report: Report) -> None:
     directory = choices.directory
     if directory is None:
         raise TypeError(choices)
-    look = session.chosen_look(choices.look, choices.no_caption, report)
+    look = outputs.chosen_look(choices.look, choices.no_caption, report)
     plot = partial(view.plot, look=look.name, caption=look.caption)
     name, shown = view.name, view.recipe
     if view.drawn_name is not None:
@@ -147,7 +147,7 @@ def save_drawn(
         frames = save_frames(picture, path.with_suffix(".png"), force=choices.force, progress=progress)
         written += [(each, number) for number, each in enumerate(frames)]
     if choices.draws_whole:
-        written.append((session.save_page(picture, path, report, force=choices.force, progress=progress), None))
+        written.append((outputs.save_page(picture, path, report, force=choices.force, progress=progress), None))
     else:
-        session.inform_left_out(picture, report)
+        outputs.inform_left_out(picture, report)
     return written

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from kernelviz.cli import session, terminal
+from kernelviz.cli import outputs, session, terminal
 from kernelviz.cli.session import output_row, sheet_row
 from kernelviz.distributed.engines import chunk_length
 from kernelviz.errors import BrokenPassError, KernelvizError, RecipeError
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
-    from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, Report
+    from kernelviz.cli.loading import ImageChoices
+    from kernelviz.cli.outputs import OutputChoices, PictureChoices
+    from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.distributed import Engine
     from kernelviz.drawing.mosaic import Singles
@@ -257,7 +259,7 @@ def targets_of(run: FeatureRun, image: Image | EncodedImage, stem: str) -> Targe
             "command": "features", "model": source.as_recipe(), "layer": name or None, "view": view,
             "image": image.as_recipe(),
         }  # fmt: skip
-        path = session.picture_path(one, identity, output, run.report)
+        path = outputs.picture_path(one, identity, output, run.report)
         targets.setdefault(name, []).append((channel, path))
     return targets
 
@@ -334,7 +336,7 @@ def write_overlay(run: FeatureRun, maps: FeatureMaps, channel: int | None, path:
     overlay = make_overlay(maps, channel, reduce=reduce, scale=picture.scale, palette=picture.palette.value)
     figure = draw_overlay(overlay, run.output.look)
     figure.recipe = run.recipe(figure.recipe, maps.layer)
-    session.save_page(figure, path, run.report, force=run.output.force, known=(*overlay.notes, *image_notes(maps)))
+    outputs.save_page(figure, path, run.report, force=run.output.force, known=(*overlay.notes, *image_notes(maps)))
     return overlay
 
 
@@ -355,7 +357,7 @@ def write_sheet(run: FeatureRun, maps: FeatureMaps, path: Path) -> Sheet:
     chosen = picture.of_sheet(run.output.look)
     sheet = make_sheet(maps, view=run.choices.reduce or "maps", basis=run.plan.bases.get(layer), **chosen)
     sheet = replace(sheet, recipe=run.recipe(sheet.recipe, layer))
-    session.save_sheet(sheet, path, run.output, run.report, bare=picture.bare, known=image_notes(maps))
+    outputs.save_sheet(sheet, path, run.output, run.report, bare=picture.bare, known=image_notes(maps))
     if run.output.arrays:
         save_arrays({layer: sheet.tiles.values}, path.with_suffix(".npz"), recipe=sheet.recipe, force=force)
     return sheet
@@ -365,8 +367,8 @@ def report_sheet(run: FeatureRun, maps: FeatureMaps, path: Path, sheet: Sheet) -
     """Report that the picture of one layer was written."""
     reduced, many = run.choices.reduce, len(maps.values)
     one = f"one picture, the components of {many:,} maps" if reduced == "pca" else f"one map, the {reduced} of {many:,}"
-    what = one if reduced else session.count_of(sheet, path, run.report)
-    report_layer(run, maps, what, session.sheet_notes(sheet, run.report))
+    what = one if reduced else outputs.count_of(sheet, path, run.report)
+    report_layer(run, maps, what, outputs.sheet_notes(sheet, run.report))
     for each in (path, path.with_suffix(".npz")) if run.output.arrays else (path,):
         run.report.add_output(sheet_row(each, sheet, layer=maps.layer, image=_image_of(maps)))
 
@@ -426,7 +428,7 @@ def draw_overview(
     )  # fmt: skip
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
-    session.save_page(figure, path, run.report, force=run.output.force)
+    outputs.save_page(figure, path, run.report, force=run.output.force)
     run.report.add_output(output_row(
         path, image=image.path or image.name, view="overview", shown=len(recipe["layers"]), total=len(columns),
         nonfinite=sum(each.nonfinite for each in columns), notes=overview_notes(columns),

@@ -28,7 +28,7 @@ from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from kernelviz.cli.feature_pictures import FeatureChoices
-    from kernelviz.cli.session import OutputChoices
+    from kernelviz.cli.outputs import OutputChoices
     from kernelviz.cli.terminal import Progress
     from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
