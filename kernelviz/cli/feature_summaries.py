@@ -75,12 +75,10 @@ def add_output(run: FeatureRun, path: Path, layer: str, view: str, **facts: Any)
 
 
 def with_bases(run: FeatureRun, paths: Sequence[str], progress: Progress) -> tuple[FeatureRun, Sequence[str]]:
-    """The run with the principal components of each layer, if it draws them: from files, else fitted over all images.
+    """The run with the principal components of each layer: from files, else fitted over all images.
 
     Images that failed during the fit are left out of the returned paths, and layers without components of the plan.
     """
-    if run.choices.reduce != "pca":
-        return run, paths
     known = _read_bases(run)
     missing = [name for name in run.plan.drawn if name not in known]
     if not missing:

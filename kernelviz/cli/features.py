@@ -25,7 +25,7 @@ from kernelviz.storage.uris import as_path
 from kernelviz.threads import BackgroundWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kernelviz.cli.session import Report
 
@@ -285,7 +285,9 @@ def features(
                 if choices.summarised:
                     draw_summaries(run, named, progress)
                 else:
-                    run, paths = with_bases(run, named, progress)
+                    paths: Sequence[str] = named
+                    if choices.reduce == "pca":
+                        run, paths = with_bases(run, named, progress)
                     if run.engine is None:
                         draw_all(run, map(ImageJob, paths), progress)
                     else:
