@@ -18,8 +18,7 @@ from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.failures import broken_pass
 from kernelviz.network.inputs import FurtherInputs, Input, as_input, check_batched
-from kernelviz.network.kernels import source_of
-from kernelviz.network.model import Model, missing_weights, root_of, without_weights
+from kernelviz.network.model import Model, missing_weights, root_of, source_of, without_weights
 from kernelviz.network.selection import few
 from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps, layout_of
