@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,6 @@ from kernelviz.cli import outputs, session, terminal
 from kernelviz.cli.session import output_row, sheet_row
 from kernelviz.distributed.engines import chunk_length
 from kernelviz.errors import BrokenPassError, KernelvizError, RecipeError
-from kernelviz.storage.uris import name_in
 from kernelviz.streaming import Passes, ReadImage
 from kernelviz.wording import inflected
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.files.images import EncodedImage
+    from kernelviz.files.names import ImageStems
     from kernelviz.network.capture import CapturePlan
     from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
@@ -124,7 +123,7 @@ class FeatureRun:
     output: OutputChoices
     report: Report
     writer: BackgroundWriter
-    stems: Stems
+    stems: ImageStems
     count: int
     unusual: Mapping[str, Any]
     engine: Engine | None = None
@@ -160,6 +159,7 @@ def prepare(
         KernelvizError: no such layer, one without a map, an input size that the network rejects, or channels that no
             layer has.
     """
+    from kernelviz.files.names import ImageStems
     from kernelviz.network.capture import blank, make_taps, tap_also
     from kernelviz.network.model import uses_all_processors
     from kernelviz.network.preprocessing import input_size_of
@@ -180,7 +180,7 @@ def prepare(
     capture, viewed = tap_also(capture) if choices.with_overview else (capture, frozenset())
     plan = FeaturePlan(network, capture, drawn, viewed, broken=broken)
     unusual = unusual_options(choices) | output.look.as_recipe()
-    return FeatureRun(plan, choices, output, report, writer, Stems(paths), len(paths), unusual)
+    return FeatureRun(plan, choices, output, report, writer, ImageStems(paths), len(paths), unusual)
 
 
 def report_without_map(reasons: Mapping[str, str], report: Report) -> None:
@@ -199,26 +199,6 @@ def report_left_out(run: FeatureRun, path: str) -> None:
     if lines:
         verb = inflected(len(lines), "layer has", "layers have")
         report.inform_briefly(f"{path}: {len(lines)} {verb} no map for this image", lines)
-
-
-class Stems:
-    """The names of images in file names, by path; equal ones get digits of a hash of their path."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        from kernelviz.files.names import comparable, safe_part
-
-        counts = Counter(comparable(safe_part(self._plain(path))) for path in paths)
-        self._shared = frozenset(stem for stem, count in counts.items() if count > 1)
-
-    @staticmethod
-    def _plain(path: str) -> str:
-        return Path(name_in(path).removeprefix("sample:")).stem if path != "-" else "stdin"
-
-    def __getitem__(self, path: str) -> str:
-        from kernelviz.files.names import comparable, safe_part, short_hash
-
-        stem = self._plain(path)
-        return f"{stem}-{short_hash(path)}" if comparable(safe_part(stem)) in self._shared else stem
 
 
 def unusual_options(choices: FeatureChoices) -> dict[str, Any]:

@@ -241,11 +241,10 @@ class _Run:
 
     def _path(self, images: list[dict[str, Any]]) -> Path:
         """The path of the page of these images."""
-        from kernelviz.cli.feature_pictures import Stems
-        from kernelviz.files.names import file_stems
+        from kernelviz.files.names import ImageStems, file_stems
 
         source = self.network.source
-        stem = () if len(self.paths) > 1 else (Stems(self.paths)[self.paths[0]],)
+        stem = () if len(self.paths) > 1 else (ImageStems(self.paths)[self.paths[0]],)
         identity = {
             "command": "report", "model": source.as_recipe(), "layer": None,
             "image": images[0] if len(images) == 1 else images,
