@@ -15,7 +15,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import CaptureHooks, StopPassError, fitting, make_taps
 from kernelviz.network.failures import broken_pass, cut_gradient
 from kernelviz.network.inputs import as_input
-from kernelviz.network.kernels import source_of
+from kernelviz.network.model import source_of
 from kernelviz.network.taps import exact_names
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import receptive_field, unsettled
