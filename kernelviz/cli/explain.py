@@ -269,7 +269,6 @@ def explain(
 
     def work(report: Report) -> None:
         from kernelviz.explain.texts import (
-            broken_notes,
             chosen_steps,
             explanation_entry,
             made_up_text,
@@ -282,7 +281,6 @@ def explain(
         worked = _work_out(inputs, choices, operation, report)
         steps = [] if worked is None else chosen_steps(worked, choices.channel, choices.cell)
         if worked is not None:
-            report.note(*broken_notes(worked))
             warn_of_limit(len(steps), operation, choices, report)
         known = known_lines(inputs.known)
         entry: dict[str, Any] = {}

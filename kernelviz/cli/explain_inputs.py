@@ -239,13 +239,14 @@ class ExplainInputs:
         )
 
     def work_out(self, operation: Operation, report: Report) -> Walkthrough:
-        """The operation worked out on these numbers; what is to be known of an image becomes a warning."""
+        """The operation worked out on these numbers; irregularities of the image and of the numbers become warnings."""
         from dataclasses import replace
 
+        from kernelviz.explain.texts import broken_notes
         from kernelviz.explain.walkthrough import work_out
 
         worked = work_out(operation, *self.numbers(operation))
-        report.note(*(self.image.notes if self.image else ()))
+        report.note(*(self.image.notes if self.image else ()), *broken_notes(worked))
         return replace(worked, made_up=self.made_up(operation), seed=self.seed, greys=self.greys)
 
     def made_up(self, operation: Operation) -> tuple[str, ...]:
