@@ -15,9 +15,8 @@ from kernelviz.cli.explain_csv import Csv, prepare_csv
 from kernelviz.cli.explain_html import Html, explain_html
 from kernelviz.cli.explain_pools import explain_pools
 from kernelviz.cli.explain_view import check, save_drawn, warn_of_limit
-from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
+from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat, target_path
 from kernelviz.errors import UsageError
-from kernelviz.storage.uris import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -243,7 +242,7 @@ Directory = Annotated[
     typer.Option(
         "--output",
         "-o",
-        parser=as_path,
+        parser=target_path,
         metavar="DIR|URI",
         help="Draw into this directory instead of printing the explanation.",
         show_default=False,

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from kernelviz.cli import session
-from kernelviz.cli.options import OUTPUT
+from kernelviz.cli.options import OUTPUT, target_path
 from kernelviz.errors import UsageError
-from kernelviz.storage.uris import as_path
 from kernelviz.version import SCHEMA, __version__
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ Csv = Annotated[
     Path | None,
     typer.Option(
         "--csv",
-        parser=as_path,
+        parser=target_path,
         metavar="FILE|DIR",
         help="Write every number of the explanation to this CSV file, or to one in this directory.",
         show_default=False,
