@@ -206,7 +206,9 @@ class ExplainInputs:
     @property
     def sides(self) -> Sequence[int]:
         """Rows and columns of the kernel."""
-        return sides("kernel", self.kernel or "3") if self.planes is None else self.planes.values.shape[1:]
+        if self.planes is not None:
+            return self.planes.values.shape[1:]
+        return sides("kernel", "3" if self.kernel is None else self.kernel)
 
     @property
     def inputs(self) -> int:
