@@ -51,8 +51,9 @@ _imported: list[bool] = []  # whether ray was imported for this machine alone, o
 class Runtime:
     """Ray, from its import until ``end``.
 
-    Ray's compiled client ends this process without an exception soon after the raylet of this machine has ended, and a
-    minute after the head (``gcs_server``) has. So a connection to both is tried before each wait.
+    Ray's compiled client ends this process without an exception if it needs the raylet of this machine and that has ended,
+    and a minute after the head (``gcs_server``) has. So a connection to both is tried before each wait, and nothing is kept
+    in the shared memory, which the raylet manages.
 
     Args:
         address: that of a cluster, as ``Ray`` takes it; None starts Ray on this machine.
@@ -81,6 +82,9 @@ class Runtime:
             raise UsageError(what, hint="Start a new process, or call ray.init() and then use Ray().")
         self._cluster = "local" if self.address is None else find_cluster(self.address)
         variables = dict(_LOCAL if self.is_local else _CLUSTER)
+        # Ray's client takes the process with this number for the raylet; by default its parent, which in a container may be
+        # process 1, which it takes for none. Without a raylet it ends this process at any failed call.
+        variables["RAY_RAYLET_PID"] = str(os.getpid())
         if self.is_local:
             self._folder = self.stack.enter_context(scratch_folder("kv-"))
             variables["RAY_AUTH_TOKEN_PATH"] = str(self._folder.secret("token", _token()))
@@ -152,6 +156,17 @@ class Runtime:
         with uninterrupted():
             return list(ray.wait(list(references), num_returns=1, timeout=seconds)[0]) if references else []
 
+    def check_ending(self, seconds: float = LINGER) -> None:
+        """Wait some seconds for Ray to end, when no worker is left: workers end first in a Ray that is stopped.
+
+        Raises:
+            KernelvizError: it has ended.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.finished([])
+            time.sleep(PROBED / 10)
+
     def _lost(self) -> str:
         """Which part of Ray has ended; empty if all run."""
         now = time.monotonic()
@@ -175,7 +190,7 @@ class Runtime:
                     worker.terminate()  # it deletes its temporary files
             end_processes(workers, LINGER)
             end_processes(self._processes, 0)
-        elif handles:
+        elif handles and not self._lost():
             import ray
 
             for handle in handles:
