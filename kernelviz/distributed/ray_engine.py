@@ -238,6 +238,7 @@ class Ray:
                     facts = value_of(each)
                     actor.pid = _pid_here(facts)
                 except ray.exceptions.RayError as error:
+                    self._runtime.check_ending()
                     why = " ".join(str(error).strip().splitlines()[-1:])[:300]
                     hint = "Each machine needs kernelviz and the packages of this one."
                     raise KernelvizError("A worker did not start.", why, hint) from None
