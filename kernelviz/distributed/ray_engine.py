@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import math
 import os
@@ -11,6 +12,7 @@ import time
 import traceback
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -163,7 +165,9 @@ class Ray:
         """Pack what workers do, and start Ray if need be."""
         with uninterrupted():
             own = is_initialized()  # by the user, or by an earlier call
-            if not own:
+            if own:
+                self._runtime.use()
+            else:
                 self._runtime.load()
             shared = Shared(make_worker, self._runtime.stack)
             if not own:
@@ -535,9 +539,22 @@ def _failure(error: Exception) -> KernelvizError:
     return failure
 
 
+@cache
+def _hash_of_package() -> str:
+    """The hash of the source files of this package: a version under development has several."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda each: each.relative_to(PACKAGE).as_posix()):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).digest())
+    return digest.hexdigest()
+
+
 def _versions() -> dict[str, str]:
     """The versions that all workers must have, since numbers and pickles depend on them."""
-    found = {"kernelviz": __version__, "Python": ".".join(platform.python_version_tuple()[:2])}
+    found = {
+        "kernelviz": f"{__version__} ({_hash_of_package()[:12]})",
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+    }
     for name in ("torch", "timm"):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)

@@ -65,6 +65,7 @@ class Runtime:
         self._processes: list[Any] = []
         self._head = self._raylet = self._gone = ""  # where they listen, and which has ended
         self._tried = self._answered = 0.0
+        self._is_connected = False
 
     @property
     def is_local(self) -> bool:
@@ -91,9 +92,18 @@ class Runtime:
         self.stack.enter_context(_environment(variables))
         import ray
 
+        self._is_connected = True
         _imported[:] = [self.is_local]
         self.stack.enter_context(_messages_logged(ray))
         self.stack.callback(ray.shutdown)
+
+    def use(self) -> None:
+        """Use the connection of the user's program: what Ray prints about its processes is on stderr until ``end``."""
+        if not self._is_connected:
+            import ray
+
+            self._is_connected = True
+            self.stack.enter_context(_messages_on_stderr(ray))
 
     def start(self, *, processors: int, gpus: int, memory: int) -> None:
         """Start Ray with these resources and bytes of shared memory, or join the cluster.
@@ -260,6 +270,22 @@ def _messages_logged(ray: Any) -> Iterator[None]:
             _log.info("Ray: %s", line)
 
     worker.print_to_stdstream = log
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
+
+
+@contextmanager
+def _messages_on_stderr(ray: Any) -> Iterator[None]:
+    """Let Ray print what it reports about its processes on stderr: stdout is for the results of the user's program."""
+    worker = ray._private.worker  # noqa: SLF001  (there is no public setting)
+    before = worker.print_to_stdstream
+
+    def print_on_stderr(data: Mapping[str, Any], *given: Any, **named: Any) -> None:
+        before({**data, "is_err": True}, *given, **named)
+
+    worker.print_to_stdstream = print_on_stderr
     try:
         yield
     finally:

@@ -636,6 +636,25 @@ def test_what_ray_reports_is_logged_and_not_printed(capsys, caplog):
     assert worker.print_to_stdstream is print
 
 
+def test_what_ray_reports_to_a_program_that_started_it_is_on_stderr(monkeypatch, capsys):
+    """Ray prints reports of its processes on stdout, which has results alone; after the work it does so again."""
+
+    def report(data, *, ignore_prefix):
+        assert not ignore_prefix
+        print(*data["lines"], file=sys.stderr if data["is_err"] else sys.stdout)
+
+    worker = SimpleNamespace(print_to_stdstream=report)
+    ray = SimpleNamespace(_private=SimpleNamespace(worker=worker))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    runtime = ray_runtime.Runtime(None)
+    for _ in range(2):
+        runtime.use()
+    worker.print_to_stdstream({"lines": ["A worker died."], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    runtime.end([], [])
+    assert capsys.readouterr() == ("", "A worker died.\n")
+    assert worker.print_to_stdstream is report
+
+
 @pytest.mark.parametrize("verbose", [False, True])
 def test_the_command_shows_what_ray_reports_if_it_is_verbose(capsys, verbose):
     """With ``-v`` it is on stderr, else nowhere; stdout has results alone, and afterwards the log is as before."""
@@ -648,6 +667,15 @@ def test_the_command_shows_what_ray_reports_if_it_is_verbose(capsys, verbose):
     assert (log.level, log.handlers) == before
     out, err = capsys.readouterr()
     assert (out, err) == ("", "Ray: A worker died.\nprinted by Ray\n" if verbose else "")
+
+
+def test_a_worker_with_another_source_of_the_same_version_is_an_error(monkeypatch):
+    """Workers of a cluster must run the source of this process: a version under development has several."""
+    facts = {**ray_engine._versions(), "machine": "there", "missing": []}
+    ray_engine._check_facts(facts, ())
+    monkeypatch.setattr(ray_engine, "_hash_of_package", lambda: "0" * 64)
+    with pytest.raises(UsageError, match=rf"on there has kernelviz {re.escape(facts['kernelviz'])}, but this process"):
+        ray_engine._check_facts(facts, ())
 
 
 class StandInError(Exception):

@@ -13,12 +13,15 @@ import pickle
 import pickletools
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,8 +29,9 @@ from torch import Tensor
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UsageError
 from kernelviz.network.weights.harmless import HARMLESS
-from kernelviz.network.weights.hub_cache import LARGEST_FILE, temporary_copy
+from kernelviz.network.weights.hub_cache import LARGEST_FILE
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
+from kernelviz.network.weights.request import StalledError, StallTimeout
 from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Weights, shape_text
 from kernelviz.storage.uris import as_path, is_on_hub, is_uri
@@ -36,10 +40,13 @@ from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
     from io import BufferedReader
-    from pathlib import Path
 
     from torch import nn
 
+    from kernelviz.network.weights.request import Beat
+
+
+_LEAST_PART, _MOST_PART = 1 << 16, 1 << 24  # bytes of one request for weights from elsewhere
 
 _LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
 
@@ -109,11 +116,11 @@ def read_checkpoint(path: object) -> Checkpoint:
     return Checkpoint(_named_tensors(file, content), contents.weights, wrapper)
 
 
-def read_contents(path: object, *, mapped: bool = False) -> Contents:
+def read_contents(path: object, *, mapped: bool = False, timeout: float = 10.0) -> Contents:
     """Read a safetensors or ``torch.save`` file, by content; no code in it runs. That of a URI is copied first.
 
     With ``mapped``, the numbers of a tensor are read from the file when they are used, if its format allows that: copy
-    them before the file may change.
+    them before the file may change. A file of the hub is given up after ``timeout`` seconds without progress.
 
     Raises:
         BadWeightsError: the file is missing, not a regular file, empty, too large, truncated, of another format, or would
@@ -128,7 +135,8 @@ def read_contents(path: object, *, mapped: bool = False) -> Contents:
         raise BadWeightsError("The name of the weights file is empty.", hint=_KINDS_READ)
     file = as_path(path)
     if is_uri(file):
-        return _read_copy(file, mapped=mapped and os.name == "posix")  # elsewhere a mapped copy cannot be deleted
+        mapped = mapped and os.name == "posix"  # elsewhere a mapped copy cannot be deleted
+        return _read_copy(file, mapped=mapped, timeout=timeout if is_on_hub(file) else None)
     with _opened(file) as stream:
         size = _checked_size(file, stream)
         head = stream.read(64)
@@ -139,21 +147,44 @@ def read_contents(path: object, *, mapped: bool = False) -> Contents:
     return Contents(_read_content(file, head, size, mapped=mapped), file, Weights("file", file.name, digest), texts)
 
 
-def _read_copy(uri: Path, *, mapped: bool) -> Contents:
+def _read_copy(uri: Path, *, mapped: bool, timeout: float | None) -> Contents:
     """The contents of a file of another file system, read from a temporary copy; errors name the URI.
+
+    After ``timeout`` seconds without progress it is given up; without one its file system decides.
 
     Raises:
         BadWeightsError, NoWeightsError, UsageError: as ``read_contents``.
     """
     with contextlib.ExitStack() as stack:
-        with _opened(uri) as stream:
-            copy = stack.enter_context(temporary_copy(stream))
+        copy = Path(stack.enter_context(TemporaryDirectory(prefix="kernelviz-", ignore_cleanup_errors=True)), "weights")
+        if timeout is None:
+            _copy(uri, copy)
+        else:
+            try:
+                StallTimeout(timeout).wait_for(partial(_copy, uri, copy))
+            except StalledError:
+                what = f"cannot be read: No data came from the hub for {timeout:g} s"
+                hint = "Raise --timeout, or give another --weights FILE."
+                raise NoWeightsError(bad_file(uri, what).what, hint=hint) from None
         try:
             contents = read_contents(copy, mapped=mapped)
         except BadWeightsError as error:
             parts = (part.replace(shown(copy), shown(uri)) for part in (error.what, error.why, error.hint))
             raise BadWeightsError(*parts) from None
     return replace(contents, file=uri, weights=replace(contents.weights, name=uri.name))
+
+
+def _copy(uri: Path, copy: Path, beat: Beat | None = None) -> None:
+    """Copy a file of another file system, at most ``LARGEST_FILE`` bytes and one more; ``beat`` is called for each part."""
+    with _opened(uri) as stream, copy.open("xb") as file:
+        left, part, began = LARGEST_FILE + 1, _LEAST_PART, time.monotonic()
+        while left and (data := stream.read(min(left, part))):
+            file.write(data)
+            left -= len(data)
+            if beat is not None:
+                beat(0, 0)
+            took, began = time.monotonic() - began, time.monotonic()
+            part = min(2 * part, _MOST_PART) if took < 1 else max(part // 2, _LEAST_PART)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import re
 import secrets
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _TORCH_HASH = re.compile(r"-([a-f0-9]{8,64})\.")
 _OURS = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
-_PART = 1 << 24  # bytes of one request for weights from elsewhere
 LARGEST_FILE = 16 << 30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
 _LONGEST_NOTE = 100  # bytes
 _NOTES = ".kernelviz"  # beside snapshots; the hub's client ignores unknown names there
@@ -50,23 +48,6 @@ def hub_facts() -> dict[str, Any]:
         "cache": str(cache_directory()),
         "links": str(link_directory()),
     }
-
-
-@contextlib.contextmanager
-def temporary_copy(stream: IO[bytes]) -> Iterator[Path]:
-    """A file with the rest of a stream, of at most ``LARGEST_FILE`` bytes and one more; deleted afterwards.
-
-    Raises:
-        OSError: the stream cannot be read, or the copy not be written.
-    """
-    with tempfile.TemporaryDirectory(prefix="kernelviz-") as directory:
-        path = Path(directory, "weights")
-        with path.open("xb") as file:
-            left = LARGEST_FILE + 1
-            while left and (data := stream.read(min(left, _PART))):
-                file.write(data)
-                left -= len(data)
-        yield path
 
 
 def repository_directory(repo: str) -> Path:
