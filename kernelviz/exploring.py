@@ -525,7 +525,7 @@ class _Walk:
 
     def report(self, failed: Sequence[tuple[str, str]], asked: Recipe) -> Report:
         """The report of all images so far."""
-        from kernelviz.network.kernels import source_of
+        from kernelviz.network.model import source_of
 
         if self.plan is None:
             raise ValueError("no image has run")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernelviz.cli import session
-from kernelviz.cli.explain_view import View, check, show
+from kernelviz.cli.explain_view import View, show
 from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
@@ -121,7 +121,7 @@ def explain_views(
         from kernelviz.explain.walkthrough import check_cost
 
         views.check(choices)
-        check(choices)
+        choices.check()
         operation = build()
         if views.uses:
             show(_uses(command, operation), choices, report)

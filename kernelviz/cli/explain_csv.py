@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from kernelviz.cli import session
+from kernelviz.cli import outputs, session
 from kernelviz.cli.options import OUTPUT
 from kernelviz.errors import UsageError
 from kernelviz.storage.uris import as_path
@@ -45,14 +45,14 @@ def check_csv(target: Path | None) -> None:
     Raises:
         UsageError: it ends like one, or is ``-``.
     """
-    if target is not None and session.is_dash(target):
+    if target is not None and outputs.is_dash(target):
         raise UsageError(
             "--csv writes a file, but - means standard output.",
             hint="Type `--csv numbers.csv`; --json prints all numbers.",
         )
     if target is None or target.is_dir() or target.suffix.lower() == SUFFIX:
         return
-    if target.suffix.lower() in session.PICTURE_SUFFIXES | {".txt", ".tsv", ".xlsx", ".xls", ".ods", ".json", ".html"}:
+    if target.suffix.lower() in outputs.PICTURE_SUFFIXES | {".txt", ".tsv", ".xlsx", ".xls", ".ods", ".json", ".html"}:
         raise UsageError(
             f"--csv writes CSV, but {target} ends in {target.suffix}.",
             hint=f"Type `--csv {target.with_suffix(SUFFIX)}`.",

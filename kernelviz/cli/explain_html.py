@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernelviz.cli import session
-from kernelviz.cli.explain_view import check
 from kernelviz.cli.options import PICTURES
 from kernelviz.errors import UsageError
 
@@ -87,4 +86,4 @@ def _check(choices: StepChoices, views: ConvViews) -> None:
         raise UsageError(f"--html and {wrong[0]} exclude each other.", hint="Omit one of them.")
     if choices.directory is None:
         raise UsageError("--html needs an output directory.", hint="Add -o kernelviz-out")
-    check(choices)
+    choices.check()

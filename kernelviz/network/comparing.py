@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.convolutions import first_convolution, list_layers, no_convolutions
-from kernelviz.network.kernels import architecture_of, plain_weights, read_kernels, source_of
-from kernelviz.network.model import Model, missing_weights, named_stages, root_of
+from kernelviz.network.kernels import architecture_of, plain_weights, read_kernels
+from kernelviz.network.model import Model, missing_weights, named_stages, root_of, source_of
 from kernelviz.network.named import select_layers
 from kernelviz.network.selection import (
     NetworkNames,

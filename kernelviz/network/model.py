@@ -356,6 +356,23 @@ def published_source(model: Model) -> Source:
     return replace(model.source, tag=tag, licence=licence)
 
 
+def source_of(network: Model | nn.Module) -> Source:
+    """Where the weights of a network come from, as far as known."""
+    if isinstance(network, Model):
+        return network.current_source
+    name = type(network).__name__
+    parameters = list(network.parameters())
+    return Source(
+        model=name,
+        label=name,
+        stem=name,
+        params=sum(parameter.numel() for parameter in parameters if not is_lazy(parameter)),
+        device=str(parameters[0].device) if parameters else "cpu",
+        versions={"torch": torch.__version__},
+        threads=torch.get_num_threads(),
+    )
+
+
 def parameter_sums(module: nn.Module) -> tuple[float, ...]:
     """The sums of the first and the last parameter, which a training changes; the same on each device."""
     parameters = [each for each in module.parameters() if not is_lazy(each)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kernelviz.cli.options import SortName, ViewName
-from kernelviz.cli.session import parse_scale
+from kernelviz.cli.outputs import parse_scale
 from kernelviz.errors import UsageError
 from kernelviz.files.recipes import read_recipe
 from kernelviz.records import SORTS, VIEWS
