@@ -13,15 +13,12 @@ import pickle
 import pickletools
 import re
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,7 +26,7 @@ from torch import Tensor
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UsageError
 from kernelviz.network.weights.harmless import HARMLESS
-from kernelviz.network.weights.hub_cache import LARGEST_FILE
+from kernelviz.network.weights.hub_cache import LARGEST_FILE, temporary_path, write_copy
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
 from kernelviz.network.weights.request import StalledError, StallTimeout
 from kernelviz.reading import SpecialFileError, open_regular
@@ -40,13 +37,12 @@ from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
     from io import BufferedReader
+    from pathlib import Path
 
     from torch import nn
 
     from kernelviz.network.weights.request import Beat
 
-
-_LEAST_PART, _MOST_PART = 1 << 16, 1 << 24  # bytes of one request for weights from elsewhere
 
 _LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
 
@@ -156,7 +152,7 @@ def _read_copy(uri: Path, *, mapped: bool, timeout: float | None) -> Contents:
         BadWeightsError, NoWeightsError, UsageError: as ``read_contents``.
     """
     with contextlib.ExitStack() as stack:
-        copy = Path(stack.enter_context(TemporaryDirectory(prefix="kernelviz-", ignore_cleanup_errors=True)), "weights")
+        copy = stack.enter_context(temporary_path())
         if timeout is None:
             _copy(uri, copy)
         else:
@@ -175,16 +171,8 @@ def _read_copy(uri: Path, *, mapped: bool, timeout: float | None) -> Contents:
 
 
 def _copy(uri: Path, copy: Path, beat: Beat | None = None) -> None:
-    """Copy a file of another file system, at most ``LARGEST_FILE`` bytes and one more; ``beat`` is called for each part."""
-    with _opened(uri) as stream, copy.open("xb") as file:
-        left, part, began = LARGEST_FILE + 1, _LEAST_PART, time.monotonic()
-        while left and (data := stream.read(min(left, part))):
-            file.write(data)
-            left -= len(data)
-            if beat is not None:
-                beat(0, 0)
-            took, began = time.monotonic() - began, time.monotonic()
-            part = min(2 * part, _MOST_PART) if took < 1 else max(part // 2, _LEAST_PART)
+    with _opened(uri) as stream:
+        write_copy(stream, copy, beat)
 
 
 @contextmanager
