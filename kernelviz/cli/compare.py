@@ -247,7 +247,7 @@ def _similar(choice: ModelChoices, loaded: Sequence[Model], error: BadWeightsErr
         arguments = options.parse_model_args(choice.arguments)
         base = loaded[0] if loaded else load_model(choice.name, weights="random", model_args=arguments)
         with contextlib.suppress(BadWeightsError):
-            return load_similar(base, choice.weights or "", key=choice.weights_key)
+            return load_similar(base, choice.weights or "", key=choice.weights_key, timeout=choice.timeout)
     raise error
 
 

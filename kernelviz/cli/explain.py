@@ -14,9 +14,8 @@ from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, Po
 from kernelviz.cli.explain_csv import Csv, prepare_csv
 from kernelviz.cli.explain_html import Html, explain_html
 from kernelviz.cli.explain_pools import explain_pools
-from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
+from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat, target_path
 from kernelviz.errors import UsageError
-from kernelviz.storage.uris import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -242,7 +241,7 @@ Directory = Annotated[
     typer.Option(
         "--output",
         "-o",
-        parser=as_path,
+        parser=target_path,
         metavar="DIR|URI",
         help="Draw into this directory instead of printing the explanation.",
         show_default=False,
@@ -268,7 +267,6 @@ def explain(
 
     def work(report: Report) -> None:
         from kernelviz.explain.texts import (
-            broken_notes,
             chosen_steps,
             explanation_entry,
             made_up_text,
@@ -281,7 +279,6 @@ def explain(
         worked = _work_out(inputs, choices, operation, report)
         steps = [] if worked is None else chosen_steps(worked, choices.channel, choices.cell)
         if worked is not None:
-            report.note(*broken_notes(worked))
             choices.warn_of_limit(len(steps), operation, report)
         known = known_lines(inputs.known)
         entry: dict[str, Any] = {}

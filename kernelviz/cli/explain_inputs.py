@@ -256,7 +256,9 @@ class ExplainInputs:
     @property
     def sides(self) -> Sequence[int]:
         """Rows and columns of the kernel."""
-        return sides("kernel", self.kernel or "3") if self.planes is None else self.planes.values.shape[1:]
+        if self.planes is not None:
+            return self.planes.values.shape[1:]
+        return sides("kernel", "3" if self.kernel is None else self.kernel)
 
     @property
     def inputs(self) -> int:
@@ -289,13 +291,14 @@ class ExplainInputs:
         )
 
     def work_out(self, operation: Operation, report: Report) -> Walkthrough:
-        """The operation worked out on these numbers; what is to be known of an image becomes a warning."""
+        """The operation worked out on these numbers; irregularities of the image and of the numbers become warnings."""
         from dataclasses import replace
 
+        from kernelviz.explain.texts import broken_notes
         from kernelviz.explain.walkthrough import work_out
 
         worked = work_out(operation, *self.numbers(operation))
-        report.note(*(self.image.notes if self.image else ()))
+        report.note(*(self.image.notes if self.image else ()), *broken_notes(worked))
         return replace(worked, made_up=self.made_up(operation), seed=self.seed, greys=self.greys)
 
     def made_up(self, operation: Operation) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def explain_pools(
             pools_lines,
             pools_recipe,
         )
-        from kernelviz.explain.texts import broken_notes, chosen_steps, made_up_text
+        from kernelviz.explain.texts import chosen_steps, made_up_text
         from kernelviz.explain.walkthrough import check_cost
 
         if choices.steps:
@@ -49,7 +49,6 @@ def explain_pools(
         operation = build()
         check_cost(operation, as_json=as_json)
         worked = inputs.work_out(operation, report)
-        report.note(*broken_notes(worked))
         pair, channel, cell = pool_pair(worked), choices.channel, choices.cell or (0, 0)
         chosen = [chosen_steps(each, channel, choices.cell) for _, each in pair.both]
         choices.warn_of_limit(len(chosen[0]), operation, report)
@@ -62,7 +61,7 @@ def explain_pools(
         made = View(
             name=("pool", *sides, numbers_hash(worked)[:8], view, *own, *position),
             lines=pools_lines(pair, channel, chosen),
-            entry=pools_entry(pair, chosen),
+            entry=pools_entry(pair, chosen) | {"known_filters": inputs.known},
             recipe=pools_recipe(pair, None if moving else cell, channel),
             plot=partial(plot, worked, channel=channel),
             note=made_up_text(worked),

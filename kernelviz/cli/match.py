@@ -269,14 +269,13 @@ def compare(
     unusual += ["no-gabor"] if not choices.gabor and bank.weight.shape[2] >= SMALLEST else []
     unusual += [kind.replace(" ", "-") for kind in kinds]
     (stem,) = file_stems([(kernels.source.stem, layer.name, "match", *unusual)])
-    path = output.directory / f"{stem}{output.suffix}"
+    path = outputs.picture_path(stem, figure.recipe or {}, output, report)
     named = naming_text(found)
     coloured = of_look != "standard" and in_colour(found)
     caption = caption_lines(found, drawn, kinds, planes=coloured) if report.verbose else []
     paths = [outputs.save_page(figure, path, report, force=output.force, known=(named, *caption))]
     if output.arrays:
-        arrays = output.directory / f"{stem}.npz"
-        paths.append(save_arrays(numbers(found), arrays, recipe=figure.recipe, force=output.force))
+        paths.append(save_arrays(numbers(found), path.with_suffix(".npz"), recipe=figure.recipe, force=output.force))
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
     report.inform(*terminal.fold_message([f"{layer.name}: {counts}; {named}"]))
     report.inform(*(f"  {line}" for line in caption if line != named))

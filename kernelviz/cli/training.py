@@ -348,6 +348,7 @@ class TrainingRun:
         return read_histories(
             architecture, paths, layers, load=self.load, key=self.model.weights_key, steps=steps,
             channels=self.choices.channels, top=self.choices.kept, on_error=fail, progress=self.progress,
+            timeout=self.model.timeout,
         )  # fmt: skip
 
     def load(self, path: Any) -> Any:

@@ -164,7 +164,9 @@ def _compare_layers(
     return compared, left_out
 
 
-def load_similar(model: Model, path: str, *, key: str | None = None) -> tuple[Model, dict[str, str]]:
+def load_similar(
+    model: Model, path: str, *, key: str | None = None, timeout: float = 10.0
+) -> tuple[Model, dict[str, str]]:
     """The network of a model with those weights of a file that fit it, and why the others do not, by layer.
 
     Unlike ``load_model`` this also takes weights of a network in which some layers have other shapes. The weights that do
@@ -174,12 +176,13 @@ def load_similar(model: Model, path: str, *, key: str | None = None) -> tuple[Mo
         model: The network, which is copied.
         path: The file.
         key: Which weights of the file, as ``weights_key`` of ``load_model``.
+        timeout: As ``load_model`` takes it.
 
     Raises:
         BadWeightsError: the file cannot be read, or has fewer than half of the weights.
     """
     name, wanted = model.source.model, architecture_of(model).tensors
-    stored = open_weights(path, wanted, name, key=key)
+    stored = open_weights(path, wanted, name, key=key, timeout=timeout)
     module = copy.deepcopy(model.module)
     lacking = {}
     with torch.no_grad():

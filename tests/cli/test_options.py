@@ -19,6 +19,26 @@ def test_the_choices_of_the_command_are_those_of_the_library():
     assert tuple(SortName) == SORTS
 
 
+@pytest.mark.parametrize("path", ["", "a\0b"], ids=["empty", "NUL"])
+@pytest.mark.parametrize("option", ["-o", "--csv"])
+def test_a_path_of_the_output_that_cannot_be_meant_is_wrong_usage(run, option, path):
+    """An empty path does not mean the current directory, and NUL is in no path: one error, and nothing is written."""
+    result = run("explain", "conv", "--input", "3", option, path, "--json")
+    assert (result.code, result.document["errors"][0]["code"]) == (2, "usage")
+    assert result.complaint[0].startswith("Error: The path of the output ")
+    assert not any(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("", "There is no file (an empty name)."), ("a\0b", "a\\x00b cannot be read")]
+)
+def test_an_image_whose_name_cannot_be_meant_is_named_alone(run, name, why):
+    """One of several images has an impossible path: the others are drawn, and one line names it."""
+    result = run("features", "test_resnet", name, "sample:grace_hopper", "--weights", "random", "-l", "conv1.0")
+    assert result.code == 3
+    assert sum(line.startswith(why) for line in result.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("text", [None, "tile", "layer"])
 def test_a_scale_in_words_is_kept(text):
     """The words pass as they are."""
