@@ -47,7 +47,7 @@ from kernelviz.records import Tiles, as_maps, check_positive
 from kernelviz.views.gathered import Gathered
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.map_views import distinct_channels
-from kernelviz.views.statistics import check_channels, check_layers
+from kernelviz.views.statistics import check_alike, check_channels
 from kernelviz.wording import PART, counted, inflected, number_text, sentence
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class ContactSheet:
         Raises:
             UsageError: it is of another layer or other channels, or has an image of this one.
         """
-        check_layers(self.layer, other.layer)
+        check_alike(self, other)
         if not other.images:
             return
         if self.images:

@@ -13,7 +13,7 @@ from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps
 from kernelviz.threads import one_blas_thread
 from kernelviz.views.gathered import CountedOnce
-from kernelviz.views.statistics import check_channels, check_layers
+from kernelviz.views.statistics import check_alike, check_channels
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -201,7 +201,7 @@ class CovarianceTally:
         Raises:
             UsageError: it is of another layer, or has other channels or an image of this tally.
         """
-        check_layers(self.layer, other.layer)
+        check_alike(self, other)
         if self._channels and other._channels:
             check_channels(self._channels, other._channels)
         self.images.merge(other.images)

@@ -16,7 +16,7 @@ from kernelviz.records import as_array, as_maps, check_positive
 from kernelviz.views.exact_sums import ExactSums, deviations, means
 from kernelviz.views.gathered import CountedOnce, duplicates_text
 from kernelviz.views.kernel_views import named_channels
-from kernelviz.views.statistics import check_channels, check_layers, power_of
+from kernelviz.views.statistics import check_alike, check_channels, power_of
 from kernelviz.wording import UNKNOWN, aligned, counted, inflected, number_text, numbers_text, shown
 
 if TYPE_CHECKING:
@@ -493,11 +493,11 @@ class PatchTally:
         Raises:
             UsageError: it has other settings or another layer, or an image of this tally.
         """
+        check_alike(self, other)
         for name in ("patches", "per_image", "lowest", "inside"):
             if getattr(self, name) != getattr(other, name):
                 what = f"Only tallies with equal settings are merged, but {name} is {getattr(self, name)} and"
                 raise UsageError(f"{what} {getattr(other, name)}.")
-        check_layers(self.layer, other.layer)
         if self._sums is not None and other._sums is not None:
             check_channels(len(self._sums.count), len(other._sums.count))
         self.images.merge(other.images, [self._kind(facts) for facts in other._facts])

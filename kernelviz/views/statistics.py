@@ -32,14 +32,17 @@ def check_channels(before: int, now: int) -> None:
         raise UsageError(f"The layer had {before:,} channels before, but now it has {now:,}.")
 
 
-def check_layers(one: str, other: str) -> None:
-    """Check that tallies that are to be merged are of one layer; empty is not known.
+def check_alike(one: Any, other: Any) -> None:
+    """Check that tallies that are to be merged are of one kind and of one layer; an empty name is not known.
 
     Raises:
         UsageError: they are not.
     """
-    if one and other and one != other:
-        raise UsageError(f"Only tallies of one layer are merged, but got {one} and {other}.")
+    if not isinstance(other, type(one)) and not isinstance(one, type(other)):
+        kinds = f"{type(one).__name__} and {type(other).__name__}"
+        raise UsageError(f"Only tallies of one kind are merged, but got {kinds}.")
+    if one.layer and other.layer and one.layer != other.layer:
+        raise UsageError(f"Only tallies of one layer are merged, but got {one.layer} and {other.layer}.")
 
 
 _USUAL = 60  # numbers between 2 ** ±60 and their squares are in the range of float32
@@ -158,7 +161,7 @@ class ChannelTally:
         Raises:
             UsageError: it is of another layer, or has other channels or an image of this tally.
         """
-        check_layers(self.layer, other.layer)
+        check_alike(self, other)
         if self._sums is not None and other._sums is not None:
             check_channels(len(self._sums.count), len(other._sums.count))
         self.images.merge(other.images)
