@@ -432,8 +432,8 @@ def channels_last(values: Array, name: str) -> Array:
     if first == last:
         what = f"{name} is ambiguous: which axis of {shape_text(shape)} counts the bands is not clear."
         why = (
-            f"As (H, W, C) it has {shape[1]}×{shape[0]} pixels and {counted(shape[2], 'band')}, "
-            f"as (C, H, W) {shape[2]}×{shape[1]} pixels and {counted(shape[0], 'band')}."
+            f"As (H, W, C) it has {shape[1]} × {shape[0]} pixels and {counted(shape[2], 'band')}, "
+            f"as (C, H, W) {shape[2]} × {shape[1]} pixels and {counted(shape[0], 'band')}."
         )
         raise BadImageError(what, why, "Save each band as (H, W), or an image with more pixels than bands.")
     return np.moveaxis(values, 0, -1) if first else values

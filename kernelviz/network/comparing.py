@@ -265,7 +265,7 @@ def _nothing_comparable(left_out: Mapping[str, str], states: Sequence[Mapping[st
     most = max(map(len, states))
     what = f"{alike} of {counted(most, 'tensor')} have the same shape: no layer of A and B can be compared."
     why = "\n".join(f"{shown(name)} {reason}." for name, reason in [*left_out.items()][:3])
-    return KernelvizError(what, why, "Give two weights of one architecture.")
+    return KernelvizError(what, why, "Give two sets of weights of one architecture.")
 
 
 def _check_reads(names: Sequence[str], reads: str | None) -> None:

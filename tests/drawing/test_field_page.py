@@ -104,7 +104,7 @@ def test_what_a_tile_is_is_in_the_page_and_in_its_text_alternative():
     alternative = " ".join(figure.alternative)
     for part in (
         "layer0, receptive field 7 px, unit 6, 6 of 12 × 12: 20 % in", "numbers are linear", "17 images",
-        "No frame: the unit can read all of the image: whole", "+: a gate", "left out",
+        "No frame where the unit can read the whole image: whole", "+: a gate", "left out",
     ):  # fmt: skip
         assert part in alternative, part
 
@@ -112,7 +112,7 @@ def test_what_a_tile_is_is_in_the_page_and_in_its_text_alternative():
 def test_fields_of_different_images_are_not_called_those_of_the_first():
     """The line below the title counts the images of each."""
     figure = plot_fields([field_of(), field_of(images=("a.png", "b.png"))])
-    assert any("17 and 2 images, not the same" in text.get_text() for text in figure.findobj(Text))
+    assert any("17 and 2 images, which differ" in text.get_text() for text in figure.findobj(Text))
 
 
 def test_random_weights_in_one_row_are_marked_there():
