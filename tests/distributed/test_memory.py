@@ -36,7 +36,7 @@ class Replayed:
             yield chunk, type("Answer", (), {"tallies": tallies, "failed": ()})()
 
 
-@pytest.mark.parametrize(("count", "layers"), [(640, "abcdef"), pytest.param(60_000, "a", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("count", "layers"), [(384, "abc"), pytest.param(60_000, "a", marks=pytest.mark.slow)])
 def test_less_than_two_hundred_bytes_are_kept_of_an_image(count, layers):
     """However many layers: between a quarter and all of the images, besides their paths, which the caller has.
 
