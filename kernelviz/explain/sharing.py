@@ -285,8 +285,8 @@ def _layers(sharing: Sharing, sizes: Sizes) -> Panel:
         return Panel(tuple(items), WIDTH, UNITS + sizes.tall + RADIUS + 4)
     y = sizes.matrix + sharing.units * sizes.cell + 38
     styled = sharing.kernel in STYLES
-    same = "equal numbers and lines are equal weights" if styled else "equal numbers are equal weights"
-    text = f"One row per output, one column per input. Numbers stand for weights; {same}."
+    same = "equal numbers and equal lines are the same weight" if styled else "equal numbers are the same weight"
+    text = f"One row per output, one column per input; {same}."
     return Panel((*items, Text(0, y, text, SMALL, DIM)), WIDTH, y + sizes.below)
 
 
