@@ -213,7 +213,7 @@ def check_count(count: int) -> None:
     """
     if count > MOST_CHANNELS:
         hint = "Choose fewer with --channels, or with --top."
-        raise UsageError(f"A contact sheet has room for {MOST_CHANNELS} channels, but got {count:,}.", hint=hint)
+        raise UsageError(f"A contact sheet takes at most {MOST_CHANNELS} channels, but got {count:,}.", hint=hint)
 
 
 def _thumbnail(pixels: Array) -> Array:

@@ -119,7 +119,7 @@ def _rows_of(fields: Sequence[EffectiveField]) -> list[list[EffectiveField]]:
         counts = " and ".join(str(len(row)) for row in rows)
         raise UsageError(f"Every model must have as many layers as the first, but they have {counts}.")
     if len(rows[0]) > MOST_FIELDS or len(rows) > MOST_FIELDS:
-        raise UsageError(f"A page has room for {MOST_FIELDS} layers, but got {max(len(rows), len(rows[0]))}.")
+        raise UsageError(f"A page takes at most {MOST_FIELDS} layers, but got {max(len(rows), len(rows[0]))}.")
     sizes = {each.values.shape for each in fields}
     if len(sizes) > 1:
         text = " and ".join(f"{rows} × {columns}" for rows, columns in sorted(sizes))

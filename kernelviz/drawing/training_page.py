@@ -361,7 +361,7 @@ def strip_page(strip: _Strip) -> tuple[Panel, _Strip]:
         layout = _layout(strip, INNER, 1.0, side)
     if layout is None:
         size = " × ".join(map(str, strip.size))
-        raise UsageError(f"A film strip has no room for tiles of {size} values.", hint="Draw them with plot_kernels.")
+        raise UsageError(f"Tiles of {size} values do not fit into a film strip.", hint="Draw them with plot_kernels.")
     most = max(1, int(room // layout.pitch[1]))
     strip = replace(strip, rows=strip.rows[:most])
     title, identity = _title(strip), _identity(strip)
@@ -576,7 +576,7 @@ class _FramePlan:
                 if count:
                     found.append((count, zoom, _FramePlan(count, columns, zoom, pitch)))
         if not found:
-            raise UsageError("A frame has no room for kernels of this size.", hint="Draw them with plot_kernels.")
+            raise UsageError("Kernels of this size do not fit into a frame.", hint="Draw them with plot_kernels.")
         return max(found, key=lambda each: (each[0], each[1], -each[2].columns))[2]
 
 

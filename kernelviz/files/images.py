@@ -408,7 +408,7 @@ class _Opener:
 
 
 def _first_alone(kind: str | None) -> str:
-    return f"the first of several {'pages' if kind == 'TIFF' else 'frames'} alone"
+    return f"only the first of several {'pages' if kind == 'TIFF' else 'frames'} was read"
 
 
 def _undecoded(data: bytes, kind: Format, name: str, error: Exception) -> BadImageError:

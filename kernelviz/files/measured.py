@@ -185,7 +185,7 @@ def _limits_and_notes(
         span = (min(limits), max(limits))
         more.append(f"{read.kind}: {_became(values, found, limits, chosen=reading.limits is not None)}")
         if (found.low < span[0] or found.high > span[1]) and (beyond := _beyond(values, *span)):
-            verbs = "lies beyond it and was" if beyond == 1 else "lie beyond it and were"
+            verbs = "is outside this range and was" if beyond == 1 else "are outside this range and were"
             more.append(f"{beyond:,} of {counted(values.size, 'value')} {verbs} clipped")
     return limits, tuple(more)
 

@@ -241,7 +241,7 @@ def _difference(name: str, banks: Sequence[_Banks]) -> str:
 def _unlike(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> str:
     """How the shapes of a layer in A and B differ, as the end of such a sentence; a layer that is absent has none."""
     if first is None or second is None:
-        return f"is in {'B' if first is None else 'A'} alone"
+        return f"is only in {'B' if first is None else 'A'}"
     return "" if first == second else f"is {shape_text(first)} in A, but {shape_text(second)} in B"
 
 

@@ -709,8 +709,8 @@ def test_a_contact_sheet_says_what_is_odd(look, tmp_path):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        (("--top", "20"), "Error: A contact sheet has room for 16 channels, but got 20."),
-        (("--channels", "0-17"), "Error: layer3: A contact sheet has room for 16 channels, but got 18."),
+        (("--top", "20"), "Error: A contact sheet takes at most 16 channels, but got 20."),
+        (("--channels", "0-17"), "Error: layer3: A contact sheet takes at most 16 channels, but got 18."),
         (("--channels", "0,60"), "Error: layer1: There are channels 0 to 31, but got '60'."),
     ],
     ids=str,

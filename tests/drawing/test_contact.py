@@ -169,10 +169,10 @@ def test_channels_are_checked(new_maps):
     assert plot_contact(maps, "0-3,7").recipe["channels"] == [0, 1, 2, 3, 7]
     assert plot_contact(maps, [4, 1]).recipe["channels"] == [4, 1]
     for channels, message in (([], "numbers like"), ([-1], "numbers like"), ("x", "numbers like"), ([20], "0 to 19"),
-                              (range(17), "room for 16")):  # fmt: skip
+                              (range(17), "at most 16")):  # fmt: skip
         with pytest.raises(UsageError, match=message):
             plot_contact(maps, channels)
-    for count, message in ((0, "at least 1"), (17, "room for 16")):
+    for count, message in ((0, "at least 1"), (17, "at most 16")):
         with pytest.raises(UsageError, match=message):
             ContactSheet(count=count)
     with pytest.raises(UsageError, match="had 20 channels"):

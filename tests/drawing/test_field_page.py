@@ -128,7 +128,7 @@ def test_random_weights_in_one_row_are_marked_there():
         ([], "no effective receptive field"),
         ([field_of(), field_of("b", sides=(90, 96))], "on one scale of pixels, but the inputs are 90 × 96 and 96 × 96"),
         ([*row_of(2), field_of(source=source_of("random"))], "as many layers as the first, but they have 2 and 1"),
-        ([field_of(f"{number}") for number in range(13)], "room for 12 layers, but got 13"),
+        ([field_of(f"{number}") for number in range(13)], "at most 12 layers, but got 13"),
     ],
 )
 def test_what_does_not_fit_one_page_is_refused(fields, message):
