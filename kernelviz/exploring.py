@@ -525,7 +525,7 @@ class _Walk:
 
     def report(self, failed: Sequence[tuple[str, str]], asked: Recipe) -> Report:
         """The report of all images so far."""
-        from kernelviz.network.kernels import source_of
+        from kernelviz.network.model import source_of
 
         if self.plan is None:
             raise ValueError("no image has run")
@@ -692,8 +692,9 @@ def _image(given: Input, name: str, scores: Sequence[ClassScore], *, exact: bool
             (*image.notes, *seen.notes),
         )  # fmt: skip
     from kernelviz.records import as_array
+    from kernelviz.views.pixels import tensor_picture
 
-    pixels, note = _pixels(as_array(given.batch[0]))
+    pixels, note = tensor_picture(as_array(given.batch[0]))
     return ReportImage(name, pixels, digest_of(given), top=tuple(scores), notes=(note,))
 
 
@@ -710,23 +711,6 @@ def another_size(size: Sequence[int], first: Sequence[int]) -> UsageError:
     """The error about an input of another size than that of the first image."""
     one, other = (" × ".join(map(str, each)) for each in (size, first))
     return UsageError(f"The input is {one}, that of the first image {other}.")
-
-
-def _pixels(values: Array) -> tuple[Array, str]:
-    """A picture uint8 (H, W, 3) of a tensor (C, L), (C, H, W) or (C, D, H, W), and how it was made."""
-    note = "the input is a tensor, drawn from its smallest value to its largest"
-    if values.ndim == 2:
-        values = values[:, None]
-    if values.ndim == 4:
-        values, note = values.reshape(len(values), -1, values.shape[3]), f"{note}, its slices below each other"
-    shown = values if len(values) == 3 else values[:3] if len(values) > 3 else values[:1]
-    if len(values) not in (1, 3):
-        note += f", the first {inflected(len(shown), 'channel', f'{len(shown)} channels')} of {len(values)}"
-    finite = shown[np.isfinite(shown)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    share = (np.nan_to_num(shown, nan=low, posinf=high, neginf=low) - low) / (high - low or 1.0)
-    pixels = np.rint(np.moveaxis(share, 0, -1) * 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))), note
 
 
 def recipe_of(

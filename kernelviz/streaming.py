@@ -315,9 +315,12 @@ def pixels_again(patches: Patches, image: int, given: Input) -> Array:
 
 def seen_pixels(given: Input) -> Array:
     """The pixels (H, W, 3) of an input; those of a tensor from its smallest to its largest value."""
-    from kernelviz.network.shift import pixels_of
+    if given.seen is not None:
+        return given.seen.pixels
+    from kernelviz.records import as_array
+    from kernelviz.views.pixels import tensor_picture
 
-    return given.seen.pixels if given.seen is not None else pixels_of(given.batch)
+    return tensor_picture(as_array(given.batch[0]))[0]
 
 
 def _images_of(patches: Patches, images: Iterable[object] | None, wanted: set[int]) -> dict[int, object]:

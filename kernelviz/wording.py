@@ -146,10 +146,10 @@ def shown(name: object) -> str:
 
 
 def naming(name: str, text: str) -> str:
-    """A message about a file, a folder or a layer, behind its name unless the message contains that."""
+    """A message about a file, a folder or a layer, behind its name unless the message contains that, or it is empty."""
     names = "|".join(re.escape(each) for each in {name, shown(name)})
     named = re.search(rf"(?:^|[/:] ?|\b(?:file|folder|image|layer) )(?:{names})(?=[\s.,:]|$)", text)
-    return text if named else f"{name}: {text}"
+    return text if named or not name else f"{name}: {text}"
 
 
 _RUN_AND_PART = re.compile(r"(?P<module>.*?)(?:#(?P<run>\d{1,6}))?(?::(?P<part>\d{1,6}))?", re.DOTALL)

@@ -49,7 +49,8 @@ def test_how_torch_waits_is_the_users_choice(given, expected):
 import os, sys
 sys.modules["kernelviz.network.model"] = None
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import Report, load
+from kernelviz.cli.loading import load
+from kernelviz.cli.session import Report
 try:
     load(ModelChoices("resnet18", "random", 0, 1.0), Report("kernels"), lambda *_, **__: None)
 except ImportError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,7 +14,7 @@ from kernelviz.notebook import html_planes, record_repr, side_by_side
 from kernelviz.wording import decimal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -77,25 +79,40 @@ def pick_cells(values: Array, rows: AxisCells, columns: AxisCells, absent: float
 
 
 _EXACT = Context(prec=5000)  # digits: more than any sum of floats has
-_SHARES = Context(prec=50)  # of an average, which may have no end
+_AVERAGES = Context(prec=50)  # which may have no end
 
 
 def _product(value: float, weight: float) -> Decimal:
     if not (np.isfinite(value) and np.isfinite(weight)):
         with np.errstate(all="ignore"):
             return decimal_of(float(np.float64(value) * np.float64(weight)))
-    return _EXACT.multiply(decimal_of(value), decimal_of(weight))
+    return _within_floats(_EXACT.multiply(decimal_of(value), decimal_of(weight)))
 
 
-def exact_sum(terms: Iterable[Decimal]) -> Decimal:
-    """The sum without rounding; inf or nan if a term is not finite."""
+def _within_floats(number: Decimal) -> Decimal:
+    """A finite number, or ±∞ if it is beyond every float, as the output then is."""
+    if number.adjusted() < sys.float_info.max_10_exp:
+        return number
+    rounded = float(number)
+    return number if math.isfinite(rounded) else decimal_of(rounded)
+
+
+def exact_sum(terms: Iterable[Decimal], *, within_floats: bool = True) -> Decimal:
+    """The sum without rounding; inf or nan if a term is not finite, and ``within_floats`` inf if it is beyond them."""
     total, rest = Decimal(0), []
     for term in terms:
         if term.is_finite():
             total = _EXACT.add(total, term)
         else:
             rest.append(float(term))
-    return decimal_of(sum(rest)) if rest else total
+    if rest:
+        return decimal_of(sum(rest))
+    return _within_floats(total) if within_floats else total
+
+
+def exact_mean(terms: Sequence[Decimal], count: int) -> Decimal:
+    """The sum of the terms divided by the count, to 50 digits; the sum itself may be beyond every float."""
+    return _AVERAGES.divide(exact_sum(terms, within_floats=False), Decimal(count))
 
 
 @dataclass(frozen=True)
@@ -148,10 +165,11 @@ class Step:
     @property
     def exact_sums(self) -> Array | None:
         """(C,) of ``Decimal``: what each input channel contributes, without rounding."""
-        products = self.exact_products
+        products, overflows = self.exact_products, not np.isfinite(self.value)
         if products is None:
             return None
-        return np.array([*(exact_sum(each.ravel()) for each in products), None], object)[:-1]
+        sums = (exact_sum(each.ravel(), within_floats=overflows) for each in products)
+        return np.array([*sums, None], object)[:-1]
 
     @property
     def exact(self) -> Decimal:
@@ -160,11 +178,10 @@ class Step:
             return decimal_of(self.value)
         if self.weights is not None:
             sums = self.exact_sums
-            return exact_sum([*(() if sums is None else sums), decimal_of(self.bias or 0.0)])
+            return exact_sum([*(() if sums is None else sums), decimal_of(self.bias or 0.0)], within_floats=False)
         if self.counted is None:
             return decimal_of(self.value)
-        total = exact_sum([decimal_of(each) for each in self.window[0][~self.padding]])
-        return _SHARES.divide(total, Decimal(self.counted))
+        return exact_mean([decimal_of(each) for each in self.window[0][~self.padding]], self.counted)
 
     __repr__ = record_repr
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import loading, options, outputs, session, terminal
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import OutputChoices, run_command
+from kernelviz.cli.outputs import OutputChoices
+from kernelviz.cli.session import run_command
 from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError, UsageError
 from kernelviz.records import WEIGHTS_WORDS
 from kernelviz.wording import counted, number_text, shown
@@ -108,9 +109,9 @@ def compare(
     """
 
     def work(report: Report) -> None:
-        session.check_directory(output)
+        outputs.check_directory(output)
         destination = OutputChoices(
-            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+            output, f".{file_format}", arrays, force, outputs.chosen_look(look, no_caption, report)
         )
 
         def choices(word: str) -> ModelChoices:
@@ -212,7 +213,7 @@ def load_both(
             loaded.append(loaded[0])
             continue
         try:
-            loaded.append(session.load(choice, report, progress))
+            loaded.append(loading.load(choice, report, progress))
         except UnknownModelError as error:
             if choice.name == model or "has no tag" not in error.what:
                 raise
@@ -224,7 +225,7 @@ def load_both(
             if choice.weights in WEIGHTS_WORDS or isinstance(error, NoWeightsError):
                 raise
             found, more = _similar(choice, loaded, error)
-            session.announce(found.source, choice, report)
+            loading.announce(found.source, choice, report)
             loaded.append(found)
             reasons |= more
         if choice.weights == word and word not in WEIGHTS_WORDS:
@@ -246,7 +247,7 @@ def _similar(choice: ModelChoices, loaded: Sequence[Model], error: BadWeightsErr
         arguments = options.parse_model_args(choice.arguments)
         base = loaded[0] if loaded else load_model(choice.name, weights="random", model_args=arguments)
         with contextlib.suppress(BadWeightsError):
-            return load_similar(base, choice.weights or "", key=choice.weights_key)
+            return load_similar(base, choice.weights or "", key=choice.weights_key, timeout=choice.timeout)
     raise error
 
 
@@ -366,7 +367,7 @@ class CompareRun:
         for (name, parts), stem in zip(pictures.items(), stems, strict=True):
             view = " ".join(parts if name is None else parts[1:])
             identity = {**sources_facts((first, second)), "layer": name, "view": view}
-            self.paths[name] = session.picture_path(stem, identity, self.output, self.report)
+            self.paths[name] = outputs.picture_path(stem, identity, self.output, self.report)
 
     def draw_chart(self, found: Comparison) -> None:
         """Draw which layers moved."""
@@ -418,7 +419,7 @@ class CompareRun:
 
         from kernelviz.files.writing import save_arrays
 
-        written = [session.save_page(figure, path, self.report, force=self.output.force, known=known)]
+        written = [outputs.save_page(figure, path, self.report, force=self.output.force, known=known)]
         if self.output.arrays:
             arrays = {key: np.asarray(value) for key, value in numbers.items()}
             target = path.with_suffix(".npz")

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import loading, options, outputs, session, terminal
 from kernelviz.cli.advice import check_order
+from kernelviz.cli.loading import ImageChoices
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
+from kernelviz.cli.outputs import OutputChoices
+from kernelviz.cli.session import run_command
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.wording import counted, shown
 
@@ -128,20 +130,20 @@ def expand(
         if not layer:
             what = "A layer is missing."
             raise UsageError(what, hint=f"Name one with --layer. `kernelviz layers {model}` lists them.")
-        session.check_directory(output, writable=True)
+        outputs.check_directory(output, writable=True)
         destination = OutputChoices(
-            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+            output, f".{file_format}", arrays, force, outputs.chosen_look(look, no_caption, report)
         )
         sides = options.parse_sides(input_size)
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         asked = reading.asked(sides, crop=crop)
-        found = session.named_images(images, output, report, recursive=recursive)
+        found = loading.named_images(images, output, report, recursive=recursive)
         with terminal.progress(shown=not quiet) as progress:
             chosen = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
                 arguments=model_arg, runs=True, input_size=input_size,
             )  # fmt: skip
-            network = reading.prepare(session.load(chosen, report, progress), report)
+            network = reading.prepare(loading.load(chosen, report, progress), report)
             run = ExpandRun(
                 network, found, reading.reading, {"input_size": sides, "crop": crop}, str(slopes), channels, show_all,
                 destination, report, progress, asked, frozenset(layer),
@@ -250,12 +252,12 @@ class ExpandRun:
         recipe = figure.recipe = {**(figure.recipe or expanded_recipe(found, ())), **self.asked}
         source = self.network.source.stem
         (stem,) = file_stems([(source, layer, "expanded", *(["one"] if self.slopes == "one" else []))])
-        path = session.picture_path(stem, recipe, self.output, report)
+        path = outputs.picture_path(stem, recipe, self.output, report)
         report.inform(summary(found))
         if self.channels is None and recipe["shown"] < len(found.weights):
             report.inform(f"the picture shows {recipe['shown']:,} of them, from 0 on; --channels shows others")
         report.warn(*(note for note in found.notes if note not in report.warnings))
-        written = [session.save_page(figure, path, report, force=self.output.force)]
+        written = [outputs.save_page(figure, path, report, force=self.output.force)]
         if self.output.arrays:
             arrays = {"weights": found.weights, "explained": found.explained, "constant": found.constant}
             target = path.with_suffix(".npz")

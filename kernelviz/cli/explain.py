@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import options, outputs, session, terminal
 from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, PoolAfter, Relu, Uses, explain_views
 from kernelviz.cli.explain_csv import Csv, prepare_csv
 from kernelviz.cli.explain_html import Html, explain_html
 from kernelviz.cli.explain_pools import explain_pools
-from kernelviz.cli.explain_view import check, save_drawn, warn_of_limit
-from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
+from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat, target_path
 from kernelviz.errors import UsageError
-from kernelviz.storage.uris import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -243,7 +241,7 @@ Directory = Annotated[
     typer.Option(
         "--output",
         "-o",
-        parser=as_path,
+        parser=target_path,
         metavar="DIR|URI",
         help="Draw into this directory instead of printing the explanation.",
         show_default=False,
@@ -269,7 +267,6 @@ def explain(
 
     def work(report: Report) -> None:
         from kernelviz.explain.texts import (
-            broken_notes,
             chosen_steps,
             explanation_entry,
             made_up_text,
@@ -277,13 +274,12 @@ def explain(
             size_lines,
         )
 
-        check(choices)
+        choices.check()
         operation = build()
         worked = _work_out(inputs, choices, operation, report)
         steps = [] if worked is None else chosen_steps(worked, choices.channel, choices.cell)
         if worked is not None:
-            report.note(*broken_notes(worked))
-            warn_of_limit(len(steps), operation, choices, report)
+            choices.warn_of_limit(len(steps), operation, report)
         known = known_lines(inputs.known)
         entry: dict[str, Any] = {}
         if choices.csv is not None or as_json:
@@ -348,7 +344,7 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import check_target, save_arrays
 
-    look = session.chosen_look(choices.look, choices.no_caption, report)
+    look = outputs.chosen_look(choices.look, choices.no_caption, report)
     pictures = _pictures(worked, choices, report, look)
     stems = file_stems([_name(command, worked, choices, view) for view in pictures])
     paths = [directory / f"{stem}.{choices.suffix}" for stem in stems]
@@ -365,7 +361,7 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
         check_target(arrays, {**recipes[0], "view": "numbers"}, force=choices.force)
     with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
         for path, plot, recipe in zip(paths, pictures.values(), recipes, strict=True):
-            for each, frame in save_drawn(plot(), path, choices, report, progress):
+            for each, frame in choices.save(plot(), path, report, progress):
                 drawn = recipe if frame is None else frame_recipe(recipe, frame)
                 report.add_output(session.recipe_row(each, drawn, shape=worked.output.shape))
     if choices.arrays:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import options, outputs, session, terminal
 from kernelviz.cli.explain import Directory
 from kernelviz.cli.explain_csv import Csv, check_csv, prepare_csv
 from kernelviz.cli.explain_view import Format
-from kernelviz.cli.session import OutputChoices
+from kernelviz.cli.outputs import OutputChoices
 from kernelviz.errors import NoWeightsError, UsageError
 from kernelviz.wording import shown
 
@@ -103,7 +103,7 @@ def call(
         if csv is not None:
             write_csv = prepare_csv(csv, (*_stem(found), "numbers"), call_entry(found), report, force=force)
         if output is not None:
-            chosen = session.chosen_look(look, no_caption, report)
+            chosen = outputs.chosen_look(look, no_caption, report)
             _draw(
                 found, OutputChoices(output, f".{file_format or 'png'}", arrays=False, force=force, look=chosen), report
             )
@@ -134,7 +134,7 @@ def _check(code: CodeName | None, output: Path | None, *, draws: dict[str, bool]
     if output is not None and code is not None:
         raise UsageError("--code prints a line, -o draws a picture.", hint="Omit one of them.")
     if output is not None:
-        session.check_directory(output)
+        outputs.check_directory(output)
 
 
 def _size(text: str | None) -> tuple[int, ...] | None:
@@ -205,7 +205,7 @@ def _draw(found: Call, output: OutputChoices, report: Report) -> None:
         look=output.look.name,
         caption=output.look.caption,
     )
-    session.save_page(figure, path, report, force=output.force)
+    outputs.save_page(figure, path, report, force=output.force)
     report.add_output(session.recipe_row(path, figure.recipe or {}, shape=(found.out_channels, *found.output_size)))
 
 

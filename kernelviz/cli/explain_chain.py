@@ -10,7 +10,7 @@ import typer
 from kernelviz.cli import options, session
 from kernelviz.cli.explain import Directory
 from kernelviz.cli.explain_csv import Csv
-from kernelviz.cli.explain_view import Format, View, check, show
+from kernelviz.cli.explain_view import Format, View, show
 from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
@@ -72,7 +72,7 @@ def chain(
         choices = StepChoices(
             file_format=file_format, directory=output, force=force, look=look, no_caption=no_caption, csv=csv
         )
-        check(choices)
+        choices.check()
         named = parse_padding(padding)
         chains = work_out_chain(input_, layers, padding=named)
         report.note(*(note for each in chains for note in chain_notes(each) if note.endswith("fit")))

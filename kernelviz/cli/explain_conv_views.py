@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kernelviz.cli import session
-from kernelviz.cli.explain_view import View, check, show
+from kernelviz.cli.explain_view import View, show
 from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
@@ -121,15 +121,15 @@ def explain_views(
         from kernelviz.explain.walkthrough import check_cost
 
         views.check(choices)
-        check(choices)
+        choices.check()
         operation = build()
         if views.uses:
-            show(_uses(command, operation), choices, report)
-            return
-        check_cost(operation, as_json=as_json)
-        worked = inputs.work_out(operation, report)
-        made = _maps(command, worked, choices, views) if views.maps else _matrix(command, worked, choices)
-        show(made, choices, report)
+            made = _uses(command, operation)
+        else:
+            check_cost(operation, as_json=as_json)
+            worked = inputs.work_out(operation, report)
+            made = _maps(command, worked, choices, views) if views.maps else _matrix(command, worked, choices)
+        show(replace(made, entry={**made.entry, "known_filters": inputs.known}), choices, report)
 
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 

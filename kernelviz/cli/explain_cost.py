@@ -11,7 +11,7 @@ from kernelviz.cli import options, session
 from kernelviz.cli.explain import SIDES, Directory
 from kernelviz.cli.explain_chain import Padding, parse_padding
 from kernelviz.cli.explain_csv import Csv
-from kernelviz.cli.explain_view import Format, View, check, show
+from kernelviz.cli.explain_view import Format, View, show
 
 if TYPE_CHECKING:
     from kernelviz.cli.session import Report
@@ -68,7 +68,7 @@ def cost(
         choices = StepChoices(
             file_format=file_format, directory=output, force=force, look=look, no_caption=no_caption, csv=csv
         )
-        check(choices)
+        choices.check()
         named = parse_padding(padding)
         size = sides("input size", input_)
         costs = compare_costs(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from kernelviz.cli import session
-from kernelviz.cli.options import OUTPUT
+from kernelviz.cli import outputs, session
+from kernelviz.cli.options import OUTPUT, target_path
 from kernelviz.errors import UsageError
-from kernelviz.storage.uris import as_path
 from kernelviz.version import SCHEMA, __version__
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ Csv = Annotated[
     Path | None,
     typer.Option(
         "--csv",
-        parser=as_path,
+        parser=target_path,
         metavar="FILE|DIR",
         help="Write every number of the explanation to this CSV file, or to one in this directory.",
         show_default=False,
@@ -45,14 +45,14 @@ def check_csv(target: Path | None) -> None:
     Raises:
         UsageError: it ends like one, or is ``-``.
     """
-    if target is not None and session.is_dash(target):
+    if target is not None and outputs.is_dash(target):
         raise UsageError(
             "--csv writes a file, but - means standard output.",
             hint="Type `--csv numbers.csv`; --json prints all numbers.",
         )
-    if target is None or target.is_dir() or target.suffix.lower() == SUFFIX:
+    if target is None or os.path.isdir(target) or target.suffix.lower() == SUFFIX:  # noqa: PTH112  (takes every path)
         return
-    if target.suffix.lower() in session.PICTURE_SUFFIXES | {".txt", ".tsv", ".xlsx", ".xls", ".ods", ".json", ".html"}:
+    if target.suffix.lower() in outputs.PICTURE_SUFFIXES | {".txt", ".tsv", ".xlsx", ".xls", ".ods", ".json", ".html"}:
         raise UsageError(
             f"--csv writes CSV, but {target} ends in {target.suffix}.",
             hint=f"Type `--csv {target.with_suffix(SUFFIX)}`.",
@@ -82,7 +82,7 @@ def prepare_csv(
     from kernelviz.files.tables import save_table
     from kernelviz.files.writing import check_target
 
-    is_file = target.suffix.lower() == SUFFIX and not target.is_dir()
+    is_file = target.suffix.lower() == SUFFIX and not os.path.isdir(target)  # noqa: PTH112
     path = target if is_file else target / f"{file_stems([name])[0]}{SUFFIX}"
     source = report.source
     known = {"model": source.as_document() if source else None, **fields, "warnings": [*report.warnings]}

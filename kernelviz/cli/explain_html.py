@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernelviz.cli import session
-from kernelviz.cli.explain_view import check
 from kernelviz.cli.options import PICTURES
 from kernelviz.errors import UsageError
 
@@ -43,16 +42,17 @@ def explain_html(
 
     def work(report: Report) -> None:
         from kernelviz.explain.plots import numbers_hash
-        from kernelviz.explain.texts import explanation_entry, made_up_text
-        from kernelviz.explain.walkthrough import check_cost, work_out
+        from kernelviz.explain.texts import chosen_steps, explanation_entry, made_up_text
+        from kernelviz.explain.walkthrough import check_cost
         from kernelviz.exploring import make_playground, save_playground
         from kernelviz.files.names import file_stems
 
         _check(choices, views)
         operation = build()
         check_cost(operation, as_json=as_json)
-        worked = work_out(operation, *inputs.numbers(operation))
-        made_up = inputs.made_up(operation)
+        worked = inputs.work_out(operation, report)
+        steps = chosen_steps(worked, choices.channel, choices.cell)
+        choices.warn_of_limit(len(steps), operation, report)
         at = choices.cell or (0, 0)
         page = make_playground(worked, at=at)
         sizes = ("x".join(map(str, sides)) for sides in (operation.input_size, operation.kernel))
@@ -62,11 +62,9 @@ def explain_html(
         path = save_playground(page, choices.directory / f"{stem}.html", force=choices.force)
         report.add_output(session.recipe_row(path, page.recipe, shape=worked.output.shape))
         if as_json:
-            report.more |= explanation_entry(operation, worked, []) | {"known_filters": inputs.known}
-        elif made_up:
-            from dataclasses import replace
-
-            report.inform(f"numbers: {made_up_text(replace(worked, made_up=made_up, seed=inputs.seed))}")
+            report.more |= explanation_entry(operation, worked, steps) | {"known_filters": inputs.known}
+        else:
+            report.inform(*([f"numbers: {made_up_text(worked)}"] if worked.made_up else []), *report.warnings)
 
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 
@@ -87,4 +85,4 @@ def _check(choices: StepChoices, views: ConvViews) -> None:
         raise UsageError(f"--html and {wrong[0]} exclude each other.", hint="Omit one of them.")
     if choices.directory is None:
         raise UsageError("--html needs an output directory.", hint="Add -o kernelviz-out")
-    check(choices)
+    choices.check()

@@ -10,7 +10,7 @@ import typer
 from kernelviz.cli import options, session
 from kernelviz.cli.explain import Directory, Levels
 from kernelviz.cli.explain_csv import Csv
-from kernelviz.cli.explain_view import Format, View, check, show
+from kernelviz.cli.explain_view import Format, View, show
 
 if TYPE_CHECKING:
     from kernelviz.cli.session import Report
@@ -90,7 +90,7 @@ def image(
         choices = StepChoices(
             file_format=file_format, directory=output, force=force, look=look, no_caption=no_caption, csv=csv
         )
-        check(choices)
+        choices.check()
         position = options.parse_position(at, "pixel")
         lengths = None if size is None else sides("size", size)
         wanted = None if lengths is None else (lengths[0], lengths[-1])

@@ -1,4 +1,4 @@
-"""The sizes and numbers typed at ``kernelviz explain``, and what they mean."""
+"""What is typed at ``kernelviz explain``: the sizes and numbers, and which of their steps are shown."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from kernelviz.cli.explain_csv import check_csv
 from kernelviz.cli.options import LookName, parse_position
+from kernelviz.cli.outputs import check_directory, inform_left_out, save_page
 from kernelviz.errors import UsageError
 from kernelviz.files.numbers import EXAMPLE, is_typed, read_numbers, typed_numbers
 from kernelviz.files.pixels import is_picture, small_pixels
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.options import AnyFormat, FileFormat
     from kernelviz.cli.session import Report
+    from kernelviz.cli.terminal import Progress
     from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.views.pixels import Pixels
 
@@ -88,6 +91,53 @@ class StepChoices:
             hint = "Omit --format." if self.animate else "Add --animate, or omit --format."
             raise UsageError(f"{what}, but got --format {found}.", hint=hint)
         return found
+
+    def check(self) -> None:
+        """Reject what is wrong in the options alone.
+
+        Raises:
+            UsageError: options that need a directory, or that exclude each other.
+        """
+        drawing = {
+            "--animate": self.animate, "--frames": self.frames, "--steps": self.steps, "--arrays": self.arrays,
+            "--force": self.force and self.csv is None,
+            "--format": self.file_format is not None, "--look": self.look != "page", "--no-caption": self.no_caption,
+        }  # fmt: skip
+        given = [name for name, value in drawing.items() if value]
+        if self.directory is None and given:
+            raise UsageError(f"{given[0]} needs an output directory.", hint="Add -o kernelviz-out")
+        every = [name for name in ("--animate", "--frames", "--steps") if drawing[name]]  # draw all steps
+        if self.steps and len(every) > 1:
+            raise UsageError(f"{every[0]} and --steps exclude each other.", hint="Omit one of them.")
+        if self.at is not None and every:
+            raise UsageError(f"--at selects one step, but {every[0]} draws all of them.", hint="Omit one of them.")
+        if self.fps is not None and not self.animate:
+            raise UsageError("--fps is for animations.", hint="Add --animate, or omit it.")
+        _ = self.cell, self.suffix
+        if self.csv is not None:
+            check_csv(self.csv)
+        if self.directory is not None:
+            check_directory(self.directory)
+
+    def warn_of_limit(self, count: int, operation: Operation, report: Report) -> None:
+        """Warn if fewer steps than all are in the document or in the CSV file."""
+        total = operation.output_size[0] * operation.output_size[1]
+        if (report.as_json or self.csv is not None) and self.cell is None and count < total:
+            report.note(f"steps is limited to {count:,} of {total:,}")
+
+    def save(self, picture: Any, path: Path, report: Report, progress: Progress) -> list[tuple[Path, int | None]]:
+        """Write the frames of an animation, the picture, or both; the paths with the numbers of frames."""
+        from kernelviz.files.writing import save_frames
+
+        written: list[tuple[Path, int | None]] = []
+        if self.frames:
+            frames = save_frames(picture, path.with_suffix(".png"), force=self.force, progress=progress)
+            written += [(each, number) for number, each in enumerate(frames)]
+        if self.draws_whole:
+            written.append((save_page(picture, path, report, force=self.force, progress=progress), None))
+        else:
+            inform_left_out(picture, report)
+        return written
 
 
 @dataclass(frozen=True)
@@ -206,7 +256,9 @@ class ExplainInputs:
     @property
     def sides(self) -> Sequence[int]:
         """Rows and columns of the kernel."""
-        return sides("kernel", self.kernel or "3") if self.planes is None else self.planes.values.shape[1:]
+        if self.planes is not None:
+            return self.planes.values.shape[1:]
+        return sides("kernel", "3" if self.kernel is None else self.kernel)
 
     @property
     def inputs(self) -> int:
@@ -239,13 +291,14 @@ class ExplainInputs:
         )
 
     def work_out(self, operation: Operation, report: Report) -> Walkthrough:
-        """The operation worked out on these numbers; what is to be known of an image becomes a warning."""
+        """The operation worked out on these numbers; irregularities of the image and of the numbers become warnings."""
         from dataclasses import replace
 
+        from kernelviz.explain.texts import broken_notes
         from kernelviz.explain.walkthrough import work_out
 
         worked = work_out(operation, *self.numbers(operation))
-        report.note(*(self.image.notes if self.image else ()))
+        report.note(*(self.image.notes if self.image else ()), *broken_notes(worked))
         return replace(worked, made_up=self.made_up(operation), seed=self.seed, greys=self.greys)
 
     def made_up(self, operation: Operation) -> tuple[str, ...]:

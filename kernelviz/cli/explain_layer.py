@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernelviz.cli import options, remembered, session, terminal
+from kernelviz.cli import loading, options, outputs, remembered, session, terminal
 from kernelviz.cli.explain import Directory
 from kernelviz.cli.explain_csv import Csv, PrepareTable, check_csv, prepare_csv
+from kernelviz.cli.loading import ImageChoices
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
+from kernelviz.cli.outputs import OutputChoices
+from kernelviz.cli.session import run_command
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -125,7 +127,7 @@ def layer(
         draws = arrays or (force and csv is None) or no_caption or look != "page"
         check(choices, output, draws=draws, writes=csv is not None)
         check_csv(csv)
-        chosen_look = session.chosen_look(look, no_caption, report)
+        chosen_look = outputs.chosen_look(look, no_caption, report)
         destination = None
         if output is not None:
             destination = OutputChoices(output, f".{file_format}", arrays, force, chosen_look)
@@ -165,7 +167,7 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool, writes: bo
     _ = choices.position, choices.reading.as_recipe()
     options.parse_sides(choices.input_size, traced=choices.image is None)
     if output is not None:
-        session.check_directory(output)
+        outputs.check_directory(output)
 
 
 def explain_sizes(
@@ -177,9 +179,9 @@ def explain_sizes(
     bare = replace(choices.model, weights=None, weights_key=None, partial=False, device="cpu")
     found = remembered.recalled_operation(bare, choices.layer) if bare.cache else None
     if found is not None and found.source is not None:
-        session.announce(found.source, bare, report)
+        loading.announce(found.source, bare, report)
     else:
-        network = session.load(bare, report, progress)
+        network = loading.load(bare, report, progress)
         from kernelviz.network.layer_operation import operation_and_trace
 
         progress(f"tracing {choices.model.name}", 0, 0)
@@ -203,7 +205,7 @@ def explain_values(
     from kernelviz.views.kernel_views import parse_channels
 
     image = read_one_image(choices.image or "", **choices.reading.reading)
-    network = choices.reading.prepare(session.load(choices.model, report, progress), report)
+    network = choices.reading.prepare(loading.load(choices.model, report, progress), report)
     progress(f"running {choices.model.name}", 0, 0)
     numbers = parse_channels(choices.channels or "0", 1 << 30)
     found = trace(choices, network, image, numbers)
@@ -266,7 +268,7 @@ def draw(found: Sequence[Unit], output: OutputChoices, report: Report, *, whole:
 
     recipes = [unit_recipe(unit, whole=whole) for unit in found]
     paths = [
-        session.picture_path(stem, recipe, output, report)
+        outputs.picture_path(stem, recipe, output, report)
         for stem, recipe in zip(file_stems([_name(unit, whole=whole) for unit in found]), recipes, strict=True)
     ]
     for unit, path, recipe in zip(found, paths, recipes, strict=True):
@@ -277,7 +279,7 @@ def draw(found: Sequence[Unit], output: OutputChoices, report: Report, *, whole:
         )  # fmt: skip
         plot = plot_kernel_and_map if whole else plot_unit
         figure = plot(unit, look=output.look.name, caption=output.look.caption)
-        report.add_output(row(session.save_page(figure, path, report, force=output.force)))
+        report.add_output(row(outputs.save_page(figure, path, report, force=output.force)))
         if output.arrays:
             arrays = {"inputs": unit.inputs, "kernel": unit.kernel, "map": unit.map}
             if not whole:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kernelviz.cli import session
-from kernelviz.cli.explain_view import View, check, show, warn_of_limit
+from kernelviz.cli.explain_view import View, show
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,21 +38,20 @@ def explain_pools(
             pools_lines,
             pools_recipe,
         )
-        from kernelviz.explain.texts import broken_notes, chosen_steps, made_up_text
+        from kernelviz.explain.texts import chosen_steps, made_up_text
         from kernelviz.explain.walkthrough import check_cost
 
         if choices.steps:
             raise UsageError(
                 "--steps draws one kind of pooling.", hint="Give --kind max or --kind average, or omit it."
             )
-        check(choices)
+        choices.check()
         operation = build()
         check_cost(operation, as_json=as_json)
         worked = inputs.work_out(operation, report)
-        report.note(*broken_notes(worked))
         pair, channel, cell = pool_pair(worked), choices.channel, choices.cell or (0, 0)
         chosen = [chosen_steps(each, channel, choices.cell) for _, each in pair.both]
-        warn_of_limit(len(chosen[0]), operation, choices, report)
+        choices.warn_of_limit(len(chosen[0]), operation, report)
         moving = choices.animate or choices.frames
         plot = partial(animate_pools, fps=choices.fps) if moving else partial(plot_pools, at=cell)
         sides = ["x".join(map(str, each)) for each in (operation.input_size, operation.kernel)]
@@ -62,7 +61,7 @@ def explain_pools(
         made = View(
             name=("pool", *sides, numbers_hash(worked)[:8], view, *own, *position),
             lines=pools_lines(pair, channel, chosen),
-            entry=pools_entry(pair, chosen),
+            entry=pools_entry(pair, chosen) | {"known_filters": inputs.known},
             recipe=pools_recipe(pair, None if moving else cell, channel),
             plot=partial(plot, worked, channel=channel),
             note=made_up_text(worked),

@@ -10,7 +10,7 @@ import typer
 from kernelviz.cli import options, session
 from kernelviz.cli.explain import Directory
 from kernelviz.cli.explain_csv import Csv
-from kernelviz.cli.explain_view import Format, View, check, show
+from kernelviz.cli.explain_view import Format, View, show
 from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
@@ -70,7 +70,7 @@ def sharing(
         choices = StepChoices(
             file_format=file_format, directory=output, force=force, look=look, no_caption=no_caption, csv=csv
         )
-        check(choices)
+        choices.check()
         layers, counts = Sharing(units, kernel), ImageWeights(_size(image), maps, image_kernel, hidden)
         sizes = "x".join(map(str, counts.image)), str(maps), str(image_kernel), str(hidden)
         view = View(

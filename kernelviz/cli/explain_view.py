@@ -1,4 +1,4 @@
-"""The checks of the options of ``explain``, and how its views of one page each are printed and drawn."""
+"""The views of ``explain`` that are one page each: how they are printed and drawn."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, session, terminal
-from kernelviz.cli.explain_csv import check_csv, prepare_csv
-from kernelviz.errors import UsageError
+from kernelviz.cli import options, outputs, session, terminal
+from kernelviz.cli.explain_csv import prepare_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
-    from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.explain_inputs import StepChoices
     from kernelviz.cli.session import Report
-    from kernelviz.cli.terminal import Progress
 
 Format = Annotated[
     options.FileFormat | None,
@@ -28,41 +24,6 @@ Format = Annotated[
         rich_help_panel=options.PICTURES,
     ),
 ]  # fmt: skip
-
-
-def check(choices: StepChoices) -> None:
-    """Reject what is wrong in the options alone.
-
-    Raises:
-        UsageError: options that need a directory, or that exclude each other.
-    """
-    drawing = {
-        "--animate": choices.animate, "--frames": choices.frames, "--steps": choices.steps, "--arrays": choices.arrays,
-        "--force": choices.force and choices.csv is None,
-        "--format": choices.file_format is not None, "--look": choices.look != "page", "--no-caption": choices.no_caption,
-    }  # fmt: skip
-    given = [name for name, value in drawing.items() if value]
-    if choices.directory is None and given:
-        raise UsageError(f"{given[0]} needs an output directory.", hint="Add -o kernelviz-out")
-    every = [name for name in ("--animate", "--frames", "--steps") if drawing[name]]  # draw all steps
-    if choices.steps and len(every) > 1:
-        raise UsageError(f"{every[0]} and --steps exclude each other.", hint="Omit one of them.")
-    if choices.at is not None and every:
-        raise UsageError(f"--at selects one step, but {every[0]} draws all of them.", hint="Omit one of them.")
-    if choices.fps is not None and not choices.animate:
-        raise UsageError("--fps is for animations.", hint="Add --animate, or omit it.")
-    _ = choices.cell, choices.suffix
-    if choices.csv is not None:
-        check_csv(choices.csv)
-    if choices.directory is not None:
-        session.check_directory(choices.directory)
-
-
-def warn_of_limit(count: int, operation: Operation, choices: StepChoices, report: Report) -> None:
-    """Warn if fewer steps than all are in the document or in the CSV file."""
-    total = operation.output_size[0] * operation.output_size[1]
-    if (report.as_json or choices.csv is not None) and choices.cell is None and count < total:
-        report.note(f"steps is limited to {count:,} of {total:,}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +76,7 @@ def _draw(view: View, choices: StepChoices, report: Report) -> None:
     directory = choices.directory
     if directory is None:
         raise TypeError(choices)
-    look = session.chosen_look(choices.look, choices.no_caption, report)
+    look = outputs.chosen_look(choices.look, choices.no_caption, report)
     plot = partial(view.plot, look=look.name, caption=look.caption)
     name, shown = view.name, view.recipe
     if view.drawn_name is not None:
@@ -128,26 +89,9 @@ def _draw(view: View, choices: StepChoices, report: Report) -> None:
     if choices.arrays:
         check_target(numbers, recipe, force=choices.force)
     with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
-        for each, frame in save_drawn(plot(), path, choices, report, progress):
+        for each, frame in choices.save(plot(), path, report, progress):
             drawn = view.recipe if frame is None else frame_recipe(view.recipe, frame)
             report.add_output(session.recipe_row(each, drawn, shape=view.shape))
     if choices.arrays:
         save_arrays(view.arrays, numbers, recipe=recipe, force=choices.force)
         report.add_output(session.recipe_row(numbers, recipe, shape=view.shape))
-
-
-def save_drawn(
-    picture: Any, path: Path, choices: StepChoices, report: Report, progress: Progress
-) -> list[tuple[Path, int | None]]:
-    """Write the frames of an animation, the picture, or both; the paths with the numbers of frames."""
-    from kernelviz.files.writing import save_frames
-
-    written: list[tuple[Path, int | None]] = []
-    if choices.frames:
-        frames = save_frames(picture, path.with_suffix(".png"), force=choices.force, progress=progress)
-        written += [(each, number) for number, each in enumerate(frames)]
-    if choices.draws_whole:
-        written.append((session.save_page(picture, path, report, force=choices.force, progress=progress), None))
-    else:
-        session.inform_left_out(picture, report)
-    return written

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from kernelviz.cli import session, terminal
+from kernelviz.cli import outputs, session, terminal
 from kernelviz.cli.session import output_row, sheet_row
 from kernelviz.distributed.engines import chunk_length
 from kernelviz.errors import BrokenPassError, KernelvizError, RecipeError
-from kernelviz.storage.uris import name_in
 from kernelviz.streaming import Passes, ReadImage
 from kernelviz.wording import inflected
 
@@ -21,13 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
-    from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, Report
+    from kernelviz.cli.loading import ImageChoices
+    from kernelviz.cli.outputs import OutputChoices, PictureChoices
+    from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.distributed import Engine
     from kernelviz.drawing.mosaic import Singles
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.files.images import EncodedImage
+    from kernelviz.files.names import ImageStems
     from kernelviz.network.capture import CapturePlan
     from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
@@ -122,7 +123,7 @@ class FeatureRun:
     output: OutputChoices
     report: Report
     writer: BackgroundWriter
-    stems: Stems
+    stems: ImageStems
     count: int
     unusual: Mapping[str, Any]
     engine: Engine | None = None
@@ -158,6 +159,7 @@ def prepare(
         KernelvizError: no such layer, one without a map, an input size that the network rejects, or channels that no
             layer has.
     """
+    from kernelviz.files.names import ImageStems
     from kernelviz.network.capture import blank, make_taps, tap_also
     from kernelviz.network.model import uses_all_processors
     from kernelviz.network.preprocessing import input_size_of
@@ -178,7 +180,7 @@ def prepare(
     capture, viewed = tap_also(capture) if choices.with_overview else (capture, frozenset())
     plan = FeaturePlan(network, capture, drawn, viewed, broken=broken)
     unusual = unusual_options(choices) | output.look.as_recipe()
-    return FeatureRun(plan, choices, output, report, writer, Stems(paths), len(paths), unusual)
+    return FeatureRun(plan, choices, output, report, writer, ImageStems(paths), len(paths), unusual)
 
 
 def report_without_map(reasons: Mapping[str, str], report: Report) -> None:
@@ -197,26 +199,6 @@ def report_left_out(run: FeatureRun, path: str) -> None:
     if lines:
         verb = inflected(len(lines), "layer has", "layers have")
         report.inform_briefly(f"{path}: {len(lines)} {verb} no map for this image", lines)
-
-
-class Stems:
-    """The names of images in file names, by path; equal ones get digits of a hash of their path."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        from kernelviz.files.names import comparable, safe_part
-
-        counts = Counter(comparable(safe_part(self._plain(path))) for path in paths)
-        self._shared = frozenset(stem for stem, count in counts.items() if count > 1)
-
-    @staticmethod
-    def _plain(path: str) -> str:
-        return Path(name_in(path).removeprefix("sample:")).stem if path != "-" else "stdin"
-
-    def __getitem__(self, path: str) -> str:
-        from kernelviz.files.names import comparable, safe_part, short_hash
-
-        stem = self._plain(path)
-        return f"{stem}-{short_hash(path)}" if comparable(safe_part(stem)) in self._shared else stem
 
 
 def unusual_options(choices: FeatureChoices) -> dict[str, Any]:
@@ -257,7 +239,7 @@ def targets_of(run: FeatureRun, image: Image | EncodedImage, stem: str) -> Targe
             "command": "features", "model": source.as_recipe(), "layer": name or None, "view": view,
             "image": image.as_recipe(),
         }  # fmt: skip
-        path = session.picture_path(one, identity, output, run.report)
+        path = outputs.picture_path(one, identity, output, run.report)
         targets.setdefault(name, []).append((channel, path))
     return targets
 
@@ -334,7 +316,7 @@ def write_overlay(run: FeatureRun, maps: FeatureMaps, channel: int | None, path:
     overlay = make_overlay(maps, channel, reduce=reduce, scale=picture.scale, palette=picture.palette.value)
     figure = draw_overlay(overlay, run.output.look)
     figure.recipe = run.recipe(figure.recipe, maps.layer)
-    session.save_page(figure, path, run.report, force=run.output.force, known=(*overlay.notes, *image_notes(maps)))
+    outputs.save_page(figure, path, run.report, force=run.output.force, known=(*overlay.notes, *image_notes(maps)))
     return overlay
 
 
@@ -355,7 +337,7 @@ def write_sheet(run: FeatureRun, maps: FeatureMaps, path: Path) -> Sheet:
     chosen = picture.of_sheet(run.output.look)
     sheet = make_sheet(maps, view=run.choices.reduce or "maps", basis=run.plan.bases.get(layer), **chosen)
     sheet = replace(sheet, recipe=run.recipe(sheet.recipe, layer))
-    session.save_sheet(sheet, path, run.output, run.report, bare=picture.bare, known=image_notes(maps))
+    outputs.save_sheet(sheet, path, run.output, run.report, bare=picture.bare, known=image_notes(maps))
     if run.output.arrays:
         save_arrays({layer: sheet.tiles.values}, path.with_suffix(".npz"), recipe=sheet.recipe, force=force)
     return sheet
@@ -365,8 +347,8 @@ def report_sheet(run: FeatureRun, maps: FeatureMaps, path: Path, sheet: Sheet) -
     """Report that the picture of one layer was written."""
     reduced, many = run.choices.reduce, len(maps.values)
     one = f"one picture, the components of {many:,} maps" if reduced == "pca" else f"one map, the {reduced} of {many:,}"
-    what = one if reduced else session.count_of(sheet, path, run.report)
-    report_layer(run, maps, what, session.sheet_notes(sheet, run.report))
+    what = one if reduced else outputs.count_of(sheet, path, run.report)
+    report_layer(run, maps, what, outputs.sheet_notes(sheet, run.report))
     for each in (path, path.with_suffix(".npz")) if run.output.arrays else (path,):
         run.report.add_output(sheet_row(each, sheet, layer=maps.layer, image=_image_of(maps)))
 
@@ -426,7 +408,7 @@ def draw_overview(
     )  # fmt: skip
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
-    session.save_page(figure, path, run.report, force=run.output.force)
+    outputs.save_page(figure, path, run.report, force=run.output.force)
     run.report.add_output(output_row(
         path, image=image.path or image.name, view="overview", shown=len(recipe["layers"]), total=len(columns),
         nonfinite=sum(each.nonfinite for each in columns), notes=overview_notes(columns),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.cli import session, terminal
+from kernelviz.cli import outputs, session, terminal
 from kernelviz.cli.feature_workers import Jobs, gather
 from kernelviz.errors import UsageError
 from kernelviz.wording import counted
@@ -51,7 +51,7 @@ def path_of(run: FeatureRun, layer: str, view: str, images: Recipe | None, suffi
     """
     output = replace(run.output, suffix=suffix, arrays=run.output.arrays and view == "statistics")
     identity = _identity(run, layer, view, images)
-    return session.picture_path(_stem(run, layer, view), identity, output, run.report)
+    return outputs.picture_path(_stem(run, layer, view), identity, output, run.report)
 
 
 def _stem(run: FeatureRun, layer: str, view: str) -> str:
@@ -75,12 +75,10 @@ def add_output(run: FeatureRun, path: Path, layer: str, view: str, **facts: Any)
 
 
 def with_bases(run: FeatureRun, paths: Sequence[str], progress: Progress) -> tuple[FeatureRun, Sequence[str]]:
-    """The run with the principal components of each layer, if it draws them: from files, else fitted over all images.
+    """The run with the principal components of each layer: from files, else fitted over all images.
 
     Images that failed during the fit are left out of the returned paths, and layers without components of the plan.
     """
-    if run.choices.reduce != "pca":
-        return run, paths
     known = _read_bases(run)
     missing = [name for name in run.plan.drawn if name not in known]
     if not missing:
@@ -229,7 +227,7 @@ def _draw_contact(run: FeatureRun, sheet: ContactSheet) -> None:
     figure = plot_contact(sheet, look=look.name, caption=look.caption)
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
-    session.save_page(figure, path, run.report, force=run.output.force)
+    outputs.save_page(figure, path, run.report, force=run.output.force)
     shown = len(recipe["channels"])
     line = f"{sheet.layer}: {recipe['shown']:,} of {sheet.total:,} images, {shown} maps of each"
     run.report.inform(line, *(f"  {note}" for note in recipe["notes"]))
@@ -253,7 +251,7 @@ def _draw_statistics(run: FeatureRun, tally: ChannelTally) -> None:
     look = run.output.look
     figure = plot_statistics(found, source, look=look.name, caption=look.caption)
     figure.recipe = run.recipe(figure.recipe, None)
-    session.save_page(figure, path, run.report, force=run.output.force)
+    outputs.save_page(figure, path, run.report, force=run.output.force)
     facts = {"shown": len(found.mean), "nonfinite": int(found.nonfinite.sum()), "notes": found.notes}
     add_output(run, path, found.layer, "statistics", **facts)
     if run.output.arrays:

@@ -12,7 +12,6 @@ from kernelviz.cli.feature_pictures import (
     FeatureRun,
     ImageJob,
     PreparedImage,
-    Stems,
     draw_all,
     drawn_before_break,
     prepare,
@@ -28,8 +27,9 @@ from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from kernelviz.cli.feature_pictures import FeatureChoices
-    from kernelviz.cli.session import OutputChoices
+    from kernelviz.cli.outputs import OutputChoices
     from kernelviz.cli.terminal import Progress
+    from kernelviz.files.names import ImageStems
     from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
     from kernelviz.records import ClassScore, FeatureMaps
@@ -236,7 +236,7 @@ class _Work:
     choices: FeatureChoices
     output: OutputChoices
     report: _Recording
-    stems: Stems
+    stems: ImageStems
     count: int
     unusual: Mapping[str, Any]
     drawn: tuple[str, ...]

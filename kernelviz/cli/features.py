@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import loading, options, outputs, session, terminal
 from kernelviz.cli.advice import check_order
 from kernelviz.cli.feature_pictures import FeatureChoices, ImageJob, draw_all, drawn_before_break, prepare
 from kernelviz.cli.feature_summaries import draw_summaries, with_bases
 from kernelviz.cli.feature_workers import draw_in_workers
+from kernelviz.cli.loading import ImageChoices
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
+from kernelviz.cli.outputs import OutputChoices, PictureChoices
+from kernelviz.cli.session import run_command
 from kernelviz.cli.worker_choices import WorkerChoices
 from kernelviz.errors import UsageError
 from kernelviz.storage.uris import as_path
 from kernelviz.threads import BackgroundWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kernelviz.cli.session import Report
 
@@ -253,10 +255,10 @@ def features(
         report.more["images"] = session.ImageRows()
         check_order("features", model, images)
         destination = OutputChoices(
-            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+            output, f".{file_format}", arrays, force, outputs.chosen_look(look, no_caption, report)
         )
-        picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style, palette)
-        session.check_choices(destination, picture)
+        picture = PictureChoices(channels, top, sort, outputs.parse_scale(scale), cmap, columns, zoom, style, palette)
+        outputs.check_choices(destination, picture)
         choices = FeatureChoices(
             layer, str(kind or "all"), tap.value, reduce and str(reduce), overlay, overview, classes,
             options.parse_sides(input_size), crop, batch_size, skip_existing, single, statistics, contact,
@@ -265,7 +267,7 @@ def features(
         check(choices, destination)
         parallel = WorkerChoices(workers, ray, threads, str(device))
         parallel.check()
-        named = session.named_images(images, output, report, recursive=recursive)
+        named = loading.named_images(images, output, report, recursive=recursive)
         with (
             parallel.quiet(report), terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer,
             drawn_before_break(writer),
@@ -275,7 +277,7 @@ def features(
                 arguments=model_arg, runs=True, input_size=input_size,
             )  # fmt: skip
             parallel.check_device(progress)
-            network = choices.image.prepare(session.load(chosen, report, progress), report)
+            network = choices.image.prepare(loading.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
             run = prepare(network, choices, destination, report, paths=named, writer=writer)
             run = replace(run, engine=parallel.engine(report, named, output))
@@ -283,7 +285,9 @@ def features(
                 if choices.summarised:
                     draw_summaries(run, named, progress)
                 else:
-                    run, paths = with_bases(run, named, progress)
+                    paths: Sequence[str] = named
+                    if choices.reduce == "pca":
+                        run, paths = with_bases(run, named, progress)
                     if run.engine is None:
                         draw_all(run, map(ImageJob, paths), progress)
                     else:

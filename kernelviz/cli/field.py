@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import loading, options, outputs, session, terminal
+from kernelviz.cli.loading import ImageChoices
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
+from kernelviz.cli.outputs import OutputChoices
+from kernelviz.cli.session import run_command
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.records import WEIGHTS_WORDS
 from kernelviz.storage.uris import is_uri
@@ -121,20 +123,20 @@ def field(
         from kernelviz.cli.advice import check_order
 
         check_order("field", model, images)
-        session.check_directory(output, writable=True)
+        outputs.check_directory(output, writable=True)
         destination = OutputChoices(
-            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+            output, f".{file_format}", arrays, force, outputs.chosen_look(look, no_caption, report)
         )
         unit, sides = options.parse_position(at, "unit"), options.parse_sides(input_size)
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         reading.as_recipe()
-        named = session.named_images(images, output, report, recursive=recursive)
+        named = loading.named_images(images, output, report, recursive=recursive)
         with terminal.progress(shown=not quiet) as progress:
             first = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
                 arguments=model_arg, runs=True, input_size=input_size,
             )  # fmt: skip
-            models = [reading.prepare(session.load(first, report, progress), report)]
+            models = [reading.prepare(loading.load(first, report, progress), report)]
             if against is not None:
                 models.append(load_other(first, against, models[0], reading=reading, report=report, progress=progress))
             tallies = start(models, layers=layer, unit=unit, channels=channels, sides=sides, crop=crop)
@@ -158,7 +160,7 @@ def load_other(
         weights = first.weights if first.weights in WEIGHTS_WORDS else "auto"
         choices = replace(first, name=against, weights=weights, weights_key=None, arguments=None)
     source, preprocessing = report.source, report.more.get("preprocessing")
-    other = reading.prepare(session.load(choices, report, progress), report)
+    other = reading.prepare(loading.load(choices, report, progress), report)
     report.source, report.more["preprocessing"] = source, preprocessing
     if other.source.as_recipe() == model.source.as_recipe() and choices.seed == first.seed:
         what = "--against is the model itself, with the same weights."
@@ -271,7 +273,7 @@ def draw(
         )
     recipe, every = {**field_recipe(rows), **asked}, [each for row in rows for each in row]
     (stem,) = file_stems([_name(rows, patterns, unit)])
-    path = session.picture_path(stem, recipe, output, report)
+    path = outputs.picture_path(stem, recipe, output, report)
     report.more["layers"] = [field_entry(each) for each in rows[0]]
     if len(rows) > 1:
         source = rows[1][0].source
@@ -284,7 +286,7 @@ def draw(
     figure.recipe = {**(figure.recipe or {}), **asked}
     notes = tuple(dict.fromkeys(note for each in every for note in each.notes))
     report.warn(*notes)
-    written = [session.save_page(figure, path, report, force=output.force, known=notes)]
+    written = [outputs.save_page(figure, path, report, force=output.force, known=notes)]
     if output.arrays:
         written.append(save_arrays(numbers(rows), path.with_suffix(".npz"), recipe=recipe, force=output.force))
     for each in written:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import loading, options, outputs, session, terminal
 from kernelviz.cli.advice import filter_as_image
+from kernelviz.cli.loading import ImageChoices
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
+from kernelviz.cli.outputs import OutputChoices
+from kernelviz.cli.session import run_command
 from kernelviz.errors import UsageError
 from kernelviz.wording import normalising_text, preprocessing_notes, shown
 
@@ -161,9 +163,9 @@ def filter_image(
 
     def work(report: Report) -> None:
         destination = OutputChoices(
-            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+            output, f".{file_format}", arrays, force, outputs.chosen_look(look, no_caption, report)
         )
-        session.check_directory(output)
+        outputs.check_directory(output)
         reading = ImageChoices(value_range, bands, mean, std)
         if list_all:
             check_list(image, kernel, kernel_values, from_model, *asdict(reading).values())
@@ -174,7 +176,7 @@ def filter_image(
             draw_gradient(image, edges, border, destination, report, reading=reading)
             return
         with terminal.progress(shown=not quiet) as progress:
-            load = partial(session.load, report=report, progress=progress)
+            load = partial(loading.load, report=report, progress=progress)
             choose = partial(ModelChoices, weights_key=weights_key, partial=fitting, arguments=model_arg)
             picture, responses = respond(
                 image, kernel, kernel_values, from_model, size=size, border=border, report=report, reading=reading,
@@ -241,7 +243,7 @@ def draw_gradient(
     figure.recipe = recipe
     name = edges[0] if edges[1] == 3 else f"{edges[0]}@{edges[1]}"
     (stem,) = file_stems([(picture.stem, "filter", name, *([border] if border != "repeat" else []))])
-    paths = [session.save_page(figure, output.directory / f"{stem}{output.suffix}", report, force=output.force)]
+    paths = [outputs.save_page(figure, output.directory / f"{stem}{output.suffix}", report, force=output.force)]
     if output.arrays:
         held = {
             "image": found.across.image, found.across.name: found.across.values, found.down.name: found.down.values,
@@ -271,7 +273,7 @@ def draw_bank(size: int, output: OutputChoices, report: Report) -> None:
         report.inform(*colour_table(colours, width, sources=sources).splitlines())
         report.inform(*([] if sources else ["", "-v adds where each filter comes from"]))
     path = output.directory / f"filters-{size}{output.suffix}"
-    session.save_page(figure, path, report, force=output.force)
+    outputs.save_page(figure, path, report, force=output.force)
     report.add_output(session.output_row(path))
     report.more["filters"] = [filter_entry(one) for one in filters]
     report.more["colours"] = [colour_entry(one) for one in colours]
@@ -355,7 +357,7 @@ def draw_responses(
     before = [report.source.stem] if report.source else []
     border = responses[0].border
     (stem,) = file_stems([(picture.stem, *before, "filter", what, *([border] if border != "repeat" else []))])
-    path = session.save_page(figure, output.directory / f"{stem}{output.suffix}", report, force=output.force)
+    path = outputs.save_page(figure, output.directory / f"{stem}{output.suffix}", report, force=output.force)
     for one in responses:
         agree = "" if one.agreement is None else f"; correlation of both responses {one.agreement:.3f}"
         known = f" {one.about.partition(':')[0]}" if one.about.startswith("= ") else ""

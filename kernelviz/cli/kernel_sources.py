@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from kernelviz.cli import remembered, session
+from kernelviz.cli import loading, remembered
 from kernelviz.errors import BadWeightsError, UnknownLayerError
 from kernelviz.wording import reason_text, shown
 
@@ -98,9 +98,9 @@ def open_kernels(
     with contextlib.suppress(UnknownLayerError):
         layers = known.select(patterns) if known else None
         if known and layers and known.holds(layers):
-            session.announce(known.source, choices, report)
+            loading.announce(known.source, choices, report)
             return RememberedKernels(known, layers, {})
-    model = session.load(choices, report, progress)
+    model = loading.load(choices, report, progress)
     from kernelviz.network.named import left_out, select_layers
 
     if choices.cache:

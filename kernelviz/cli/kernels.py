@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import options, outputs, session, terminal
 from kernelviz.cli.kernel_sources import open_kernels
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import OutputChoices, PictureChoices, run_command
+from kernelviz.cli.outputs import OutputChoices, PictureChoices
+from kernelviz.cli.session import run_command
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,10 +90,10 @@ def kernels(
 
     def work(report: Report) -> None:
         destination = OutputChoices(
-            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+            output, f".{file_format}", arrays, force, outputs.chosen_look(look, no_caption, report)
         )
-        picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style, palette)
-        session.check_choices(destination, picture)
+        picture = PictureChoices(channels, top, sort, outputs.parse_scale(scale), cmap, columns, zoom, style, palette)
+        outputs.check_choices(destination, picture)
         if numbers:
             check_numbers(picture, view)
             report.more["kernels"] = []
@@ -181,7 +182,7 @@ def plan(
             "command": "kernels", "model": source.as_recipe(), "layer": layer.name, "view": views[layer.name],
             "stored": stored or None,
         }  # fmt: skip
-        path = session.picture_path(stem, identity, output, report)
+        path = outputs.picture_path(stem, identity, output, report)
         pictures.append(KernelPicture(layer, views[layer.name], path))
     return pictures
 
@@ -202,9 +203,9 @@ def draw(
     name = target.layer.name
     bank = found.read(target.layer, stored=stored)
     sheet = make_sheet(bank, view=target.view, **picture.of_sheet(output.look))
-    session.save_sheet(sheet, target.path, output, report, bare=picture.bare)
-    line = summary(target.layer, sheet, session.count_of(sheet, target.path, report))
-    report.inform(*terminal.with_notes(line, session.sheet_notes(sheet, report)))
+    outputs.save_sheet(sheet, target.path, output, report, bare=picture.bare)
+    line = summary(target.layer, sheet, outputs.count_of(sheet, target.path, report))
+    report.inform(*terminal.with_notes(line, outputs.sheet_notes(sheet, report)))
     report.add_output(session.sheet_row(target.path, sheet, layer=name))
     if output.arrays:
         held = make_sheet(bank, view=target.view, **asdict(picture)) if output.look.textured else sheet  # the weights
@@ -230,7 +231,7 @@ def draw_numbers(
     bank, name = found.read(target.layer, stored=stored), target.layer.name
     sheet, planes = kernel_numbers(bank, channels=picture.channels, top=picture.top, sort=picture.sort)
     figure = draw_kernel_numbers(bank, sheet, planes, output.look)
-    paths = [session.save_page(figure, target.path, report, force=output.force)]
+    paths = [outputs.save_page(figure, target.path, report, force=output.force)]
     if output.arrays:
         paths.append(
             save_arrays({name: planes}, target.path.with_suffix(".npz"), recipe=figure.recipe, force=output.force)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from kernelviz.cli.model_choices import ModelChoices
-    from kernelviz.cli.session import OutputChoices, Report
+    from kernelviz.cli.outputs import OutputChoices
+    from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.traces import Trace, TracedLayer
 
@@ -131,7 +132,8 @@ def layers(
     For example: kernelviz layers resnet18d --kind conv
     """
     from kernelviz.cli.model_choices import ModelChoices
-    from kernelviz.cli.session import OutputChoices, chosen_look, run_command
+    from kernelviz.cli.outputs import OutputChoices, chosen_look
+    from kernelviz.cli.session import run_command
     from kernelviz.traces import layer_entry
 
     def work(report: Report) -> None:
@@ -230,15 +232,15 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
     Raises:
         KernelvizError: the model cannot be built, or nothing of it runs.
     """
-    from kernelviz.cli import remembered, session
+    from kernelviz.cli import loading, remembered
     from kernelviz.cli.completion import keep_models
     from kernelviz.traces import Trace
 
     known = remembered.recalled_trace(choices) if choices.cache else None
     if known is not None and known.source is not None:
-        session.announce(known.source, choices, report)
+        loading.announce(known.source, choices, report)
         return known, None
-    network = session.load(choices, report, progress)
+    network = loading.load(choices, report, progress)
     from kernelviz.network.model import published_source
     from kernelviz.network.tracing.trace import trace
 
@@ -251,7 +253,7 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
         except NeedsValuesError:
             depends = True
             progress(f"running {choices.name}", 0, 0)
-            network = session.load(replace(choices, weights="random", runs=False), report, progress)
+            network = loading.load(replace(choices, weights="random", runs=False), report, progress)
             found = trace(network, size)
             report.warn("the forward pass depends on values: the network ran on a black image")
     except BrokenPassError as error:
@@ -293,7 +295,8 @@ def _show_styled(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool) -
 
 def draw(found: Trace, output: OutputChoices, report: Report, *, sized: bool = False) -> None:
     """Draw how the network grows, into a file; its name has the size of the input if that was chosen."""
-    from kernelviz.cli.session import output_row, save_page
+    from kernelviz.cli.outputs import save_page
+    from kernelviz.cli.session import output_row
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.files.names import file_stems
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import options, outputs, session, terminal
 from kernelviz.cli.kernel_sources import open_kernels
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import OutputChoices, run_command
+from kernelviz.cli.outputs import OutputChoices
+from kernelviz.cli.session import run_command
 from kernelviz.errors import UsageError
 from kernelviz.wording import counted
 
@@ -111,9 +112,9 @@ def match(
         from kernelviz.filters.matching import LEVEL, check_level
 
         destination = OutputChoices(
-            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+            output, f".{file_format}", arrays, force, outputs.chosen_look(look, no_caption, report)
         )
-        session.check_directory(output)
+        outputs.check_directory(output)
         check_level(level)
         kinds = check_kinds(kind or [])
         check_like_options(like, top, unused={
@@ -194,8 +195,8 @@ def draw_most_alike(
     unusual += [f"top{top}"] if top != 12 else []
     figure.recipe = {**(figure.recipe or {}), **({"identity": unusual} if unusual else {})}
     (stem,) = file_stems([(source.stem, "like", like, *unusual)])
-    paths = [session.picture_path(stem, figure.recipe, output, report)]
-    session.save_page(figure, paths[0], report, force=output.force)
+    paths = [outputs.picture_path(stem, figure.recipe, output, report)]
+    outputs.save_page(figure, paths[0], report, force=output.force)
     if output.arrays:
         held = {
             f"{row.layer}_{row.kernel}": np.stack([row.pattern, row.factor * row.filter.values]) for row in found.rows
@@ -268,14 +269,13 @@ def compare(
     unusual += ["no-gabor"] if not choices.gabor and bank.weight.shape[2] >= SMALLEST else []
     unusual += [kind.replace(" ", "-") for kind in kinds]
     (stem,) = file_stems([(kernels.source.stem, layer.name, "match", *unusual)])
-    path = output.directory / f"{stem}{output.suffix}"
+    path = outputs.picture_path(stem, figure.recipe or {}, output, report)
     named = naming_text(found)
     coloured = of_look != "standard" and in_colour(found)
     caption = caption_lines(found, drawn, kinds, planes=coloured) if report.verbose else []
-    paths = [session.save_page(figure, path, report, force=output.force, known=(named, *caption))]
+    paths = [outputs.save_page(figure, path, report, force=output.force, known=(named, *caption))]
     if output.arrays:
-        arrays = output.directory / f"{stem}.npz"
-        paths.append(save_arrays(numbers(found), arrays, recipe=figure.recipe, force=output.force))
+        paths.append(save_arrays(numbers(found), path.with_suffix(".npz"), recipe=figure.recipe, force=output.force))
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
     report.inform(*terminal.fold_message([f"{layer.name}: {counts}; {named}"]))
     report.inform(*(f"  {line}" for line in caption if line != named))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -236,12 +237,30 @@ NoCache = Annotated[
         rich_help_panel=WEIGHTS,
     ),
 ]
+
+
+def target_path(text: str | os.PathLike[str]) -> Path:
+    """The path of files to write, or a ``Uri``.
+
+    Raises:
+        UsageError: it is empty, which would be the current directory, or contains a NUL character, as no path does.
+    """
+    name = os.fspath(text)
+    if not name:
+        raise UsageError("The path of the output is empty.", hint="Give a directory; `.` is the current one.")
+    if "\0" in name:
+        raise UsageError(
+            f"The path of the output contains a NUL character: {shown(name)}", hint="Give another directory."
+        )
+    return as_path(text)
+
+
 Output = Annotated[
     Path,
     typer.Option(
         "--output",
         "-o",
-        parser=as_path,
+        parser=target_path,
         metavar="DIR|URI",
         help="Output directory; created if missing. URI: a folder elsewhere, such as s3://bucket/maps.",
         rich_help_panel=OUTPUT,

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import loading, options, outputs, session, terminal
 from kernelviz.cli.advice import check_order
 from kernelviz.cli.feature_pictures import FeatureChoices, prepare, read
 from kernelviz.cli.feature_summaries import check_paths
 from kernelviz.cli.feature_workers import Jobs, gather
 from kernelviz.cli.features import BatchSize, Images
+from kernelviz.cli.loading import ImageChoices
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
+from kernelviz.cli.outputs import OutputChoices, PictureChoices
+from kernelviz.cli.session import run_command
 from kernelviz.cli.worker_choices import WorkerChoices
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.threads import BackgroundWriter
@@ -154,7 +156,7 @@ def patches(
         report.more |= {"images": session.ImageRows(top=None), "layers": []}
         check_order("patches", model, images)
         destination = OutputChoices(
-            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+            output, f".{file_format}", arrays, force, outputs.chosen_look(look, no_caption, report)
         )
         picture = PictureChoices(channels, top, None, None, None, None, None, options.Style.FIGURE)
         wanted = PatchChoices(count, min(per_image, count), lowest, inside, single)
@@ -168,7 +170,7 @@ def patches(
         choices.image.as_recipe()
         parallel = WorkerChoices(workers, ray, threads, str(device))
         parallel.check()
-        named = session.named_images(images, output, report, recursive=recursive)
+        named = loading.named_images(images, output, report, recursive=recursive)
         with (
             parallel.quiet(report), terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer,
         ):  # fmt: skip
@@ -177,7 +179,7 @@ def patches(
                 arguments=model_arg, runs=True, input_size=input_size,
             )  # fmt: skip
             parallel.check_device(progress)
-            network = choices.image.prepare(session.load(chosen, report, progress), report)
+            network = choices.image.prepare(loading.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
             run = prepare(network, choices, destination, report, paths=named, writer=writer)
             run = replace(run, unusual={key: value for key, value in run.unusual.items() if key != "classes"})
@@ -218,7 +220,7 @@ def _check(wanted: PatchChoices, output: OutputChoices, picture: PictureChoices)
     Raises:
         UsageError: options that exclude each other, or have no effect.
     """
-    session.check_directory(output.directory, writable=True)
+    outputs.check_directory(output.directory, writable=True)
     if picture.channels is not None and picture.top is not None:
         raise UsageError("--channels and --top cannot be combined.", hint="Omit one of them.")
     if wanted.single:
@@ -359,13 +361,13 @@ def _write_page(run: FeatureRun, wanted: PatchChoices, found: Patches, channels:
     from kernelviz.files.writing import save_arrays
 
     identity = _identity(run, found.layer, found.identity)
-    path = session.picture_path(_stem(run, wanted, found.layer), identity, run.output, run.report)
+    path = outputs.picture_path(_stem(run, wanted, found.layer), identity, run.output, run.report)
     look = run.output.look
     kernels = _kernels(run, found.layer)
     figure = plot_patches(found, channels, kernels=kernels, look=look.name, caption=look.caption)
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
-    session.save_page(figure, path, run.report, force=run.output.force)
+    outputs.save_page(figure, path, run.report, force=run.output.force)
     if recipe["shown"] < len(channels):
         run.report.inform(f"  The picture shows {recipe['shown']} of these {len(channels)} channels, as many as fit")
     run.report.inform(*(f"  {note}" for note in recipe["notes"]))
@@ -385,7 +387,7 @@ def _write_singles(run: FeatureRun, wanted: PatchChoices, found: Patches, channe
 
     identity, force = _identity(run, found.layer, found.identity), run.output.force
     output = replace(run.output, suffix=f"/{INDEX}", arrays=False)
-    index = session.picture_path(_stem(run, wanted, found.layer), identity, output, run.report)
+    index = outputs.picture_path(_stem(run, wanted, found.layer), identity, output, run.report)
     recipe, files = run.recipe(patches_recipe(found, channels), None), []
     pictures: dict[str, tuple[int, Any]] = {}
     for ranking, kind in zip(found.rankings, ("", "-lowest"), strict=False):

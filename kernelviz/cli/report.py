@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import loading, options, outputs, session, terminal
 from kernelviz.cli.advice import check_order
 from kernelviz.cli.features import SkipExisting
+from kernelviz.cli.loading import ImageChoices
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
+from kernelviz.cli.outputs import OutputChoices
+from kernelviz.cli.session import run_command
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.wording import counted
 
@@ -120,22 +122,22 @@ def report(
             raise UsageError(f"--max-size must be at least 1, but got {max_size:g}.")
         if skip_existing and force:
             raise UsageError("--force overwrites what --skip-existing keeps.", hint="Omit one of them.")
-        session.check_directory(output)
+        outputs.check_directory(output)
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         sides = options.parse_sides(input_size)
         asked = {
             "layers": layer or None, "max_size": max_size if max_size != MAX_SIZE else None,
             "size": list(sides) if sides else None, "crop": crop, **reading.as_recipe(),
         }  # fmt: skip
-        named = session.named_images(images, output, report, recursive=recursive)
-        searched = session.named_images(patches_from, output, report, recursive=recursive) if patches_from else None
+        named = loading.named_images(images, output, report, recursive=recursive)
+        searched = loading.named_images(patches_from, output, report, recursive=recursive) if patches_from else None
         _check_directories(searched or ())
         with terminal.progress(shown=not quiet) as progress:
             chosen = ModelChoices(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
                 arguments=model_arg, runs=True, input_size=input_size,
             )  # fmt: skip
-            network = reading.prepare(session.load(chosen, report, progress), report)
+            network = reading.prepare(loading.load(chosen, report, progress), report)
             run = _Run(
                 network, list(named), reading, OutputChoices(output, ".html", arrays=False, force=force), report,
                 {key: value for key, value in asked.items() if value is not None},
@@ -239,16 +241,15 @@ class _Run:
 
     def _path(self, images: list[dict[str, Any]]) -> Path:
         """The path of the page of these images."""
-        from kernelviz.cli.feature_pictures import Stems
-        from kernelviz.files.names import file_stems
+        from kernelviz.files.names import ImageStems, file_stems
 
         source = self.network.source
-        stem = () if len(self.paths) > 1 else (Stems(self.paths)[self.paths[0]],)
+        stem = () if len(self.paths) > 1 else (ImageStems(self.paths)[self.paths[0]],)
         identity = {
             "command": "report", "model": source.as_recipe(), "layer": None,
             "image": images[0] if len(images) == 1 else images,
         }  # fmt: skip
-        return session.picture_path(file_stems([(*stem, source.stem, "report")])[0], identity, self.output, self.report)
+        return outputs.picture_path(file_stems([(*stem, source.stem, "report")])[0], identity, self.output, self.report)
 
     def _report_page(self, page: Page, paths: list[str], path: Path) -> None:
         """Report what the page contains, of the images at ``paths``, and what it leaves out."""

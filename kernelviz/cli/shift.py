@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import loading, options, outputs, session, terminal
 from kernelviz.cli.advice import check_order
+from kernelviz.cli.loading import ImageChoices
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
+from kernelviz.cli.outputs import OutputChoices
+from kernelviz.cli.session import run_command
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,9 +111,9 @@ def shift(
         numbers = None if channels is None else whole_numbers(channels, "--channels")
         check_along(along)
         check_order("shift", model, [image])
-        session.check_directory(output)
+        outputs.check_directory(output)
         destination = OutputChoices(
-            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+            output, f".{file_format}", arrays, force, outputs.chosen_look(look, no_caption, report)
         )
         sides = options.parse_sides(input_size)
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
@@ -121,7 +123,7 @@ def shift(
                 model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
                 arguments=model_arg, runs=True, input_size=input_size,
             )  # fmt: skip
-            network = reading.prepare(session.load(chosen, report, progress), report)
+            network = reading.prepare(loading.load(chosen, report, progress), report)
             progress(f"running {model}", 0, 0)
             from kernelviz.network.shift import shift_image
 
@@ -166,13 +168,13 @@ def draw(shifted: ShiftedImage, output: OutputChoices, report: Report, chosen: C
     source = shifted.source.stem if shifted.source else "network"
     (stem,) = file_stems([(image.stem if image else "input", source, "shift", *unusual)])
     recipe |= identity
-    path = session.picture_path(stem, recipe, output, report)
+    path = outputs.picture_path(stem, recipe, output, report)
     report.more |= shift_entry(shifted)
     report.inform(*lines(shifted))
     look = output.look
     figure = plot_shift(shifted, look=look.name, caption=look.caption)
     figure.recipe = {**(figure.recipe or {}), **identity}
-    written = [session.save_page(figure, path, report, force=output.force)]
+    written = [outputs.save_page(figure, path, report, force=output.force)]
     if output.arrays:
         written.append(save_arrays(numbers(shifted), path.with_suffix(".npz"), recipe=recipe, force=output.force))
     nonfinite = sum(layer.nonfinite for layer in shifted.layers)

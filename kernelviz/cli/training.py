@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options, remembered, session, terminal
+from kernelviz.cli import loading, options, outputs, remembered, session, terminal
 from kernelviz.cli.model_choices import ModelChoices
-from kernelviz.cli.session import OutputChoices, run_command
+from kernelviz.cli.outputs import OutputChoices
+from kernelviz.cli.session import run_command
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.wording import counted, shown
 
@@ -157,7 +158,7 @@ def training(
         report.more |= {"steps": [], "layers": []}
         moving = file_format in _ANIMATED
         suffix = ".png" if file_format is None or moving else f".{file_format}"
-        destination = OutputChoices(output, suffix, arrays, force, session.chosen_look(look, no_caption, report))
+        destination = OutputChoices(output, suffix, arrays, force, outputs.chosen_look(look, no_caption, report))
         choices = TrainingChoices(
             channels, top, columns, str(axis), parse_scale(scale),
             f".{file_format}" if moving else ".webp" if animate else "",
@@ -209,7 +210,7 @@ def check(choices: TrainingChoices, output: OutputChoices, *, animate: bool) -> 
     Raises:
         UsageError: options that exclude each other, or have no effect.
     """
-    session.check_directory(output.directory)
+    outputs.check_directory(output.directory)
     if choices.channels is not None and choices.top is not None:
         raise UsageError("--channels and --top cannot be combined.", hint="Omit one of them.")
     if choices.moving and not animate:
@@ -240,7 +241,7 @@ def parse_scale(text: str) -> ScaleOver:
     if text == "layer":
         raise UsageError("--scale must be training, tile or LO,HI, but got 'layer'.", hint="Give --scale training.")
     try:
-        found = session.parse_scale(text)
+        found = outputs.parse_scale(text)
     except UsageError as error:
         raise UsageError(error.what.replace("tile, layer", "training, tile"), error.why, error.hint) from None
     return "tile" if found == "tile" or found is None or isinstance(found, str) else found
@@ -304,7 +305,7 @@ def open_architecture(
         layers = known.select(patterns) if known else None
         if known and layers:
             return known, layers
-    model = session.load(choices, report, progress)
+    model = loading.load(choices, report, progress)
     from kernelviz.network.kernels import architecture_of
     from kernelviz.network.named import left_out, select_layers
 
@@ -347,6 +348,7 @@ class TrainingRun:
         return read_histories(
             architecture, paths, layers, load=self.load, key=self.model.weights_key, steps=steps,
             channels=self.choices.channels, top=self.choices.kept, on_error=fail, progress=self.progress,
+            timeout=self.model.timeout,
         )  # fmt: skip
 
     def load(self, path: Any) -> Any:
@@ -377,13 +379,13 @@ class TrainingRun:
         rows = found.shown(choices.channels, choices.top)
         figure = plot_history(found, rows, shown=choices.shown, **self.how)
         recipe = figure.recipe or {}
-        path = session.picture_path(_stem(found, choices), recipe, output, report)
+        path = outputs.picture_path(_stem(found, choices), recipe, output, report)
         animation, target = self.animation(found, rows, path) if choices.moving else (None, path)
         report.inform(summary(found))
         report.inform(*history_table(found, rows, width=terminal.message_width()))
         known = irregularities(found)
         report.warn(*known)
-        session.save_page(figure, path, report, force=output.force, known=known)
+        outputs.save_page(figure, path, report, force=output.force, known=known)
         facts = {
             "layer": recipe["layer"], "shape": (found.total, *found.weights.shape[2:]), "total": found.total,
             "limits": tuple(recipe["limits"]), "nonfinite": recipe["nonfinite"],
@@ -426,7 +428,7 @@ class TrainingRun:
         """Write the animation; the notes in the file, of which those not ``known`` are printed."""
         from kernelviz.files.recipes import read_recipe
 
-        session.save_page(animation, target, self.report, force=self.output.force, progress=self.progress, known=known)
+        outputs.save_page(animation, target, self.report, force=self.output.force, progress=self.progress, known=known)
         notes: list[str] = read_recipe(target)["notes"]  # a GIF notes how exact its colours are when it is encoded
         self.report.warn(*(note for note in notes if note not in known))
         return notes

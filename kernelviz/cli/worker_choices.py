@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernelviz.cli import session, terminal
+from kernelviz.cli import loading, terminal
 from kernelviz.errors import UsageError
 from kernelviz.storage.uris import is_uri
 from kernelviz.wording import counted
@@ -69,7 +69,7 @@ class WorkerChoices:
             UsageError: there are not as many.
         """
         if self.several and self.address is None:
-            device = session.find_device(self.device, self.threads, progress)
+            device = loading.find_device(self.device, self.threads, progress)
             self._make((), gpu=device.startswith("cuda"))
 
     def quiet(self, report: Report) -> AbstractContextManager[None]:

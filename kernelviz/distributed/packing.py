@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import ModuleType
 
     from kernelviz.distributed.engines import Worker
@@ -52,16 +52,50 @@ def pack(make_worker: Callable[[], Worker], stack: ExitStack) -> tuple[str, Any]
     return hashlib.sha256(packed).hexdigest(), np.frombuffer(packed, np.uint8)
 
 
-def unpack(digest: str, reference: Sequence[Any]) -> Callable[[], Worker]:
+class Shared:
+    """What workers do, in the memory that they share, only while one of them reads it.
+
+    Ray's compiled client ends this process when the raylet of this machine ends while it refers to an object there, since
+    it writes there that the object is lost. So what was read is dropped, and packed again for a worker that starts later.
+
+    Args:
+        make_worker: What is packed.
+        stack: As ``pack`` takes it.
+
+    Raises:
+        UsageError: as ``pack``.
+    """
+
+    def __init__(self, make_worker: Callable[[], Worker], stack: ExitStack) -> None:
+        self._make_worker, self._stack = make_worker, stack
+        self.digest, packed = pack(make_worker, stack)
+        self.key, self.size = self.digest, int(packed.nbytes)
+        self._packed: Any = packed
+        self._reference: Any = None
+
+    def reference(self) -> Any:
+        """Ray's reference to it, which may be held by calls alone; ``digest`` is the hash of its bytes."""
+        import ray
+
+        if self._reference is None:
+            if self._packed is None:
+                self.digest, self._packed = pack(self._make_worker, self._stack)
+            self._reference, self._packed = ray.put(self._packed), None
+        return self._reference
+
+    def drop(self) -> None:
+        """Free the memory once all have read it."""
+        self._reference = None
+
+
+def unpack(digest: str, packed: Any) -> Callable[[], Worker]:
     """What ``pack`` made, from shared memory.
 
     Raises:
         ValueError: it is not what was sent.
     """
-    import ray
     from ray import cloudpickle
 
-    packed = ray.get(reference[0])
     if hashlib.sha256(packed).hexdigest() != digest:
         raise ValueError("The network arrived damaged.")
     make_worker: Callable[[], Worker] = cloudpickle.loads(packed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import math
 import os
@@ -11,6 +12,7 @@ import time
 import traceback
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from kernelviz.distributed.engines import WorkerLostError
 from kernelviz.distributed.gathering import sendable
-from kernelviz.distributed.packing import PACKAGE, pack, unpack
+from kernelviz.distributed.packing import PACKAGE, Shared, unpack
 from kernelviz.distributed.ray_runtime import PROBED, Runtime, is_initialized, value_of
 from kernelviz.distributed.signals import uninterrupted
 from kernelviz.errors import KernelvizError, UsageError
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 WORKER_BYTES = 700 * 10**6
 """What a worker takes: Python, torch, timm, and the maps of a usual network."""
 IN_FLIGHT = 2  # chunks of a worker: one that it works on, and one that waits for it
+DIRECT = 8 * 2**20
+"""Bytes of an answer up to which it is sent to this process, and not kept in memory that ends with Ray; see ``Shared``."""
 AHEAD = 4  # chunks per worker by which one may be ahead of the oldest that is not done
 PATIENCE = 120.0  # seconds until something has been waited for too long
 GONE = 600.0  # seconds until a worker that is started again is given up though nothing speaks against it
@@ -143,9 +147,9 @@ class Ray:
             KernelvizError: the workers do not start.
         """
         with self:
-            work = self._put(make_worker)
+            shared = self._start(make_worker)
             self._make_actors()
-            flow = _Flow(self, chunks, work)
+            flow = _Flow(self, chunks, shared)
             try:
                 yield from flow.answers()
             finally:
@@ -157,24 +161,24 @@ class Ray:
         runtime, self._runtime = self._runtime, Runtime(self.address)
         runtime.end([actor.handle for actor in actors], [actor.pid for actor in actors if actor.pid])
 
-    def _put(self, make_worker: Callable[[], Worker]) -> tuple[str, list[Any]]:
-        """The hash of what workers do, and a reference to it in the memory that they share; starts Ray if need be."""
+    def _start(self, make_worker: Callable[[], Worker]) -> Shared:
+        """Pack what workers do, and start Ray if need be."""
         with uninterrupted():
             own = is_initialized()  # by the user, or by an earlier call
-            if not own:
+            if own:
+                self._runtime.use()
+            else:
                 self._runtime.load()
-            import ray
-
-            digest, packed = pack(make_worker, self._runtime.stack)
+            shared = Shared(make_worker, self._runtime.stack)
             if not own:
                 workers = self.workers or 1
                 if self.address is None:
                     self._check_memory(workers)
                 self._runtime.start(
                     processors=workers * self.threads, gpus=math.ceil(workers * self.gpus_per_worker),
-                    memory=2 * packed.nbytes,
+                    memory=2 * shared.size,
                 )  # fmt: skip
-            return digest, [ray.put(packed)]
+            return shared
 
     def _check_memory(self, workers: int) -> None:
         """Give notice if the workers probably take more memory than there is: Ray ends the largest then."""
@@ -196,7 +200,8 @@ class Ray:
 
         self.workers = self._count(ray)
         kind = ray.remote(
-            num_cpus=self.threads, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=0
+            num_cpus=self.threads, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=0,
+            runtime_env={"env_vars": {"RAY_max_direct_call_object_size": str(DIRECT)}},
         )(_Actor)  # fmt: skip
         share = processors() // self.workers if self.address is None else None
         actors = [_Handle(kind.remote(self.threads, str(Path.cwd()), share)) for _ in range(self.workers)]
@@ -237,6 +242,7 @@ class Ray:
                     facts = value_of(each)
                     actor.pid = _pid_here(facts)
                 except ray.exceptions.RayError as error:
+                    self._runtime.check_ending()
                     why = " ".join(str(error).strip().splitlines()[-1:])[:300]
                     hint = "Each machine needs kernelviz and the packages of this one."
                     raise KernelvizError("A worker did not start.", why, hint) from None
@@ -255,11 +261,14 @@ class _Handle:
     """An actor, and how many chunks it has.
 
     After its process ended it is started again ``since`` some time; ``probe`` is a call that it answers once it is there.
-    ``suspect`` is the chunk that it worked on then.
+    ``suspect`` is the chunk that it worked on then. ``reading`` is the call by which it reads what workers do, and
+    ``has_read`` is the key of what it read last.
     """
 
     handle: Any
     load: int = 0
+    reading: Any = None
+    has_read: str = ""
     pid: int | None = None
     since: float | None = None
     probe: Any = None
@@ -278,10 +287,10 @@ class _Sent:
 class _Flow:
     """The chunks that are on their way to and from the actors."""
 
-    def __init__(self, engine: Ray, chunks: Iterable[Chunk], work: tuple[str, list[Any]]) -> None:
+    def __init__(self, engine: Ray, chunks: Iterable[Chunk], shared: Shared) -> None:
         import ray
 
-        self.ray, self.engine, self.work = ray, engine, work
+        self.ray, self.engine, self.shared = ray, engine, shared
         self.chunks = iter(chunks)
         self.actors, self.finished = engine._actors, engine._runtime.finished  # noqa: SLF001  (its own other half)
         self.sent: dict[Any, _Sent] = {}
@@ -297,19 +306,22 @@ class _Flow:
         answered = time.monotonic()
         while True:
             self._look_after()
+            self._share()
             self._send()
             if not (self.sent or self.held or self.next):
                 return
-            probes = [actor.probe for actor in self.actors if actor.probe is not None]
-            if not (self.sent or probes):
+            others = [each for actor in self.actors for each in (actor.probe, actor.reading) if each is not None]
+            if not (self.sent or others):
                 time.sleep(PROBED / 10)
-            ready = self.finished([*self.sent, *probes])
-            for reference in set(ready) & self.sent.keys():
+            ready = list(set(self.finished([*self.sent, *others])) & self.sent.keys())
+            del others
+            while ready:
                 answered = time.monotonic()
+                reference = ready.pop()
                 sent = self.sent[reference]
                 found = self._answer(reference, sent)
                 sent.actor.load -= sent.load
-                del self.sent[reference]
+                del self.sent[reference], reference  # a large answer is in shared memory as long as it is referred to
                 if found is not None:
                     yield sent.chunk, found[0]
             if (quiet := time.monotonic() - answered) > SILENT:
@@ -341,7 +353,46 @@ class _Flow:
                 with uninterrupted():
                     actor.probe = actor.handle.facts.remote(())
         if not self.actors:
+            self.engine._runtime.check_ending()  # noqa: SLF001  (its own other half)
             raise KernelvizError("No worker could be started again.", hint="Give fewer --workers.")
+
+    def _share(self) -> None:
+        """Let the workers read what they do, and drop it once all that are there have read it.
+
+        Raises:
+            KernelvizError: a worker cannot read it.
+        """
+        for actor in self.actors:
+            if actor.reading is not None and self.finished([actor.reading], 0):
+                reading, actor.reading = actor.reading, None
+                try:
+                    error = self._value(reading)
+                except self.ray.exceptions.RayError:
+                    self._note_end(actor)
+                else:
+                    if error is not None:
+                        raise error
+                    actor.has_read = self.shared.key
+            if actor.since is not None:
+                actor.has_read = ""
+            elif actor.has_read != self.shared.key and actor.reading is None:
+                with uninterrupted():
+                    packed = self.shared.reference()
+                    actor.reading = actor.handle.read.remote(self.shared.key, self.shared.digest, packed)
+        if all(actor.reading is None for actor in self.actors):
+            self.shared.drop()
+
+    def _value(self, reference: Any) -> Any:
+        """What a call that has finished returned.
+
+        Raises:
+            KernelvizError: Ray could not send it; a worker returns its own exceptions.
+            RayError: the worker has ended.
+        """
+        try:
+            return value_of(reference)
+        except self.ray.exceptions.RayTaskError as error:
+            raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from None
 
     def _answer(self, reference: Any, sent: _Sent) -> tuple[Any] | None:
         """The answer in a tuple; None if the chunk is done again.
@@ -349,26 +400,33 @@ class _Flow:
         Raises:
             KernelvizError: the answer cannot be sent.
         """
-        errors = self.ray.exceptions
-        try:
-            return (value_of(reference),)
-        except errors.RayTaskError as error:  # Ray could not send the answer: a worker returns its own exceptions
-            raise KernelvizError("A worker failed.", " ".join(str(error).splitlines()[-1:])[:300]) from None
-        except errors.RayError as error:
-            lost = WorkerLostError(f"A worker process exited unexpectedly: {type(error).__name__}.")
         actor = sent.actor
-        if actor.since is None:
-            actor.since = time.monotonic()
-            chunks = [each.chunk for each in self.sent.values() if each.actor is actor]  # in the order of sending
-            actor.suspect = chunks[0]
-            if not sent.chunk.alone:
-                count = sum(len(chunk.items) for chunk in chunks)
-                number = counted(count, "image is", "images are")
-                self.engine.notice(f"a worker exited unexpectedly; its {number} processed again")
+        try:
+            answer = self._value(reference)
+        except self.ray.exceptions.RayError as error:
+            lost = WorkerLostError(f"A worker process exited unexpectedly: {type(error).__name__}.")
+        else:
+            if answer is not None:
+                return (answer,)
+            actor.has_read = ""  # it was started again while it had no chunk
+            self.held.append(sent.chunk)
+            return None
+        self._note_end(actor)
         if sent.chunk is actor.suspect:
             return (lost,)
         self.held.append(sent.chunk)
         return None
+
+    def _note_end(self, actor: _Handle) -> None:
+        """Note that the process of an actor has ended, and on which chunk it worked."""
+        if actor.since is not None:
+            return
+        actor.since = time.monotonic()
+        chunks = [each.chunk for each in self.sent.values() if each.actor is actor]  # in the order of sending
+        actor.suspect = chunks[0] if chunks else None
+        if chunks and not chunks[0].alone:
+            number = counted(sum(len(chunk.items) for chunk in chunks), "image is", "images are")
+            self.engine.notice(f"a worker exited unexpectedly; its {number} processed again")
 
     def _send(self) -> None:
         """Give chunks to actors that have room; one that is to be alone to an actor that has nothing else."""
@@ -403,7 +461,7 @@ class _Flow:
 
     def _give(self, chunk: Chunk, actor: _Handle, load: int) -> None:
         with uninterrupted():
-            reference = actor.handle.work.remote(*self.work, chunk)
+            reference = actor.handle.work.remote(self.shared.key, chunk)
         actor.load += load
         self.sent[reference] = _Sent(chunk, actor, load)
 
@@ -414,6 +472,9 @@ class _Flow:
             with contextlib.suppress(Exception), uninterrupted():
                 self.ray.cancel(reference)
         self.sent.clear()
+        for actor in self.actors:
+            actor.reading = None
+        self.shared.drop()
 
 
 class _Actor:
@@ -428,7 +489,7 @@ class _Actor:
         keep_freed_memory()
         with contextlib.suppress(OSError):
             os.chdir(directory)  # names of images may be relative to it
-        self.digest = ""
+        self.key = ""
         self.worker: Worker | None = None
 
     @staticmethod
@@ -437,14 +498,23 @@ class _Actor:
         missing = [path for path in shared if not os.path.lexists(path)]
         return {**_versions(), "machine": platform.node(), "pid": os.getpid(), "missing": missing}
 
-    def work(self, digest: str, reference: Sequence[Any], chunk: Chunk) -> Any:
-        """Work on a chunk; what to do, the network included, is read from shared memory when its hash is another one.
+    def read(self, key: str, digest: str, packed: Any) -> KernelvizError | None:
+        """Read what to do, the network included, from shared memory; ``key`` is what calls of ``work`` name it by.
 
         An exception is returned: Ray would log those that it raises itself.
         """
         try:
-            if self.worker is None or self.digest != digest:
-                self.worker, self.digest = unpack(digest, reference)(), digest
+            if self.worker is None or self.key != key:
+                self.worker, self.key = unpack(digest, packed)(), key
+        except Exception as error:  # noqa: BLE001  (code of the user raises anything)
+            return _failure(error)
+        return None
+
+    def work(self, key: str, chunk: Chunk) -> Any:
+        """Work on a chunk; None if what to do was not read. An exception is returned, as by ``read``."""
+        if self.worker is None or self.key != key:
+            return None
+        try:
             return self.worker(chunk)
         except Exception as error:  # noqa: BLE001  (code of the user raises anything)
             return _failure(error)
@@ -469,9 +539,22 @@ def _failure(error: Exception) -> KernelvizError:
     return failure
 
 
+@cache
+def _hash_of_package() -> str:
+    """The hash of the source files of this package: a version under development has several."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda each: each.relative_to(PACKAGE).as_posix()):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).digest())
+    return digest.hexdigest()
+
+
 def _versions() -> dict[str, str]:
     """The versions that all workers must have, since numbers and pickles depend on them."""
-    found = {"kernelviz": __version__, "Python": ".".join(platform.python_version_tuple()[:2])}
+    found = {
+        "kernelviz": f"{__version__} ({_hash_of_package()[:12]})",
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+    }
     for name in ("torch", "timm"):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)

@@ -51,8 +51,9 @@ _imported: list[bool] = []  # whether ray was imported for this machine alone, o
 class Runtime:
     """Ray, from its import until ``end``.
 
-    Ray's compiled client ends this process without an exception soon after the raylet of this machine has ended, and a
-    minute after the head (``gcs_server``) has. So a connection to both is tried before each wait.
+    Ray's compiled client ends this process without an exception if it needs the raylet of this machine and that has ended,
+    and a minute after the head (``gcs_server``) has. So a connection to both is tried before each wait, and nothing is kept
+    in the shared memory, which the raylet manages.
 
     Args:
         address: that of a cluster, as ``Ray`` takes it; None starts Ray on this machine.
@@ -64,6 +65,7 @@ class Runtime:
         self._processes: list[Any] = []
         self._head = self._raylet = self._gone = ""  # where they listen, and which has ended
         self._tried = self._answered = 0.0
+        self._is_connected = False
 
     @property
     def is_local(self) -> bool:
@@ -81,15 +83,27 @@ class Runtime:
             raise UsageError(what, hint="Start a new process, or call ray.init() and then use Ray().")
         self._cluster = "local" if self.address is None else find_cluster(self.address)
         variables = dict(_LOCAL if self.is_local else _CLUSTER)
+        # Ray's client takes the process with this number for the raylet; by default its parent, which in a container may be
+        # process 1, which it takes for none. Without a raylet it ends this process at any failed call.
+        variables["RAY_RAYLET_PID"] = str(os.getpid())
         if self.is_local:
             self._folder = self.stack.enter_context(scratch_folder("kv-"))
             variables["RAY_AUTH_TOKEN_PATH"] = str(self._folder.secret("token", _token()))
         self.stack.enter_context(_environment(variables))
         import ray
 
+        self._is_connected = True
         _imported[:] = [self.is_local]
         self.stack.enter_context(_messages_logged(ray))
         self.stack.callback(ray.shutdown)
+
+    def use(self) -> None:
+        """Use the connection of the user's program: what Ray prints about its processes is on stderr until ``end``."""
+        if not self._is_connected:
+            import ray
+
+            self._is_connected = True
+            self.stack.enter_context(_messages_on_stderr(ray))
 
     def start(self, *, processors: int, gpus: int, memory: int) -> None:
         """Start Ray with these resources and bytes of shared memory, or join the cluster.
@@ -152,6 +166,17 @@ class Runtime:
         with uninterrupted():
             return list(ray.wait(list(references), num_returns=1, timeout=seconds)[0]) if references else []
 
+    def check_ending(self, seconds: float = LINGER) -> None:
+        """Wait some seconds for Ray to end, when no worker is left: workers end first in a Ray that is stopped.
+
+        Raises:
+            KernelvizError: it has ended.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.finished([])
+            time.sleep(PROBED / 10)
+
     def _lost(self) -> str:
         """Which part of Ray has ended; empty if all run."""
         now = time.monotonic()
@@ -175,7 +200,7 @@ class Runtime:
                     worker.terminate()  # it deletes its temporary files
             end_processes(workers, LINGER)
             end_processes(self._processes, 0)
-        elif handles:
+        elif handles and not self._lost():
             import ray
 
             for handle in handles:
@@ -245,6 +270,22 @@ def _messages_logged(ray: Any) -> Iterator[None]:
             _log.info("Ray: %s", line)
 
     worker.print_to_stdstream = log
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
+
+
+@contextmanager
+def _messages_on_stderr(ray: Any) -> Iterator[None]:
+    """Let Ray print what it reports about its processes on stderr: stdout is for the results of the user's program."""
+    worker = ray._private.worker  # noqa: SLF001  (there is no public setting)
+    before = worker.print_to_stdstream
+
+    def print_on_stderr(data: Mapping[str, Any], *given: Any, **named: Any) -> None:
+        before({**data, "is_err": True}, *given, **named)
+
+    worker.print_to_stdstream = print_on_stderr
     try:
         yield
     finally:

@@ -200,7 +200,7 @@ def kernel_numbers_page(bank: KernelBank, sheet: Sheet, planes: Array) -> tuple[
     name = bank.layer.name if bank.layer else ""
     title = f"Kernels of {name}, as numbers" if name else "Kernels, as numbers"
     facts = layer_text(bank.layer) if bank.layer else f"{len(bank.weight):,} kernels of {rows} × {columns}"
-    identity = PART.join([*([bank.source.label] if bank.source else []), facts])
+    identity = PART.join([*([bank.source.short_label] if bank.source else []), facts])
     items, y = heading(title, identity, (MARGIN, 0.75 * MARGIN), inner, 1.0)
     y = float(round(y + 20))
     start, before = y, len(items)

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 
 SIDE = 680.0  # pixels that each of the two pictures aims to be wide
+GAP = 40.0  # between both pictures, in units of type
 NARROWEST = 480.0  # the least width of a picture at which labels, caption and bar fit, in units of type
 LIFT = 0.25
 
@@ -185,26 +186,20 @@ def _checked_image(maps: FeatureMaps, image: object) -> Array:
 
 def overlay_page(overlay: Overlay) -> Panel:
     """The page: the network's input, the same with the map over it, caption and colour bar."""
-    maps, tiles, scale, seen = overlay.maps, overlay.tiles, overlay.scale, overlay.seen
-    zoom = _zoom(seen)
-    height, width = seen.shape[0] * zoom, seen.shape[1] * zoom
+    maps, scale = overlay.maps, overlay.scale
+    zoom = _zoom(overlay.seen)
+    width = overlay.seen.shape[1] * zoom
     unit = max(0.62, (2 * width + 40) / 1440)
-    margin, gap = MARGIN * unit, 40 * unit
+    margin, gap = MARGIN * unit, GAP * unit
     room = max(float(width), NARROWEST * unit)
     inner = 2 * room + gap
     what = overlay_text(overlay)
     title = f"Feature {what}" if overlay.channel is not None else f"{what[0].upper()}{what[1:]}"
     title += f" {'into' if maps.tap == 'input' else 'of'} {maps.layer}" if maps.layer else ""
     items, y = heading(title, map_identity(maps), (margin, margin * 0.75), inner, unit)
-    size = LABEL * unit
-    pictures: tuple[Content, ...] = seen, blended(seen, tiles.values[0], scale, maps.centres, overlay.palette)
-    headings = [wrap(words, size, room) for words in ("what the network saw", f"with {what} overlaid")]
-    most = max(map(len, headings))
-    for x, words, picture in zip((margin, margin + room + gap), headings, pictures, strict=True):
-        start = y + 14 * unit + (most - len(words)) * size * LINE_HEIGHT
-        label, top = text_block(words, round(x), start, size, colour=QUIET)
-        items += [*label, Raster(picture, round(x), round(top + 6 * unit), width, height)]
-    top = round(top + 6 * unit) + height + 24 * unit
+    pictures, start = _pictures(overlay, unit, zoom, room), round(y + 14 * unit)
+    items += moved(pictures, round(margin), start)
+    top = start + pictures.height + 24 * unit
     bar = _bar(scale, unit, overlay.palette)
     lines = _caption(overlay)
     quiet, below = caption_block(lines, (margin, top), inner - bar.width - gap, unit)
@@ -227,27 +222,33 @@ def _boxed(overlay: Overlay, box: Box) -> Body:
     unit = box.smallest / LABEL * 1.1
     height, width = overlay.seen.shape[:2]
     bar = _bar(overlay.scale, unit, overlay.palette)
-    least = min((box.height - bar.height - 80 * unit) / height, (box.width - 40 * unit) / 2 / width)
+    least = min((box.height - bar.height - 80 * unit) / height, (box.width - GAP * unit) / 2 / width)
     return Body(_body(overlay, unit, math.floor(least) if least >= 3 else least), fixed=True)
 
 
 def _body(overlay: Overlay, unit: float, zoom: float) -> Panel:
     """The network's input, the same with the map over it, and the colour bar."""
-    seen, size, gap = overlay.seen, LABEL * unit, 40 * unit
+    bar = _bar(overlay.scale, unit, overlay.palette)
+    room = max(float(round(overlay.seen.shape[1] * zoom)), bar.width)
+    pictures = _pictures(overlay, unit, zoom, room)
+    y = pictures.height + 20 * unit
+    return Panel((*pictures.items, *moved(bar, pictures.width - room, y)), pictures.width, y + bar.height)
+
+
+def _pictures(overlay: Overlay, unit: float, zoom: float, room: float) -> Panel:
+    """The network's input, and the same with the map over it, on whole pixels; each has this width for its label above."""
+    seen, size = overlay.seen, LABEL * unit
     over = blended(seen, overlay.tiles.values[0], overlay.scale, overlay.maps.centres, overlay.palette)
     pictures: tuple[Content, ...] = seen, over
     width, height = round(seen.shape[1] * zoom), round(seen.shape[0] * zoom)
-    bar = _bar(overlay.scale, unit, overlay.palette)
-    room = max(float(width), bar.width)
     items: list[Item] = []
     texts = [wrap(words, size, room) for words in ("what the network saw", f"with {overlay_text(overlay)} overlaid")]
     most = max(map(len, texts))
     top = round(most * size * LINE_HEIGHT + 6 * unit)
-    for x, words, picture in zip((0.0, room + gap), texts, pictures, strict=True):
-        label, _ = text_block(words, round(x), (most - len(words)) * size * LINE_HEIGHT, size, colour=QUIET)
-        items += [*label, Raster(picture, round(x), top, width, height)]
-    y = top + height + 20 * unit
-    return Panel((*items, *moved(bar, room + gap, y)), 2 * room + gap, y + bar.height)
+    for x, words, picture in zip((0, round(room + GAP * unit)), texts, pictures, strict=True):
+        label, _ = text_block(words, x, (most - len(words)) * size * LINE_HEIGHT, size, colour=QUIET)
+        items += [*label, Raster(picture, x, top, width, height)]
+    return Panel(tuple(items), 2 * room + GAP * unit, top + height)
 
 
 def overlay_text(overlay: Overlay) -> str:

@@ -248,6 +248,8 @@ def shortened_cells(cells: Cells, cell: float, legible: float = LEGIBLE) -> Cell
 
 def _short_form(value: float, most: float, rule: DigitRule) -> str:
     """``−1.2e6``: as many digits as fit this many ems; ``…`` if one is too long."""
+    if not math.isfinite(value):
+        return value_text(value)
     forms = [re.sub(r"e([+-])0*", r"e\1", f"{value:.{digits}g}").replace("+", "") for digits in (3, 2, 1)]
     written = (form.replace("-", "−") for form in forms)
     return next((form for form in written if text_width(form, 1.0, bold=rule.bold) <= most), "…")

@@ -49,7 +49,7 @@ from kernelviz.explain.animation import check_frames, step_time
 from kernelviz.explain.maps import MapRow, Maps, answer_text, as_maps_of, formula_text, more_text, pool_formula
 from kernelviz.explain.plots import explaining_recipe
 from kernelviz.explain.step_parts import grey_colours
-from kernelviz.explain.texts import SCALE_BESIDE, display_text, greys_text, number_texts, origin_text, padding_text
+from kernelviz.explain.texts import SCALE_BESIDE, display_text, greys_text, number_texts, padding_text
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
@@ -747,7 +747,7 @@ def _notes(page: _Page) -> list[str]:
         settings += f"; pool {size_text((maps.pool.size, maps.pool.size))}, stride {maps.pool.size}"
     numbers = [row.values for row in maps.rows]
     marked = any("≈" in item.text for item in page.panel().items if isinstance(item, Text))
-    origin = display_text(origin_text(page.worked), page.worked.input, page.worked.kernel, *numbers, marked=marked)
+    origin = display_text(page.worked, page.worked.input, page.worked.kernel, *numbers, marked=marked)
     answers, greys = page.reached is not None, greys_text(page.worked)
     return [
         f"{kernels} × {counted(per, 'weight')} = {counted(operation.weights, 'weight')}, {bias}", settings,

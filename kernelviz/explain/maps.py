@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution
-from kernelviz.arithmetic.steps import exact_sum
+from kernelviz.arithmetic.steps import exact_mean
 from kernelviz.arithmetic.windows import count, size_text
 from kernelviz.errors import UsageError
 from kernelviz.explain.texts import (
@@ -20,7 +20,6 @@ from kernelviz.explain.texts import (
     display_text,
     equals_sign,
     number_texts,
-    origin_text,
     plane_terms,
     short_formula,
     size_lines,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS, MOST_SIDE, MOST_PLANES = 4, 32, 4  # kernels; rows or columns of the padded input; input channels
 _POOL = re.compile(r"(avg|max)?([1-9]\d{0,3})", re.ASCII)
-_AVERAGES = Context(prec=50)
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Pool:
         for i, j in np.ndindex(rows, columns):
             block = [*self.block(values, i, j).flat]
             if self.average:
-                result[i, j] = _AVERAGES.divide(exact_sum(block), Decimal(len(block)))
+                result[i, j] = exact_mean(block, len(block))
             else:
                 result[i, j] = max(block)
         return result
@@ -259,7 +257,7 @@ def maps_lines(maps: Maps) -> list[str]:
     """The numbers as lines of text."""
     worked = maps.worked
     numbers = [row.values for row in maps.rows]
-    note = display_text(origin_text(worked), worked.input, worked.kernel, worked.bias, *numbers, marked=True)
+    note = display_text(worked, worked.input, worked.kernel, worked.bias, *numbers, marked=True)
     lines = [
         *size_lines(worked.operation),
         f"stages      {maps.stages}",

@@ -49,7 +49,6 @@ from kernelviz.explain.texts import (
     equals_sign,
     name_text,
     number_texts,
-    origin_text,
     product_text,
     settings_text,
 )
@@ -269,7 +268,7 @@ def matrix_page(found: MatrixForm, tallest: float = math.inf) -> Panel:
     lines = [line for line in lines if text_width(line, SMALL) <= room]
     if isinstance(worked.operation, TransposedConvolution):
         lines.append(TRANSPOSED)
-    origin = display_text(origin_text(worked), worked.input, worked.kernel, found.results, marked="≈" in found.sum_text)
+    origin = display_text(worked, worked.input, worked.kernel, found.results, marked="≈" in found.sum_text)
     texts = ["rows and columns are counted from 0", "grey: no weight, which counts as 0", origin, *broken_notes(worked)]
     fewer = [partial(refitted, partial(matrix_page, found))] if tallest == math.inf else []
     notices = broken_notes(worked)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelviz.arithmetic.operations import Pooling
-from kernelviz.arithmetic.steps import exact_sum
+from kernelviz.arithmetic.steps import exact_mean
 from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.animations import make_animation
 from kernelviz.drawing.looks import find_look
@@ -84,7 +84,6 @@ LEAST_SUM, SUM_UNDER = 330.0, 70.0  # the narrowest sum beside an output; the he
 BOXED_BAR, BAR_GAP = 300.0, 46.0  # the colour bar beside matrices of which some have no numbers
 SMALLEST, LAST = 4.0, 3000  # of a cell; milliseconds
 COLOURS = 440.0  # the side of an input without numbers
-_AVERAGES = Context(prec=50)
 
 
 @dataclass(frozen=True)
@@ -234,7 +233,7 @@ def means_text(pair: PoolPair, channel: int) -> str:
         return ""
     exact = [[Decimal(float(value)) for value in values[0].flat]]
     exact += [[*each.results(channel).flat] for _, each in pair.both]
-    means = [_AVERAGES.divide(exact_sum(numbers), Decimal(len(numbers))) for numbers in exact]
+    means = [exact_mean(numbers, len(numbers)) for numbers in exact]
     names = "input", "max pool", "average pool"
     return "mean of all values: " + ", ".join(
         f"{name} {value_text(mean)}" for name, mean in zip(names, means, strict=True)

@@ -149,13 +149,12 @@ class StampGrid:
         self.steps = [worked.step(*self.step.at, channel) for channel in outputs]
         tints = [step_tint(worked, step, products=True) for step in self.steps]
         self.stamps = [[channel_stamps(worked, step, plane) for plane in self.planes] for step in self.steps]
-        values = [float(abs(value)) for column in self.stamps for each in column for value in each.values.flat]
-        largest = max([*(tint.limit for tint in tints), *values])
+        values = [float(value) for column in self.stamps for each in column for value in each.values.flat]
+        values = [value for value in values if math.isfinite(value)]
         self.tint = replace(
-            tints[0], limit=largest, unit=min(tint.unit for tint in tints),
-            negative=any(tint.negative for tint in tints) or any(
-                value < 0 for column in self.stamps for each in column for value in each.values.flat
-            ),
+            tints[0], limit=max([*(tint.limit for tint in tints), *map(abs, values)]),
+            unit=min(tint.unit for tint in tints),
+            negative=any(tint.negative for tint in tints) or any(value < 0 for value in values),
         )  # fmt: skip
         self.area = stamp_area(self.operation.output_size, [each for column in self.stamps for each in column])
         self._fit()

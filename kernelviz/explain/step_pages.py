@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
-from kernelviz.arithmetic.steps import largest
+from kernelviz.arithmetic.steps import exact_sum, largest
 from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.page import (
     INK,
@@ -112,7 +112,6 @@ from kernelviz.explain.texts import (
     macs_text,
     name_text,
     number_texts,
-    origin_text,
     settings_text,
     star_text,
     step_parts,
@@ -284,7 +283,7 @@ def number_note(
         known.append(worked.results(step.channel))
     shown = [values for values in known if values is not None and max(values.shape) < 2 * LARGE]
     result, marked = np.array([step.exact], object), any("≈" in word for word in words)
-    note = display_text(origin_text(worked), *shown, *made, result, marked=marked)
+    note = display_text(worked, *shown, *made, result, marked=marked)
     shortened = [SHORTENED, *([POWER] if "e" in "".join(short) else []), *([LEFT_OUT] if "…" in short else [])]
     return f"{note}; {', '.join(shortened)}" if short else note
 
@@ -396,7 +395,7 @@ class ChannelGrid:
         words: list[tuple[str, float, bool]] = []
         added: list[Array | None] = [None if self.exact_sums is None else self.exact_sums[[*self.order]]]
         if rest and self.exact_sums is not None:
-            rest_sum = sum(np.delete(self.exact_sums, self.order), start=Decimal(0))
+            rest_sum = exact_sum(np.delete(self.exact_sums, self.order))
             words += [(f"+ {factor_text(value_text(rest_sum))}", SUM, True), (f"the other {rest:,}", SMALL, False)]
             added.append(np.array([rest_sum], object))
         if step.bias is not None:
@@ -512,7 +511,7 @@ class ChannelGrid:
         items: list[Item] = []
         rest, rest_sum = len(step.channels) - self.shown, Decimal(0)
         if rest and self.exact_sums is not None:
-            rest_sum = sum(np.delete(self.exact_sums, self.order), start=Decimal(0))
+            rest_sum = exact_sum(np.delete(self.exact_sums, self.order))
             items += self._added(f"the other {rest:,}", value_text(rest_sum), y)
             y += 44
         if step.bias is not None:

@@ -235,6 +235,7 @@ ROUNDED = "numbers longer than six digits are rounded for display to 3 digits"
 SHORTENED = "numbers too long for their cells are rounded for display further"
 POWER = "e6 means ×10⁶"
 LEFT_OUT = "… if nothing fits"
+LARGEST_FLOAT = "1.8×10³⁰⁸"
 AS_IS = "numbers as typed", "numbers as given"
 OWN = {"input": "--input", "kernel": "--kernel-values"}  # the options that give these numbers
 
@@ -307,14 +308,17 @@ def is_rounded(*values: Array | None) -> bool:
     return False
 
 
-def display_text(origin: str, *values: Array | None, marked: bool) -> str:
-    """Where the numbers come from, and whether these are rounded for display, ``marked`` by ``≈``."""
+def display_text(worked: Walkthrough, *values: Array | None, marked: bool) -> str:
+    """Where the numbers come from, and whether these are rounded for display, ``marked`` by ``≈``, or overflow."""
+    origin = origin_text(worked)
+    beyond = {name for name, _, _ in _broken(worked)} == {"output"}  # numbers that are finite make one that is not
     if not is_rounded(*values):
-        return f"{origin}; results exact"
+        return f"{origin}; results exact{f' up to {LARGEST_FLOAT}, ∞ beyond' if beyond else ''}"
     text = f"{ROUNDED} (≈)" if marked else ROUNDED
-    return (
+    note = (
         f"{text}, the others are exact, or as {origin.rpartition(' ')[2]}" if origin in AS_IS else f"{origin}; {text}"
     )
+    return f"{note}; results beyond {LARGEST_FLOAT} are ∞" if beyond else note
 
 
 def broken_count(worked: Walkthrough) -> int:
@@ -502,7 +506,7 @@ def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> li
     known = [worked.input, worked.kernel, worked.bias]
     shown = [None if values is None or values.size > MOST_CELLS else values for values in known]
     sums = [step_text(operation, step) for step in steps]
-    note = display_text(origin_text(worked), *shown, *results, marked=any("≈" in text for text in sums))
+    note = display_text(worked, *shown, *results, marked=any("≈" in text for text in sums))
     lines = [f"numbers     {note.removeprefix('numbers ')}"]
     lines += ["", "input", *_planes(worked.input, worked.typed.get("input"))]
     if worked.kernel is not None:

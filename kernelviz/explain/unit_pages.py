@@ -333,12 +333,12 @@ def pooled_map_page(unit: PooledUnit, tallest: float = math.inf) -> Panel:
     channels = f"each of {unit.layer.out_channels:,} channels separately, no weights"
     lines = ["one colour scale for both maps", channels]
     if unit.source:
-        lines.append(f"weights: {unit.source.label}")
+        lines.append(f"weights: {unit.source.short_label}")
     clipped = clipping_text(map_colours(unit.inputs[0]))
     fewer = [partial(refitted, partial(pooled_map_page, unit))] if tallest == math.inf else []
     return worksheet(
         title, _identity(unit), pooled_map_body(unit, tallest), [], [*lines, clipped, *notes(unit)], aside="",
-        source=unit.source.label if unit.source else "", notices=_broken(unit), fewer=fewer,
+        source=unit.source.short_label if unit.source else "", notices=_broken(unit), fewer=fewer,
     )  # fmt: skip
 
 
@@ -568,7 +568,7 @@ def pooled_page(unit: PooledUnit, settings: str, tallest: float = math.inf) -> P
     fewer = [partial(refitted, partial(pooled_page, unit, settings))] if tallest == math.inf else []
     return worksheet(
         "One value of a pooled map", settings, body, [], [*captions(unit), *lines, *notes(unit)], aside=_place(unit),
-        source=unit.source.label if unit.source else "", notices=_broken(unit), fewer=fewer,
+        source=unit.source.short_label if unit.source else "", notices=_broken(unit), fewer=fewer,
     )  # fmt: skip
 
 

@@ -27,8 +27,7 @@ _MOST_WINDOW = 400  # values of a pooled window that are printed
 
 def decimals_for(*values: Array) -> int | None:
     """The decimals at which the largest of these numbers has three or four digits; None outside 10⁻³ … 10⁵."""
-    sizes = np.abs(np.concatenate([np.ravel(each) for each in values]) if values else np.zeros(0))
-    largest = float(sizes[np.isfinite(sizes)].max(initial=0))
+    largest = _largest(*values)
     if largest == 0:
         return 0
     power = math.floor(math.log10(largest))
@@ -37,9 +36,17 @@ def decimals_for(*values: Array) -> int | None:
     return max(0, min(4, 2 - power))
 
 
+def _largest(*values: Array) -> float:
+    """The largest finite size of these numbers."""
+    sizes = np.abs(np.concatenate([np.ravel(each) for each in values]) if values else np.zeros(0))
+    return float(sizes[np.isfinite(sizes)].max(initial=0))
+
+
 def short_decimals(*values: Array) -> int | None:
-    """The same for narrow cells: two decimals if the largest is between 0.1 and 10."""
+    """The same for narrow cells: two decimals if the largest is between 0.1 and 10, three from 0.01 on, None below."""
     decimals = decimals_for(*values)
+    if decimals == 4 and _largest(*values) < 0.01:  # three decimals would leave one digit
+        return None
     return 2 if decimals == 3 else 3 if decimals == 4 else decimals
 
 

@@ -903,6 +903,8 @@ def _read_bounded(file: IO[bytes] | Any, name: str) -> bytes:
 def _unreadable(name: str, error: Exception) -> BadImageError:
     """The error of an image that cannot be read; of a URI, the reason is in the line that several images print."""
     why = f"{getattr(error, 'strerror', None) or error}."
+    if isinstance(error, ValueError):  # NUL
+        why = "The path contains an invalid character."
     if is_uri(name):
         return BadImageError(f"{name} cannot be read: {why}", hint="Give another image.")
     return BadImageError(f"{name} cannot be read.", why, "Give another image.")

@@ -8,7 +8,10 @@ import re
 import sys
 import unicodedata
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from kernelviz.storage.uris import name_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -63,6 +66,22 @@ def file_stems(full_names: Sequence[Sequence[str]], *, taken: Collection[str] = 
             return stems
         for index in meeting:
             digits[index] = min(digits[index] + _DIGITS, _MOST_DIGITS)
+
+
+class ImageStems:
+    """The names of images in file names, by path; equal ones get digits of a hash of their path."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        counts = Counter(comparable(safe_part(self._plain(path))) for path in paths)
+        self._shared = frozenset(stem for stem, count in counts.items() if count > 1)
+
+    @staticmethod
+    def _plain(path: str) -> str:
+        return Path(name_in(path).removeprefix("sample:")).stem if path != "-" else "stdin"
+
+    def __getitem__(self, path: str) -> str:
+        stem = self._plain(path)
+        return f"{stem}-{short_hash(path)}" if comparable(safe_part(stem)) in self._shared else stem
 
 
 def short_hash(*parts: str) -> str:

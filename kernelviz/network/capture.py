@@ -18,15 +18,15 @@ from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.failures import broken_pass
 from kernelviz.network.inputs import FurtherInputs, Input, as_input, check_batched
-from kernelviz.network.kernels import source_of
-from kernelviz.network.model import Model, missing_weights, root_of, without_weights
+from kernelviz.network.model import Model, missing_weights, root_of, source_of, without_weights
 from kernelviz.network.selection import few
 from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps, layout_of
+from kernelviz.network.tracing.next_size import naming_next_size, next_size
 from kernelviz.network.tracing.reads import located
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
-from kernelviz.network.tracing.watch import ObservedPass, naming_next_size, next_size, observe_pass
+from kernelviz.network.tracing.watch import ObservedPass, observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, as_array, shape_text
 from kernelviz.wording import reason_text, sentence, shown
 

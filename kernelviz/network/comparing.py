@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.convolutions import first_convolution, list_layers, no_convolutions
-from kernelviz.network.kernels import architecture_of, plain_weights, read_kernels, source_of
-from kernelviz.network.model import Model, missing_weights, named_stages, root_of
+from kernelviz.network.kernels import architecture_of, plain_weights, read_kernels
+from kernelviz.network.model import Model, missing_weights, named_stages, root_of, source_of
 from kernelviz.network.named import select_layers
 from kernelviz.network.selection import (
     NetworkNames,
@@ -164,7 +164,9 @@ def _compare_layers(
     return compared, left_out
 
 
-def load_similar(model: Model, path: str, *, key: str | None = None) -> tuple[Model, dict[str, str]]:
+def load_similar(
+    model: Model, path: str, *, key: str | None = None, timeout: float = 10.0
+) -> tuple[Model, dict[str, str]]:
     """The network of a model with those weights of a file that fit it, and why the others do not, by layer.
 
     Unlike ``load_model`` this also takes weights of a network in which some layers have other shapes. The weights that do
@@ -174,12 +176,13 @@ def load_similar(model: Model, path: str, *, key: str | None = None) -> tuple[Mo
         model: The network, which is copied.
         path: The file.
         key: Which weights of the file, as ``weights_key`` of ``load_model``.
+        timeout: As ``load_model`` takes it.
 
     Raises:
         BadWeightsError: the file cannot be read, or has fewer than half of the weights.
     """
     name, wanted = model.source.model, architecture_of(model).tensors
-    stored = open_weights(path, wanted, name, key=key)
+    stored = open_weights(path, wanted, name, key=key, timeout=timeout)
     module = copy.deepcopy(model.module)
     lacking = {}
     with torch.no_grad():

@@ -14,7 +14,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import CaptureHooks, StopPassError, fitting, make_taps
 from kernelviz.network.failures import broken_pass
 from kernelviz.network.inputs import as_input
-from kernelviz.network.kernels import source_of
+from kernelviz.network.model import source_of
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import receptive_field, unsettled
 from kernelviz.records import FeatureMaps, Image, shape_text

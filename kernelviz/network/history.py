@@ -209,11 +209,11 @@ def _with_state(network: Model | nn.Module, checkpoint: Given, key: str | None) 
     return find_weights(_contents(checkpoint, 0), module, build, type(module).__name__, key=key).network
 
 
-def _contents(checkpoint: Given, at: int) -> Contents:
+def _contents(checkpoint: Given, at: int, timeout: float = 10.0) -> Contents:
     if isinstance(checkpoint, Mapping):
         name = f"checkpoint {at + 1}"
         return Contents(dict(checkpoint), Path(name), Weights("file", name))
-    return read_contents(checkpoint, mapped=True)
+    return read_contents(checkpoint, mapped=True, timeout=timeout)
 
 
 @dataclass
@@ -231,9 +231,10 @@ class _Reader:
     """Reads the kernels of layers from checkpoints, and keeps what is known of each checkpoint and its error."""
 
     def __init__(
-        self, architecture: Architecture, given: Sequence[Given], load: Callable[[Given], Any], key: str | None
-    ) -> None:
-        self.architecture, self.given, self._load, self._key = architecture, given, load, key
+        self, architecture: Architecture, given: Sequence[Given], load: Callable[[Given], Any], key: str | None,
+        timeout: float,
+    ) -> None:  # fmt: skip
+        self.architecture, self.given, self._load, self._key, self._timeout = architecture, given, load, key, timeout
         self.known = [_Checkpoint() for _ in given]
         self.errors: dict[int, KernelvizError] = {}
         self.layer_errors: dict[str, dict[int, KernelvizError]] = {}
@@ -245,7 +246,7 @@ class _Reader:
         if at in self.errors:
             return {}
         try:
-            contents = _contents(self.given[at], at)
+            contents = _contents(self.given[at], at, self._timeout)
             stored = self._open(contents, layers, at)
             self.known[at] = _Checkpoint(stored.weights, stored.path, stored.averaged, stored.steps, stored.notes)
             network = None
@@ -333,6 +334,7 @@ def read_histories(
     top: int | None = None,
     on_error: Callable[[int, KernelvizError], None],
     progress: Progress | None = None,
+    timeout: float = 10.0,
 ) -> dict[str, KernelHistory | KernelvizError]:
     """The histories of several layers of a network, or why there is none, by the names of the layers.
 
@@ -349,11 +351,12 @@ def read_histories(
         top: How many are kept, those that moved most.
         on_error: Called once with the position and the error of a checkpoint that cannot be used, for one layer or all.
         progress: Called with (label, done, total).
+        timeout: Seconds without progress after which a file of the hub is given up.
 
     Raises:
         UsageError: a kernel does not exist.
     """
-    reader = _Reader(architecture, checkpoints, load, key)
+    reader = _Reader(architecture, checkpoints, load, key, timeout)
     last = _ends(reader, layers, range(len(checkpoints) - 1, -1, -1))
     first = _ends(reader, layers, range(len(checkpoints)))
     tallies = {

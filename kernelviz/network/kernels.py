@@ -22,12 +22,12 @@ from kernelviz.network.convolutions import (
     list_layers,
     no_convolutions,
 )
-from kernelviz.network.model import Model, missing_weights, root_of, without_weights
+from kernelviz.network.model import Model, missing_weights, root_of, source_of, without_weights
 from kernelviz.network.named import find_convolution, left_out, names_of
 from kernelviz.network.selection import without_expert
 from kernelviz.network.snapshot import undisturbed
 from kernelviz.network.stored_kernels import StoredKernels, StoredTensors, opened, stored_bank
-from kernelviz.records import ConvLayer, KernelBank, Source, as_array
+from kernelviz.records import ConvLayer, KernelBank, as_array
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -299,20 +299,3 @@ def _check_readable(record: ConvLayer, weight: object) -> None:
     if weight.is_meta:
         what = f"The layer {shown(record.name)} has no weights: the network was built without them."
         raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
-
-
-def source_of(network: Model | nn.Module) -> Source:
-    """Where the weights of a network come from, as far as known."""
-    if isinstance(network, Model):
-        return network.current_source
-    name = type(network).__name__
-    parameters = list(network.parameters())
-    return Source(
-        model=name,
-        label=name,
-        stem=name,
-        params=sum(parameter.numel() for parameter in parameters if not is_lazy(parameter)),
-        device=str(parameters[0].device) if parameters else "cpu",
-        versions={"torch": torch.__version__},
-        threads=torch.get_num_threads(),
-    )

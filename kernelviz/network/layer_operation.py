@@ -14,8 +14,10 @@ from kernelviz.network.capture import StopPassError
 from kernelviz.network.model import root_of
 from kernelviz.network.named import find_layer, nearest_convolution, window_names
 from kernelviz.network.snapshot import PreservedModule, preserved_random_state
+from kernelviz.network.tracing.meta import on_meta
+from kernelviz.network.tracing.next_size import naming_next_size
 from kernelviz.network.tracing.trace import as_trace, checked_size, with_sure_sizes
-from kernelviz.network.tracing.watch import ObservedPass, blank_batch, naming_next_size, observe_pass, on_meta
+from kernelviz.network.tracing.watch import ObservedPass, blank_batch, observe_pass
 from kernelviz.network.units import (
     ONLY_FIRST_RUN,
     WHOLE,

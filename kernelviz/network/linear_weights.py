@@ -14,7 +14,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.affine import AffineCopy, is_plain
 from kernelviz.network.capture import make_taps
 from kernelviz.network.inputs import as_input
-from kernelviz.network.kernels import source_of
+from kernelviz.network.model import source_of
 from kernelviz.network.snapshot import preserved_random_state
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.trace import receptive_field

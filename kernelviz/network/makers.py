@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.network.snapshot import PreservedModule
+from kernelviz.network.tracing.meta import run_operation
 from kernelviz.network.tracing.rules import tensors_in
-from kernelviz.network.tracing.watch import run_operation
 from kernelviz.threads import no_warnings
 from kernelviz.traces import Maker
 

@@ -356,6 +356,23 @@ def published_source(model: Model) -> Source:
     return replace(model.source, tag=tag, licence=licence)
 
 
+def source_of(network: Model | nn.Module) -> Source:
+    """Where the weights of a network come from, as far as known."""
+    if isinstance(network, Model):
+        return network.current_source
+    name = type(network).__name__
+    parameters = list(network.parameters())
+    return Source(
+        model=name,
+        label=name,
+        stem=name,
+        params=sum(parameter.numel() for parameter in parameters if not is_lazy(parameter)),
+        device=str(parameters[0].device) if parameters else "cpu",
+        versions={"torch": torch.__version__},
+        threads=torch.get_num_threads(),
+    )
+
+
 def parameter_sums(module: nn.Module) -> tuple[float, ...]:
     """The sums of the first and the last parameter, which a training changes; the same on each device."""
     parameters = [each for each in module.parameters() if not is_lazy(each)]
@@ -477,7 +494,7 @@ def load_model(
     if weights is None or weights in WEIGHTS_WORDS:
         model = _model_with(spec, weights, seed, stall_timeout, report)
     else:
-        model = _model_of_file(spec, weights, weights_key, partial=partial)
+        model = _model_of_file(spec, weights, weights_key, partial=partial, timeout=timeout)
     return model if input_size is None else _with_input_size(model, spec, input_size)
 
 
@@ -577,7 +594,9 @@ def _native_model(spec: ModelSpec, checkpoint: Checkpoint) -> Model:
     return _model(module, spec, "", "", checkpoint.weights, licence=spec.licence, notes=notes)
 
 
-def _model_of_file(spec: ModelSpec, path: str | os.PathLike[str], key: str | None, *, partial: bool) -> Model:
+def _model_of_file(
+    spec: ModelSpec, path: str | os.PathLike[str], key: str | None, *, partial: bool, timeout: float
+) -> Model:
     """The network with the weights that were found in the user's file, built to fit them."""
     default = _architecture(spec)
     networks: dict[frozenset[tuple[str, int]], nn.Module] = {frozenset(): default} if spec.code else {}
@@ -591,7 +610,8 @@ def _model_of_file(spec: ModelSpec, path: str | os.PathLike[str], key: str | Non
             networks[variant] = _built(spec, choices)
         return networks[variant]
 
-    found = find_weights(read_contents(path), default, build, spec.architecture, key=key, partial=partial)
+    contents = read_contents(path, timeout=timeout)
+    found = find_weights(contents, default, build, spec.architecture, key=key, partial=partial)
     name = found.weights.name
     label = f"weights of {shown(name)}" + (f" ({found.mark})" if found.mark else "")
     channels = next(dict(variant).get("in_chans") for variant, each in networks.items() if each is found.network)

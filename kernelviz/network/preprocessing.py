@@ -20,6 +20,7 @@ from kernelviz.errors import InputSizeError, UsageError
 from kernelviz.network.model import check_reads_images
 from kernelviz.network.weights.names import LARGEST_SIDE
 from kernelviz.records import LUMA, Image, SeenImage, check_positive
+from kernelviz.views.pixels import drawn_channels
 from kernelviz.wording import counted, preprocessing_notes
 
 if TYPE_CHECKING:
@@ -271,8 +272,7 @@ def _clipped(picture: Pillow.Image) -> Pillow.Image:
 
 def _as_levels(shares: Array) -> Array:
     """The first three channels as levels, uint8 (H, W, 3); of one or two channels the first, (H, W, 1)."""
-    shown = shares[:3] if len(shares) >= 3 else shares[:1]
-    levels: Array = np.rint(np.moveaxis(shown, 0, -1) * 255).astype(np.uint8)
+    levels: Array = np.rint(np.moveaxis(drawn_channels(shares), 0, -1) * 255).astype(np.uint8)
     return levels
 
 

@@ -15,8 +15,9 @@ from kernelviz.network.inputs import Input, as_input
 from kernelviz.network.model import Model
 from kernelviz.network.preprocessing import prepare_strip
 from kernelviz.network.tracing.trace import receptive_field
-from kernelviz.records import Image
+from kernelviz.records import Image, as_array
 from kernelviz.views.map_views import distinct_channels
+from kernelviz.views.pixels import tensor_picture
 from kernelviz.views.shifts import (
     AXES,
     MOST_LAYERS,
@@ -59,6 +60,7 @@ class _Strip:
     size: tuple[int, ...]
     image: Image | None
     seen: SeenImage | None
+    notes: tuple[str, ...]
 
     def input(self, shift: int) -> Input:
         """The input for the image moved by so many pixels."""
@@ -134,7 +136,7 @@ def shift_image(
         if shift in drawn:
             classes += scores[:1]
     given = strip.input(0)
-    notes = [*(given.image.notes if given.image else ()), *(given.seen.notes if given.seen else ())]
+    notes = [*(given.image.notes if given.image else ()), *(given.seen.notes if given.seen else ()), *strip.notes]
     source = next(iter(of_layers)).source
     return ShiftedImage(
         by=drawn,
@@ -168,7 +170,7 @@ def _strip(
     Raises:
         UsageError: the photograph ends before the largest shift.
     """
-    seen, photograph = None, image if isinstance(image, Image) else None
+    seen, notes, photograph = None, tuple[str, ...](), image if isinstance(image, Image) else None
     if photograph is not None and isinstance(network, Model):
         batch, pixels, seen = prepare_strip(network, photograph, 1 << 30, axis, input_size=input_size, crop=crop)
         own = seen.pixels.shape[:2]
@@ -176,7 +178,9 @@ def _strip(
         batch = as_input(network, image, input_size=input_size, crop=crop).batch
         if batch.ndim != 4:
             raise UsageError("Only an image of rows and columns can be moved.", hint="Give a tensor (C, H, W).")
-        pixels, own = pixels_of(batch), (int(batch.shape[2]), int(batch.shape[3]))
+        pixels, note = tensor_picture(as_array(batch[0]))
+        notes = () if batch.shape[1] in (1, 3) else (note,)
+        own = int(batch.shape[2]), int(batch.shape[3])
     room = int(batch.shape[axis + 2]) - own[axis]
     if largest is None:
         largest = max(USUAL) if edge or not room else min(room, max(USUAL))
@@ -193,16 +197,7 @@ def _strip(
         batch = torch.cat([*([first] * repeated), batch], dim=axis + 2)
         pixels = np.concatenate([np.repeat(np.take(pixels, [0], axis=axis), repeated, axis=axis), pixels], axis=axis)
     size = int(batch.shape[1]), *own
-    return _Strip(batch, pixels, room + repeated, room, repeated, axis, size, photograph, seen)
-
-
-def pixels_of(batch: Tensor) -> Array:
-    """A tensor (1, C, H, W) as pixels, from its smallest to its largest value; of other than three channels the first."""
-    values = batch[0].detach().cpu().to(torch.float64).numpy()
-    values = np.nan_to_num(values[:3] if len(values) == 3 else values[:1], posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    shares = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    return np.broadcast_to(np.moveaxis(np.rint(255 * shares).astype(np.uint8), 0, -1), (*values.shape[1:], 3))
+    return _Strip(batch, pixels, room + repeated, room, repeated, axis, size, photograph, seen, notes)
 
 
 def _chosen(taps: Sequence[Tap], *, usual: bool) -> list[Tap]:

@@ -17,8 +17,7 @@ from kernelviz.arithmetic.steps import AxisCells, axis_cells, read_cells
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import StopPassError, run_through
 from kernelviz.network.inputs import as_input
-from kernelviz.network.kernels import source_of
-from kernelviz.network.model import missing_weights, without_weights
+from kernelviz.network.model import missing_weights, source_of, without_weights
 from kernelviz.network.named import find_layer, nearest_convolution
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import trace

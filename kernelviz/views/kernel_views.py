@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RGB = ("red", "green", "blue")
 OPPONENTS = ("L", "Y−B", "R−G")
 """The names of the planes of ``opponent_planes``."""
-_RUN = re.compile(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?")
+_RUN = re.compile(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", re.ASCII)
 
 
 def parse_channels(text: str, total: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""An image as numbers: its grey levels, or those of its three colours."""
+"""An image as numbers, its grey levels or those of its three colours; and the input of a network as an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
 from kernelviz.records import LUMA
-from kernelviz.wording import counted
+from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, Image
@@ -131,3 +131,30 @@ def as_pixels(
     if levels is not None:
         planes = (np.arange(WHITE + 1) * levels // (WHITE + 1)).astype(np.uint8)[planes]
     return Pixels(planes, WHITE if levels is None else levels - 1, image.name, tuple(notes))
+
+
+def drawn_channels(values: Array) -> Array:
+    """The channels (1 or 3, ...) of an input that are drawn: the first three as colours; of one or two the first."""
+    return values[:3] if len(values) >= 3 else values[:1]
+
+
+def tensor_picture(values: Array) -> tuple[Array, str]:
+    """A picture uint8 (H, W, 3) of an input (C, L), (C, H, W) or (C, D, H, W), and how it was made.
+
+    It reaches from the smallest finite value, black, to the largest, white; NaN is drawn as the smallest.
+    """
+    note = "the input is a tensor, drawn from its smallest value to its largest"
+    if values.ndim == 2:
+        values = values[:, None]
+    if values.ndim == 4:
+        values, note = values.reshape(len(values), -1, values.shape[3]), f"{note}, its slices below each other"
+    shown = drawn_channels(values).astype(np.float64)
+    if len(values) not in (1, 3):
+        note += f", the first {inflected(len(shown), 'channel', f'{len(shown)} channels')} of {len(values)}"
+    finite = shown[np.isfinite(shown)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    shown = np.nan_to_num(shown, nan=low, posinf=high, neginf=low)
+    half = high / 2 - low / 2  # in halves: from -1e308 to 1e308 is beyond every float
+    shares = (shown / 2 - low / 2) / (half or 1.0)
+    pixels = np.rint(np.moveaxis(shares, 0, -1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))), note

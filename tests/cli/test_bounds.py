@@ -97,6 +97,23 @@ def test_a_directory_that_cannot_be_examined_cannot_be_written(draw, suffix):
     assert "xxx" in refused.err
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "what"),
+    [
+        (["explain", "conv", "--csv", f"{'x' * 300}.csv"], 1, "could not be written"),
+        (["kernels", f"{'x' * 300}.py:Net"], 2, "There is no file"),
+        (["explain", "conv", "--kernel", ""], 2, "but got ''"),
+        (["kernels", "test_resnet", "--weights", "random", "--channels", "٣"], 2, "Channels must be numbers"),
+    ],
+    ids=["csv", "code", "empty kernel", "other digits"],
+)
+def test_what_cannot_be_meant_is_one_error(run, words, code, what):
+    """A name that the file system cannot hold, an empty size and digits of another script are never taken for defaults."""
+    result = run(*words)
+    assert (result.code, result.out) == (code, "")
+    assert what in result.complaint[0]
+
+
 def test_models_are_listed_without_a_home(run, monkeypatch):
     """Without a home directory there is no cache, and the list is built each time."""
     monkeypatch.delenv("HOME", raising=False)

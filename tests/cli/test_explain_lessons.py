@@ -62,6 +62,23 @@ def test_the_documents_hold_the_numbers(run):
     assert (len(matrix["matrix"]), len(matrix["matrix"][0]), matrix["matrix_row"]["row"]) == (4, 9, 2)
 
 
+@pytest.mark.parametrize("view", [["--html", "-o", "out"], ["--maps"], ["--matrix"]])
+def test_the_documents_of_one_convolution_agree(run, view):
+    """The document of each view of a convolution states what the plain one states: numbers, seed, filters, warnings."""
+    numbers = ["explain", "conv", "--input", "4", "--kernel-values", "1 0; 0 -1", "--seed", "7"]
+    plain, found = (run(*numbers, *more, "--json").document for more in ([], view))
+    assert (plain["made_up"], plain["seed"], len(plain["known_filters"])) == (["input"], 7, 1)
+    assert plain["known_filters"][0]
+    own = {"outputs", "steps"} if view[0] != "--html" else {"outputs"}
+    assert {name: found[name] for name in plain.keys() - own} == {name: plain[name] for name in plain.keys() - own}
+
+
+def test_a_sum_that_overflows_is_a_warning_of_the_matrix_too(run):
+    """Every view of a convolution states values that are not finite, as the plain one does."""
+    found = run("explain", "conv", "--input", "1e308 1e308", "--kernel-values", "1 1", "--matrix", "--json")
+    assert found.document["warnings"] == ["1 of 1 values of the output are not finite"]
+
+
 def test_kernels_that_are_filters_get_their_names(run):
     """A kernel that is a classical filter up to a factor is called by its name."""
     kernels = "2 0 -2; 4 0 -4; 2 0 -2 | 1 2 3; 4 5 6; 7 8 10"

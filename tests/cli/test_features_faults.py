@@ -310,12 +310,12 @@ def test_a_signal_in_the_middle_leaves_whole_files(start, cat, tmp_path, number)
 
 def test_ctrl_c_inside_the_pass_ends_it(look, monkeypatch):
     """An interruption while a map is drawn, inside a hook, goes through; nothing partial is left."""
-    from kernelviz.cli import session
+    from kernelviz.cli import outputs
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(session, "save_sheet", interrupted)
+    monkeypatch.setattr(outputs, "save_sheet", interrupted)
     with pytest.raises(KeyboardInterrupt):
         look("-l", "layer1")
     assert not Path("kernelviz-out").exists()
@@ -324,10 +324,10 @@ def test_ctrl_c_inside_the_pass_ends_it(look, monkeypatch):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 def test_what_ends_a_run_loses_no_earlier_image(run, monkeypatch, capsys, error):
     """Pictures of the images before the one that was interrupted, or that failed unexpectedly, are written and reported."""
-    from kernelviz.cli import session
+    from kernelviz.cli import outputs
     from kernelviz.cli.session import Report
 
-    real, calls = session.save_sheet, []
+    real, calls = outputs.save_sheet, []
 
     def ending(*arguments, **choices):
         calls.append(arguments)
@@ -335,7 +335,7 @@ def test_what_ends_a_run_loses_no_earlier_image(run, monkeypatch, capsys, error)
             raise error
         real(*arguments, **choices)
 
-    monkeypatch.setattr(session, "save_sheet", ending)
+    monkeypatch.setattr(outputs, "save_sheet", ending)
     for name in ("a", "b", "c", "d"):
         Image.fromarray(np.full((40, 50, 3), ord(name), np.uint8)).save(f"{name}.png")
     words = ["test_resnet", "a.png", "b.png", "c.png", "d.png", "--weights", "random", "-l", "layer1", "-l", "layer2"]
@@ -352,12 +352,12 @@ def test_what_ends_a_run_loses_no_earlier_image(run, monkeypatch, capsys, error)
 
 def test_what_breaks_inside_a_pass_is_no_fault_of_the_layer(look, monkeypatch):
     """An unexpected error while drawing is exit code 1 with one message, and names its kind."""
-    from kernelviz.cli import session
+    from kernelviz.cli import outputs
 
     def broken(*_, **__):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(session, "save_sheet", broken)
+    monkeypatch.setattr(outputs, "save_sheet", broken)
     result = look("-l", "layer1", "--json")
     assert result.code == 1
     assert "ZeroDivisionError" in result.complaint[0]

@@ -11,8 +11,8 @@ import sys
 import pytest
 from PIL import Image
 
+from kernelviz.cli import loading
 from kernelviz.cli import main as entry
-from kernelviz.cli import session as command
 from kernelviz.cli.advice import IMAGE, MODEL, WITH_IMAGE
 from kernelviz.cli.main import main
 from kernelviz.files.recipes import read_recipe
@@ -138,7 +138,7 @@ def test_what_nobody_expected_is_a_message(run, monkeypatch):
     def broken(*_):
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr(command, "load", broken)
+    monkeypatch.setattr(loading, "load", broken)
     result = run("kernels", "test_resnet")
     assert result.code == 1
     assert result.complaint == [
@@ -170,7 +170,7 @@ def test_too_little_memory_is_said_plainly(run, monkeypatch):
     def large(*_):
         raise MemoryError
 
-    monkeypatch.setattr(command, "load", large)
+    monkeypatch.setattr(loading, "load", large)
     result = run("kernels", "test_resnet")
     assert result.code == 1
     assert result.complaint[0] == "Error: There is not enough memory for this."
@@ -180,7 +180,7 @@ def test_too_little_memory_is_said_plainly(run, monkeypatch):
 
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB.")
 
-    monkeypatch.setattr(command, "load", too_large_for_the_device)
+    monkeypatch.setattr(loading, "load", too_large_for_the_device)
     result = run("features", "test_resnet", "sample:grace_hopper")
     assert result.code == 1
     assert result.complaint[0] == "Error: The device has not enough memory for this."
@@ -192,7 +192,7 @@ def test_a_broken_pipe_is_nobodys_error(run, monkeypatch):
     def left(*_):
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr(command, "load", left)
+    monkeypatch.setattr(loading, "load", left)
     with pytest.raises((BrokenPipeError, SystemExit)):
         run("kernels", "test_resnet")
 
@@ -203,7 +203,7 @@ def test_ctrl_c_passes_through(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "load", interrupted)
+    monkeypatch.setattr(loading, "load", interrupted)
     with pytest.raises(KeyboardInterrupt):
         main(["kernels", "test_resnet"])
     assert "Error" not in capsys.readouterr().err

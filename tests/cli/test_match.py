@@ -107,6 +107,16 @@ def test_another_level_another_picture(run):
     assert run(*short).paths == run(*short, "--no-gabor").paths
 
 
+def test_other_weights_of_the_same_name_are_drawn_beside(run, checkpoint):
+    """A name that is taken by the picture of other weights gets digits, as in every command; both files stay."""
+    files = checkpoint("a/same.pt"), checkpoint("b/same.pt", change=lambda weight: weight.mul_(-1))
+    first, second = (run("match", "test_resnet", "--weights", path, "--arrays", "--no-gabor") for path in files)
+    assert (first.code, second.code) == (0, 0)
+    assert len({path.name for path in first.paths + second.paths}) == 4
+    assert "is taken by a picture of other weights" in second.err
+    assert {path.stem for path in second.paths} == {second.paths[0].stem}
+
+
 def test_planes_are_told_when_asked_for(run):
     """A deep layer has its sums, and each input plane with --planes."""
     arguments = ("match", "test_resnet", "--weights", "random", "-l", "layer1.0.conv1", "--json", "--force")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kernelviz.cli.options import SortName, ViewName
-from kernelviz.cli.session import parse_scale
+from kernelviz.cli.outputs import parse_scale
 from kernelviz.errors import UsageError
 from kernelviz.files.recipes import read_recipe
 from kernelviz.records import SORTS, VIEWS
@@ -17,6 +17,26 @@ def test_the_choices_of_the_command_are_those_of_the_library():
     """Every view and every order of the library can be asked for, and no other."""
     assert tuple(ViewName) == VIEWS
     assert tuple(SortName) == SORTS
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"], ids=["empty", "NUL"])
+@pytest.mark.parametrize("option", ["-o", "--csv"])
+def test_a_path_of_the_output_that_cannot_be_meant_is_wrong_usage(run, option, path):
+    """An empty path does not mean the current directory, and NUL is in no path: one error, and nothing is written."""
+    result = run("explain", "conv", "--input", "3", option, path, "--json")
+    assert (result.code, result.document["errors"][0]["code"]) == (2, "usage")
+    assert result.complaint[0].startswith("Error: The path of the output ")
+    assert not any(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("", "There is no file (an empty name)."), ("a\0b", "a\\x00b cannot be read")]
+)
+def test_an_image_whose_name_cannot_be_meant_is_named_alone(run, name, why):
+    """One of several images has an impossible path: the others are drawn, and one line names it."""
+    result = run("features", "test_resnet", name, "sample:grace_hopper", "--weights", "random", "-l", "conv1.0")
+    assert result.code == 3
+    assert sum(line.startswith(why) for line in result.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", [None, "tile", "layer"])

@@ -18,7 +18,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from kernelviz.cli import remembered, session
+from kernelviz.cli import loading, remembered
 from kernelviz.files import remembered as store
 from kernelviz.network.weights.hub_cache import put_in_repository
 from kernelviz.network.weights.names import WeightsLocation
@@ -73,7 +73,7 @@ def no_network(monkeypatch):
     """From when it is called, no network can be loaded."""
 
     def forbid():
-        monkeypatch.setattr(session, "load", lambda *_: pytest.fail("the network was loaded"))
+        monkeypatch.setattr(loading, "load", lambda *_: pytest.fail("the network was loaded"))
 
     return forbid
 
@@ -179,7 +179,7 @@ def test_match_and_stages_and_containers(run, tmp_path):
             everything(run, *words, "--weights", file),
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(session, "load", lambda *_: pytest.fail("the network was loaded"))
+            patch.setattr(loading, "load", lambda *_: pytest.fail("the network was loaded"))
             assert everything(run, *words, "--weights", file) == first == loaded
         assert loaded[0] == 0
     unknown = ("kernels", "test_resnet", "-l", "nosuch", "--weights", file)
@@ -240,7 +240,7 @@ def test_a_damaged_copy_of_the_bundled_weights_is_made_anew(run, kept, how):
     assert everything(run, *words) == first
     assert copy.read_bytes() == whole
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "load", lambda *_: pytest.fail("the network was loaded"))
+        patch.setattr(loading, "load", lambda *_: pytest.fail("the network was loaded"))
         assert everything(run, *words) == first
 
 
@@ -263,7 +263,7 @@ def test_weights_in_the_cache_of_the_hub(run, tmp_path, monkeypatch):
     loaded, first = everything(run, *words, "--no-cache"), everything(run, *words)
     assert json.loads(loaded[1])["model"]["weights"]["source"] == "cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "load", lambda *_: pytest.fail("the network was loaded"))
+        patch.setattr(loading, "load", lambda *_: pytest.fail("the network was loaded"))
         assert everything(run, *words) == first == loaded
     put(1, "b" * 40)
     newer = everything(run, *words)

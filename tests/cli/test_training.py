@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from kernelviz import read_recipe
-from kernelviz.cli import session
+from kernelviz.cli import loading
 from kernelviz.files.finding import find_checkpoints, in_order
 
 NETWORK = """
@@ -261,7 +261,7 @@ def test_the_second_run_builds_nothing(run, monkeypatch, tmp_path):
     def build(*_, **__):
         pytest.fail("a network is built")
 
-    monkeypatch.setattr(session, "load", build)
+    monkeypatch.setattr(loading, "load", build)
     again = run("training", "test_resnet", "0.pt", "1.pt")
     assert (first.code, again.code) == (0, 0)
     assert again.paths[0].read_bytes() == before

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from threading import Thread
 from types import ModuleType, SimpleNamespace
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -591,8 +592,9 @@ def test_workers_that_are_kept_work_on_after_a_call_that_failed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", ray)
     actors = [ray_engine._Handle(SimpleNamespace(work=SimpleNamespace(remote=lambda *_: object()))) for _ in range(2)]
     engine = SimpleNamespace(_actors=actors, _runtime=SimpleNamespace(finished=None))
+    shared = SimpleNamespace(key="", drop=lambda: None)
     for _ in range(2):
-        flow = ray_engine._Flow(engine, make_chunks("abcdefgh", 1, dict), ("", []))
+        flow = ray_engine._Flow(engine, make_chunks("abcdefgh", 1, dict), shared)
         flow._send()
         assert [each.chunk.number for each in flow.sent.values()] == [0, 1, 2, 3]
         flow.cancel()
@@ -605,15 +607,16 @@ def test_what_a_worker_raises_is_returned_with_its_traceback():
         raise ValueError("not\nthis image")
 
     actor = ray_engine._Actor.__new__(ray_engine._Actor)
-    actor.digest, actor.worker = "a", fail
-    found = pickle.loads(pickle.dumps(actor.work("a", [], None)))
+    actor.key, actor.worker = "a", fail
+    found = pickle.loads(pickle.dumps(actor.work("a", None)))
     assert (type(found), found.what) == (KernelvizError, "A worker failed.")
     assert re.fullmatch(r"ValueError: not this image \(test_engines\.py, line \d+\)", found.why)
     (note,) = found.__notes__
     assert "in fail" in note
     assert "ray_engine" not in note
     actor.worker = _failing
-    assert type(actor.work("a", [], None)) is UsageError
+    assert type(actor.work("a", None)) is UsageError
+    assert actor.work("b", None) is None  # it has not read this one
 
 
 def _failing(_):
@@ -633,6 +636,25 @@ def test_what_ray_reports_is_logged_and_not_printed(capsys, caplog):
     assert worker.print_to_stdstream is print
 
 
+def test_what_ray_reports_to_a_program_that_started_it_is_on_stderr(monkeypatch, capsys):
+    """Ray prints reports of its processes on stdout, which has results alone; after the work it does so again."""
+
+    def report(data, *, ignore_prefix):
+        assert not ignore_prefix
+        print(*data["lines"], file=sys.stderr if data["is_err"] else sys.stdout)
+
+    worker = SimpleNamespace(print_to_stdstream=report)
+    ray = SimpleNamespace(_private=SimpleNamespace(worker=worker))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    runtime = ray_runtime.Runtime(None)
+    for _ in range(2):
+        runtime.use()
+    worker.print_to_stdstream({"lines": ["A worker died."], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    runtime.end([], [])
+    assert capsys.readouterr() == ("", "A worker died.\n")
+    assert worker.print_to_stdstream is report
+
+
 @pytest.mark.parametrize("verbose", [False, True])
 def test_the_command_shows_what_ray_reports_if_it_is_verbose(capsys, verbose):
     """With ``-v`` it is on stderr, else nowhere; stdout has results alone, and afterwards the log is as before."""
@@ -645,6 +667,101 @@ def test_the_command_shows_what_ray_reports_if_it_is_verbose(capsys, verbose):
     assert (log.level, log.handlers) == before
     out, err = capsys.readouterr()
     assert (out, err) == ("", "Ray: A worker died.\nprinted by Ray\n" if verbose else "")
+
+
+def test_a_worker_with_another_source_of_the_same_version_is_an_error(monkeypatch):
+    """Workers of a cluster must run the source of this process: a version under development has several."""
+    facts = {**ray_engine._versions(), "machine": "there", "missing": []}
+    ray_engine._check_facts(facts, ())
+    monkeypatch.setattr(ray_engine, "_hash_of_package", lambda: "0" * 64)
+    with pytest.raises(UsageError, match=rf"on there has kernelviz {re.escape(facts['kernelviz'])}, but this process"):
+        ray_engine._check_facts(facts, ())
+
+
+class StandInError(Exception):
+    """An error of the stand-in for Ray."""
+
+
+class StandIn:
+    """Ray with two actors in this process; ``stored`` are the objects in shared memory that are referred to."""
+
+    exceptions = SimpleNamespace(RayError=StandInError, RayTaskError=KeyError, ActorDiedError=KeyError)
+
+    def __init__(self):
+        self.stored, self.puts, self.ended = WeakSet(), 0, None
+
+    def put(self, value):
+        """A reference to an object in shared memory."""
+        reference = StandInReference(value)
+        self.stored.add(reference)
+        self.puts += 1
+        return reference
+
+    def actor(self, number):
+        """The handle of an actor whose calls are worked on at once."""
+        actor = ray_engine._Actor.__new__(ray_engine._Actor)
+        actor.key, actor.worker = "", None
+
+        def call(name, *given):
+            if number == self.ended:  # it is started again
+                self.ended, actor.key, actor.worker = None, "", None
+                return StandInReference(StandInError())
+            values = (each.value if isinstance(each, StandInReference) else each for each in given)
+            return StandInReference(getattr(actor, name)(*values))
+
+        names = ("read", "work")
+        handle = {name: SimpleNamespace(remote=partial(call, name)) for name in names}
+        facts = {"machine": "elsewhere", "pid": 0}
+        return SimpleNamespace(**handle, facts=SimpleNamespace(remote=lambda _: StandInReference(facts)))
+
+
+class StandInReference:
+    """A reference to a value."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+def _make_length():
+    return _length
+
+
+def _length(chunk):
+    return len(chunk.items)
+
+
+def test_nothing_is_kept_in_the_memory_of_ray_once_workers_have_read_it(monkeypatch):
+    """Ray ends this process if its raylet ends while it refers to an object there; a worker that restarts reads another."""
+    ray = StandIn()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(packing, "pack", lambda make, _: ("hash", np.frombuffer(pickle.dumps(make), np.uint8)))
+    monkeypatch.setattr(ray_engine, "unpack", lambda _, packed: pickle.loads(packed.tobytes()))
+    monkeypatch.setattr(ray_engine, "value_of", _value_of)
+    actors = [ray_engine._Handle(ray.actor(number)) for number in range(2)]
+    notices = []
+    runtime = SimpleNamespace(finished=lambda references, *_: references[:1])
+    engine = SimpleNamespace(_actors=actors, _runtime=runtime, notice=notices.append)
+    shared = packing.Shared(_make_length, None)
+    flow = ray_engine._Flow(engine, make_chunks("abcdefghijklmnop", 2, dict), shared)
+    answers = {}
+    for chunk, answer in flow.answers():
+        answers[chunk.number] = answer
+        if len(answers) > 1:
+            assert not ray.stored
+        if len(answers) == 2:
+            ray.ended = 1
+    lost = [number for number, answer in answers.items() if answer != 2]
+    assert sorted(answers) == list(range(8))
+    assert [type(answers[number]) for number in lost] == [WorkerLostError]
+    assert len(notices) == 1
+    assert ray.puts == 2
+    assert not ray.stored
+
+
+def _value_of(reference):
+    if isinstance(reference.value, Exception):
+        raise reference.value
+    return reference.value
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="sockets have paths elsewhere")

@@ -286,16 +286,24 @@ def test_a_tally_that_fails_is_one_error_and_the_workers_are_kept(temporary, cap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
-def test_a_ray_that_is_killed_ends_the_run_with_one_error(start, folder, temporary, tmp_path, name):
-    """Exit 1 with a document, within seconds; whole files are there, and no process, temporary file or folder."""
+@pytest.mark.parametrize(
+    "ending",
+    [("raylet", signal.SIGKILL), ("raylet", signal.SIGTERM), ("gcs_server", signal.SIGKILL)],
+    ids="{0[0]} {0[1]:d}".format,
+)
+def test_a_ray_that_ends_ends_the_run_with_one_error(start, folder, temporary, tmp_path, ending):
+    """Exit 1 with a document, within seconds; whole files are there, and no process, temporary file or folder.
+
+    SIGTERM is what ``ray stop`` sends: workers end before their raylet.
+    """
+    name, number = ending
     words = ("features", MODEL, folder, "-r", "--single", "-l", "blocks.0", "--workers", "2", "--json", "-o", "out")
     process, end = start(*words), time.monotonic() + 300
     while len(list((tmp_path / "out").glob("*/index.json"))) < 5 and time.monotonic() < end:
         time.sleep(0.1)
     pids = descendants(process.pid)
     (pid,) = (pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() == name)
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     began = time.monotonic()
     out, err = process.communicate(timeout=120)
     assert time.monotonic() - began < 30

@@ -11,7 +11,8 @@ from kernelviz import capture_features
 from kernelviz.drawing.colour import Scale, pixels_in
 from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.looks import LOOKS
-from kernelviz.drawing.overlay import blended, make_overlay, nearest, plot_overlay
+from kernelviz.drawing.overlay import blended, make_overlay, nearest, overlay_page, plot_overlay
+from kernelviz.drawing.page import Raster
 from kernelviz.errors import UsageError
 
 GREY = np.full((12, 12, 3), 100, np.uint8)
@@ -127,3 +128,15 @@ def test_a_channel_is_a_whole_number(channel):
     """Anything else is refused, not rounded."""
     with pytest.raises(UsageError, match="whole number"):
         plot_overlay(np.ones((3, 4, 5)), channel, image=np.zeros((8, 10, 3), np.uint8))
+
+
+@pytest.mark.parametrize("seen", [(96, 96), (97, 31), (20, 33)])
+def test_the_pictures_are_on_whole_pixels_on_the_page_and_in_a_box(seen):
+    """On the page and in a box one rule puts both pictures on whole pixels, in one row."""
+    overlay = make_overlay(np.arange(9.0).reshape(1, 3, 3), image=np.zeros((*seen, 3), np.uint8))
+    page = overlay_page(overlay)
+    for panel in (page, page.parts().body):
+        pictures = [item for item in panel.items if isinstance(item, Raster)][:2]
+        assert all(side == int(side) for one in pictures for side in (one.left, one.top, one.width, one.height))
+        assert pictures[0].top == pictures[1].top
+        assert pictures[1].left > pictures[0].left + pictures[0].width

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -143,6 +144,29 @@ def test_powers_of_ten_have_one_spelling():
         explaining_page(work_out(Convolution(2, 2), typed("-1000000.1 2; 3 1"), typed("1 0; 0 1")))
     )
     assert "(1×10⁻⁵) + 2 + 3 + (1×10²⁰) ≈ 1×10²⁰" in shown
+
+
+@pytest.mark.parametrize("view", ["step", "stamps"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("first", "kernel"), [("1e308 1e308", "10 1"), ("1e308 -1e308", "100 10"), ("1e308 3", "1 1")])
+def test_what_overflows_is_infinite_everywhere_and_not_exact(first, kernel, channels, view):
+    """A product or sum beyond every float is ∞ in all cells and sums, and the caption does not call it exact."""
+    data = typed(f"{first}; 1 2" if channels == 1 else f"{first} | 1 2")
+    operation = TransposedConvolution(data.values.shape[-2:], (1, 2), in_channels=channels)
+    ours = work_out(operation, data, np.broadcast_to(typed(kernel).values, (channels, 1, 1, 2)))
+    for at in ((0, 0), (0, 1)):
+        shown = " ".join(words(explaining_page(ours, at=at, view=view)))
+        assert re.search("inf|nan|10³(⁰⁹|¹)|e309", shown) is None
+        assert ("∞" in shown) == ("1.8×10³⁰⁸" in shown) == (not np.isfinite(ours.output).all())
+        assert "results exact" not in shown or "results exact up to 1.8×10³⁰⁸, ∞ beyond" in shown or "∞" not in shown
+
+
+def test_a_finite_result_is_exact_although_a_channel_overflows():
+    """Channels beyond every float that cancel out are written in full: ∞ would not add up."""
+    kernel = np.array([[[[1.0, 1.0]], [[1.0, 0.0]]]])
+    data = np.array([[[1e308, 1e308]], [[-1e308, 0]]])
+    step = work_out(Convolution((1, 2), (1, 2), in_channels=2), data, kernel).step(0, 0)
+    assert (step.value, float(step.exact), step.exact_sums[0]) == (1e308, 1e308, Decimal("2e308"))
 
 
 def test_python_numbers_are_as_exact_as_typed_ones():

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from traced_units import UNITS, make_unit
+from traced_units import UNITS, make_unit, pooled_unit
 
 from kernelviz.drawing.page import Text
-from kernelviz.explain.unit_pages import unit_page
+from kernelviz.explain.unit_pages import kernel_and_map_page, unit_page
 from kernelviz.explain.unit_texts import SHOWN
+from kernelviz.records import Weights
 
 
 def texts(page):
@@ -105,6 +106,17 @@ def test_numbers_with_three_decimals_are_written_with_a_power_of_ten():
     check_numbers(page, window * 100)
 
 
+@pytest.mark.parametrize("largest", [0.0012, 0.0099])
+def test_small_numbers_have_more_than_one_digit(largest):
+    """Below 0.01 three decimals would leave one digit, also in the wide cells of one channel: a power of ten is used."""
+    unit = make_unit(1)
+    kernel = largest * unit.kernel / np.abs(unit.kernel).max()
+    unit = replace(unit, kernel=kernel, value=float((kernel * unit.window).sum()))
+    page = unit_page(unit)
+    assert texts(page)["× 10⁻³"] >= 1
+    check_numbers(page, np.round(kernel * 1000, 2))
+
+
 def test_long_sums_leave_room_for_the_numbers_of_the_cells():
     """The products of a flat part of an image nearly cancel: sums have many decimals, and no cell loses its number."""
     unit = make_unit(image=True)
@@ -123,3 +135,16 @@ def test_a_product_is_a_value_times_a_weight():
     page = unit_page(unit)
     for place in unit.strongest(4):
         check_numbers(page, [unit.window[place], unit.kernel[place], unit.products[place]])
+
+
+@pytest.mark.parametrize("page", [unit_page, kernel_and_map_page])
+@pytest.mark.parametrize("make", [UNITS["image"], pooled_unit])
+def test_pages_name_bundled_weights_shortly(make, page):
+    """Pages of convolutions and of pools have the label of pictures; recipes have the package and its version."""
+    unit = make()
+    weights = Weights("bundled", "package 0.1.0")
+    unit = replace(unit, source=replace(unit.source, label="net, bundled weights (package 0.1.0)", weights=weights))
+    made = page(unit)
+    shown = " ".join([*texts(made), made.parts().source])
+    assert "net, bundled weights" in shown
+    assert "package" not in shown

@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from kernelviz.errors import UsageError
+from kernelviz.exploring import make_report
 from kernelviz.files.images import read_image
+from kernelviz.network.inputs import Input
 from kernelviz.network.shift import shift_image
+from kernelviz.streaming import seen_pixels
 from kernelviz.views.shifts import shift_entry
 
 LAYERS = ("conv_stem", "blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.6")
@@ -133,3 +136,22 @@ def test_maps_without_length_have_no_cosine(small):
     found = shift_image(small, torch.zeros(3, 16, 16), (0, 1), "0")
     assert np.isnan(found.invariance["0"][1])
     assert shift_entry(found)["layers"][0]["name"] == "0"
+
+
+@pytest.mark.parametrize(("channels", "drawn"), [(1, 1), (2, 1), (3, 3), (4, 3)])
+def test_every_page_draws_a_tensor_by_one_rule(channels, drawn):
+    """A shift, a report and patches draw the same pixels of a tensor: its first three channels, else the first."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(channels, 2, 3))
+    values = np.random.default_rng(0).random((channels, 9, 8)).astype(np.float32)
+    values[0, 1, 1], values[0, 2, 2], values[0, 3, 3] = np.nan, np.inf, -np.inf
+    image = torch.from_numpy(values)
+    found = shift_image(network, image, (0, 1), "0")
+    pixels = make_report(network, image, "0").images[0].pixels
+    assert np.array_equal(found.pictures[0], pixels)
+    assert np.array_equal(seen_pixels(Input(image[None])), pixels)
+    assert len(np.unique(pixels.reshape(-1, 3).T, axis=0)) == drawn
+    assert pixels[1:4, 1:4, 0].diagonal().tolist() == [0, 255, 0]
+    assert pixels.min() == 0
+    assert any(f"of {channels}" in note for note in found.notes) == (channels not in (1, 3))

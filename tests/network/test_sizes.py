@@ -8,7 +8,7 @@ from kernelviz.errors import BrokenPassError, InputSizeError, UsageError
 from kernelviz.network.capture import capture_features
 from kernelviz.network.layer_operation import layer_operation
 from kernelviz.network.model import Model, load_model
-from kernelviz.network.tracing import watch
+from kernelviz.network.tracing import next_size, watch
 from kernelviz.network.tracing.trace import trace
 from kernelviz.network.units import trace_unit
 from kernelviz.records import Source
@@ -85,7 +85,7 @@ def test_sides_that_work_need_not_be_adjacent():
 
 def test_a_search_that_takes_long_reports_only_what_was_tried(monkeypatch):
     """Without time the sides that are known to work are reported, and none is called the smallest."""
-    monkeypatch.setattr(watch, "_SECONDS", -1.0)
+    monkeypatch.setattr(next_size, "_SECONDS", -1.0)
     assert refusal(picky(*range(70, 225)), 20, 20) == "It takes 224 × 224 and 70 × 70."
 
 

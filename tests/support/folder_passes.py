@@ -29,16 +29,16 @@ WARMING = 10
 
 def ours(output: Path, *, whole: bool) -> Callable[[Path], object]:
     """layer1 of every image as bare picture, by the command; the network is built once."""
-    from kernelviz.cli import session
+    from kernelviz.cli import loading
     from kernelviz.cli.main import main
 
-    load, built = session.load, []
+    load, built = loading.load, []
 
     def load_once(*arguments):
         built[:] = built or [load(*arguments)]
         return replace(built[0])
 
-    session.load = load_once
+    loading.load = load_once
     arguments = ["features", "resnet18d", "--weights", "random", "-r", "-l", "layer1", "--style", "bare", "-q"]
     arguments += [] if whole else ["--no-classes"]
 

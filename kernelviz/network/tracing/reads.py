@@ -6,6 +6,43 @@ those read if the image continued beyond its border, and ``POSITION`` is the ele
 if it has none, ``TORN`` if it was made of several. ``FREE_POSITION`` is the row of the continued map to which the free
 reads belong: a row that was wrapped around the border lies beyond it. An element that reads nothing has a first row
 beyond its last one.
+
+Nothing is followed backwards. Each operation of the forward pass computes the reads of its output from those of its inputs,
+so that the reads of a map are those in the image, however many layers are between. For example, an image of 8 rows and
+two convolutions with kernels of 3 × 3 and a padding of 1, of which the first has a stride of 2:
+
+1. Each row of the image reads itself (``image``): ``FIRST`` = ``LAST`` = 0, 1, ..., 7, and the same in the other four
+   planes. The planes of the rows of an image (1, C, 8, 8) have the shape (6, 1, 1, 8, 1): columns and channels differ in
+   nothing here. The columns have planes of their own, (6, 1, 1, 1, 8).
+2. The first convolution makes 4 rows. Their windows are the rows (-1, 0, 1), (1, 2, 3), (3, 4, 5) and (5, 6, 7), the
+   ``taps`` of ``gathered``. The reads of an output are the union of those in its window; the row -1 is padding, which reads
+   nothing in the image, but would be a row if the image continued::
+
+       POSITION     0   1   2   3        jump 2: the next row of the map
+       FIRST        0   1   3   5        reads 2 rows further down
+       LAST         1   3   5   7
+       FREE_FIRST  -1   1   3   5
+       FREE_LAST    1   3   5   7
+
+3. The windows of the second convolution are rows of this map: (-1, 0, 1), (0, 1, 2), (1, 2, 3) and (2, 3, 4). Row 1, for
+   example, reads those of rows 0 to 2: from 0, the smallest ``FIRST``, to 5, the largest ``LAST``. The rows -1 and 4 of the
+   map do not exist; if it continued, they would read what rows 0 and 3 read, moved by the jump: -3 to -1, and 7 to 9::
+
+       POSITION     0   1   2   3        jump 2, since the stride is 1
+       FIRST        0   0   1   3
+       LAST         3   5   7   7
+       FREE_FIRST  -3  -1   1   3
+       FREE_LAST    3   5   7   9
+
+The receptive field is read off the last table (``trace.receptive_field``): unit 0 reads the rows 0 to 3 of the image; the
+size is 7 = 3 - (-3) + 1, the same for all units, as without a border; the jump is 2 and the offset -3, so that unit i
+reads the rows -3 + 2i to 3 + 2i of a continued image.
+
+All other operations do one of a few things with the planes. An elementwise operation, such as a residual connection, takes
+the union of the reads of its inputs (``joined``); a sum, a mean or a softmax takes it along a dimension (``together``,
+``reduced``); a permutation or a reshape moves the planes as it moves the elements (``AxisReads.moved``, ``reshaped``), so
+that positions are known in tokens and windows; ``cat`` joins planes (``concatenated``). If an operation has no rule, the
+reads are ``lost``, with the reason.
 """
 
 from __future__ import annotations

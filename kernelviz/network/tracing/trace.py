@@ -17,6 +17,7 @@ from kernelviz.network.model import Model, named_stages, root_of
 from kernelviz.network.selection import without_expert
 from kernelviz.network.snapshot import SCRIPTED, is_scripted
 from kernelviz.network.tracing import reads
+from kernelviz.network.tracing.next_size import naming_next_size
 from kernelviz.network.tracing.reads import (
     FAR,
     FIRST,
@@ -32,12 +33,7 @@ from kernelviz.network.tracing.reads import (
 )
 from kernelviz.network.tracing.rules import QUANTISED_LINEAR
 from kernelviz.network.tracing.stages import stages_by_resolution
-from kernelviz.network.tracing.watch import (
-    ObservedPass,
-    blank_batch,
-    naming_next_size,
-    observe_pass,
-)
+from kernelviz.network.tracing.watch import ObservedPass, blank_batch, observe_pass
 from kernelviz.network.tracing.window_rules import QUANTISED_CONVOLUTIONS
 from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.records import AxisField, Field

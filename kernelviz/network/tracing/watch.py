@@ -3,288 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import re
 import sys
 import threading
-import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
-from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from kernelviz.errors import BrokenPassError, KernelvizError, NeedsValuesError
 from kernelviz.network.failures import broken_layer, broken_pass, failure_texts
 from kernelviz.network.inputs import FurtherInputs, has_axes_of
-from kernelviz.network.model import Model, root_of
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, is_scripted, preserved_random_state
 from kernelviz.network.tracing import reads as known
-from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
-from kernelviz.network.tracing.rules import Call, Found, failed, makes_map, not_followed, outcome, part_of, tensors_in
+from kernelviz.network.tracing.meta import OperationMode, copied_to_meta, like, number_kind
+from kernelviz.network.tracing.reads import TensorReads, located
+from kernelviz.network.tracing.rules import Call, Found, failed, makes_map, not_followed, outcome, tensors_in
+from kernelviz.network.tracing.shared_memory import (
+    SharedMemory,
+    after_write,
+    known_of_view,
+    makes_views,
+    memory_of,
+    without_reads,
+    written_by,
+)
 from kernelviz.network.tracing.window_rules import quantised_macs
 from kernelviz.threads import no_warnings
 from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-
-class Sharing:
-    """The living tensors of each storage that several tensors share."""
-
-    def __init__(self) -> None:
-        self._met: dict[int, list[TensorWeakRef]] = {}
-        self._first: dict[int, TensorWeakRef] = {}
-
-    def add(self, tensor: torch.Tensor) -> None:
-        """Record a tensor that reads the image, unless its storage has one."""
-        where = _memory(tensor)
-        if where is not None and self.first(tensor) is None:
-            self._first[where] = TensorWeakRef(tensor)
-
-    def first(self, tensor: torch.Tensor) -> torch.Tensor | None:
-        """The first recorded tensor in the storage of this one that still exists."""
-        where = _memory(tensor)
-        known = self._first.get(where) if where is not None else None
-        found: torch.Tensor | None = known() if known is not None else None
-        return found if found is not None and _memory(found) == where else None
-
-    def meet(self, source: torch.Tensor, outputs: Sequence[torch.Tensor]) -> None:
-        """Record that ``outputs`` are views of the storage of ``source``."""
-        where = _memory(source)
-        if where is None:
-            return
-        met = [known for known in self._met.get(where, ()) if known() is not None]
-        met += [TensorWeakRef(tensor) for tensor in (source, *outputs) if not any(known() is tensor for known in met)]
-        self._met[where] = met
-
-    def others(self, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """The other living tensors in the storage of this one."""
-        where = _memory(tensor)
-        if where is None:
-            return []
-        living = [known() for known in self._met.get(where, ())]
-        return [other for other in living if other is not None and other is not tensor and _memory(other) == where]
-
-
-def written_by(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[torch.Tensor]:
-    """The tensors whose elements an operation overwrites, according to its schema."""
-    positions, names = _writes(func)
-    if not positions:
-        return ()
-    return tensors_in([*(args[position] for position in positions if position < len(args)), *map(kwargs.get, names)])
-
-
-@lru_cache(maxsize=4096)
-def _writes(func: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    if torch.Tag.inplace_view in func.tags:
-        return (), ()  # another view of the same elements
-    written = [
-        (position, argument.name)
-        for position, argument in enumerate(func._schema.arguments)  # noqa: SLF001
-        if argument.alias_info is not None and argument.alias_info.is_write
-    ]
-    return tuple(position for position, _ in written), tuple(name for _, name in written)
-
-
-@lru_cache(maxsize=4096)
-def makes_views(func: Any) -> bool:
-    """Whether the output of an operation shares the storage of its first argument."""
-    aliases = (result.alias_info for result in func._schema.returns)  # noqa: SLF001
-    return func._overloadpacket.__name__ == "_unsafe_view" or any(  # noqa: SLF001
-        alias is not None and not alias.is_write for alias in aliases
-    )
-
-
-def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Tensor, before: Found) -> Found:
-    """What is known of ``other`` (so far ``before``) after the operation ``name`` wrote ``value`` into ``written``."""
-    if (before is None and value is None) or not _overlap(written, other):
-        return before
-    if abs(written.ndim - other.ndim) == 1:
-        return _after_write_into_row(name, written, value, other, before)
-    inside, around = _box(written, other), _box(other, written)
-    if around is not None:
-        return value if inside is not None or value is None else _cut(value, around)
-    return _after_partial_write(name, value, inside, other.shape, before)
-
-
-def _after_partial_write(
-    name: str, value: Found, inside: Sequence[tuple[int, int]] | None, shape: Sequence[int], before: Found
-) -> Found:
-    """What is known of a tensor of this shape after ``value`` was written into the block ``inside`` of it."""
-    if before is not None and before.lost:
-        return before
-    if value is not None and value.lost:
-        return _without_reads(before, value.lost)
-    if inside is None:
-        return _without_reads(before, f"{name} overwrites part of a tensor")
-    pasted = _pasted(before, value, inside, shape)
-    return pasted and pasted.each(narrowed)
-
-
-def _after_write_into_row(name: str, written: torch.Tensor, value: Found, other: torch.Tensor, before: Found) -> Found:
-    """As ``after_write``, if one tensor has a dimension less, as ``batch[0]`` has."""
-    for dim in range(max(written.ndim, other.ndim)):
-        if written.ndim < other.ndim and _box(written.unsqueeze(dim), other) is not None:
-            return after_write(name, written.unsqueeze(dim), _lifted(value, dim), other, before)
-        if other.ndim < written.ndim and _box(other.unsqueeze(dim), written) is not None:
-            after = after_write(name, written, value, other.unsqueeze(dim), _lifted(before, dim))
-            return _selected(after, dim)
-    return _after_partial_write(name, None, None, other.shape, before)
-
-
-def _lifted(found: Found, dim: int) -> Found:
-    """What is known of a tensor with one more dimension, of size 1."""
-    return found and found.moved(lambda planes: np.expand_dims(planes, dim + 1))
-
-
-def _selected(found: Found, dim: int) -> Found:
-    """What is known of a tensor without one of its dimensions, which has size 1."""
-    return found and found.moved(lambda planes: planes.squeeze(dim + 1))
-
-
-def _without_reads(found: Found, lost: str) -> TensorReads:
-    """What is known of a tensor after other values were written into it: its elements are where they were."""
-    return TensorReads(lost=lost) if found is None else replace(found, lost=lost)
-
-
-def _memory(tensor: torch.Tensor) -> int | None:
-    """The address of the storage, or of its values, which several storages may share after an exchange by DLPack."""
-    if tensor.layout != torch.strided:
-        return None
-    storage = tensor.untyped_storage()
-    return int((0 if tensor.is_meta else storage.data_ptr()) or storage._cdata)  # noqa: SLF001
-
-
-def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if not one.numel() or not other.numel():
-        return False
-    (first, last), (other_first, other_last) = _extent(one), _extent(other)
-    return one.dtype != other.dtype or (first <= other_last and other_first <= last)
-
-
-def _extent(tensor: torch.Tensor) -> tuple[int, int]:
-    """The first and last position of a tensor in its storage."""
-    first = int(tensor.storage_offset())
-    steps = sum((size - 1) * int(stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return first, first + steps
-
-
-def _box(inner: torch.Tensor, outer: torch.Tensor) -> list[tuple[int, int]] | None:
-    """The block of ``outer`` that is ``inner``: start and stop along each dimension; None if it is not a block."""
-    if inner.ndim != outer.ndim or inner.dtype != outer.dtype:
-        return None
-    box = [(0, 1)] * outer.ndim
-    dims = sorted((dim for dim in range(outer.ndim) if outer.shape[dim] > 1), key=outer.stride, reverse=True)
-    if any(inner.shape[dim] > 1 for dim in range(outer.ndim) if dim not in dims):
-        return None
-    away = int(inner.storage_offset() - outer.storage_offset())
-    for at, dim in enumerate(dims):
-        stride, size = outer.stride(dim), inner.shape[dim]
-        reach = sum((outer.shape[finer] - 1) * outer.stride(finer) for finer in dims[at + 1 :])
-        if stride <= reach or (size > 1 and inner.stride(dim) != stride):
-            return None
-        start, away = divmod(away, stride)
-        box[dim] = start, start + size
-        if start < 0 or start + size > outer.shape[dim]:
-            return None
-    return None if away else box
-
-
-def _cut(carried: TensorReads, box: Sequence[tuple[int, int]]) -> TensorReads:
-    for dim, (start, stop) in enumerate(box):
-        carried = part_of(carried, dim, slice(start, stop))
-    return carried
-
-
-def _pasted(base: Found, value: Found, box: Sequence[tuple[int, int]], shape: Sequence[int]) -> Found:
-    """``base`` of this shape after ``value`` was written into a block of it."""
-    dim = next((dim for dim, (start, stop) in enumerate(box) if stop - start < shape[dim]), None)
-    if dim is None or (base is None and value is None):
-        return value
-    start, stop = box[dim]
-    pieces = [(at, to) for at, to in ((0, start), (start, stop), (stop, shape[dim])) if at < to]
-    parts: list[Found] = [base and part_of(base, dim, slice(*piece)) for piece in pieces]
-    middle = pieces.index((start, stop))
-    inner_box = [(0, stop - start) if at == dim else side for at, side in enumerate(box)]
-    inner_shape = [stop - start if at == dim else size for at, size in enumerate(shape)]
-    parts[middle] = _pasted(parts[middle], value, inner_box, inner_shape)
-    if all(part is None for part in parts):
-        return None
-    return concatenated(parts, [to - at for at, to in pieces], dim, len(shape))
-
-
-_HOOKS = (
-    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks",
-)  # fmt: skip
-
-
-def on_meta(network: nn.Module) -> nn.Module:
-    """A copy of the network in eval mode on ``meta``, without its hooks; no tensor values are copied.
-
-    Raises:
-        KernelvizError: the network cannot be copied.
-    """
-    return _copied(network)[0]
-
-
-def _copied(network: nn.Module) -> tuple[nn.Module, list[torch.Tensor]]:
-    """``on_meta``, and all tensors of the copy, those in objects that are no modules too."""
-    memo: dict[int, Any] = {}
-    try:
-        for module in network.modules():
-            for name in _HOOKS:
-                memo[id(vars(module).get(name))] = OrderedDict()
-            for parameter in module.parameters(recurse=False):
-                memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
-            for buffer in module.buffers(recurse=False):
-                memo[id(buffer)] = _like(buffer)
-        memo.pop(id(None), None)
-        with _WithoutNumbers():
-            meta_copy = copy.deepcopy(network, memo)
-    except Exception as error:  # noqa: BLE001 - a module may contain anything
-        raise KernelvizError("The network could not be copied to trace it.", reason_text(error)) from None
-    for module in meta_copy.modules():
-        if isinstance(module, nn.DataParallel):
-            module.device_ids = []  # it then runs its module without moving inputs to devices
-    return meta_copy.eval(), [value for value in memo.values() if isinstance(value, torch.Tensor)]
-
-
-def _like(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor on ``meta`` like this one."""
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
-        return tensor.to("meta")
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-
-
-class _WithoutNumbers(TorchFunctionMode):
-    """Copies tensors that are neither parameters nor buffers to ``meta`` too."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func is torch.Tensor.__deepcopy__:
-            tensor, memo = args
-            if id(tensor) not in memo:
-                memo[id(tensor)] = _like(tensor)
-            return memo[id(tensor)]
-        return func(*args, **(kwargs or {}))
 
 
 @dataclass
@@ -347,8 +105,8 @@ def observe_pass(
             torch.no_grad(),
         ):
             try:
-                meta_copy, constants = _copied(module)
-                image = torch.empty(1, *size, dtype=_number_kind(meta_copy), device="meta")
+                meta_copy, constants = copied_to_meta(module)
+                image = torch.empty(1, *size, dtype=number_kind(meta_copy), device="meta")
                 return _Observer(meta_copy, constants).observe(image, further or FurtherInputs())
             except KernelvizError:
                 if batch is None:
@@ -363,88 +121,6 @@ def observe_pass(
             ):  # observation may be the cause
                 return _Observer(module, only_modules=True).observe(batch.detach(), further or FurtherInputs())
             raise
-
-
-def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
-    """The output of a batch norm in eval mode; its shape is that of the input."""
-    if others[4]:
-        return torch.ops.aten.native_batch_norm(image, *others)  # type: ignore[no-any-return]
-    return torch.empty_like(image), image.new_empty(0), image.new_empty(0)
-
-
-# On meta these run through decompositions in Python, which would take most of the time of a forward pass.
-_SHORT_CUTS: Mapping[str, Callable[..., Any]] = {
-    "native_batch_norm": _normalised,
-    "hardtanh": lambda image, *_: torch.empty_like(image),
-    "hardtanh_": lambda image, *_: image,
-}
-
-
-def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Run the operation; tensors that the network creates on the CPU are moved to ``meta`` if it mixes devices."""
-    try:
-        return func(*args, **kwargs)
-    except RuntimeError:
-        tensors = tensors_in((args, kwargs))
-        if len({tensor.is_meta for tensor in tensors}) < 2 or not all(
-            tensor.is_meta for tensor in written_by(func, args, kwargs)
-        ):
-            raise
-    return func(*tree_map_only(torch.Tensor, _to_meta, args), **tree_map_only(torch.Tensor, _to_meta, dict(kwargs)))
-
-
-def run_operation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The output of an operation; on ``meta`` by a short cut if there is one.
-
-    Raises:
-        RuntimeError: it does not take its inputs, as on every other device.
-    """
-    name = func._overloadpacket.__name__  # noqa: SLF001
-    short_cut, check = _SHORT_CUTS.get(name), _CHECKS.get(name)
-    if short_cut and not kwargs and args[0].is_meta:
-        return short_cut(*args)
-    if check and not kwargs:
-        check(*args)
-    return _run(func, args, kwargs)
-
-
-def _check_kernel(
-    image: torch.Tensor, weight: torch.Tensor, _bias: Any, _stride: Any, padding: Any, dilation: Any, *others: Any
-) -> None:
-    """Raise what torch does for a kernel that is larger than the padded image."""
-    transposed, _, groups = others
-    if transposed or image.ndim != weight.ndim or image.shape[1] != groups * weight.shape[1]:
-        return
-    sides = [side + 2 * pad for side, pad in zip(image.shape[2:], _expanded(padding, image), strict=True)]
-    kernel = [step * (side - 1) + 1 for side, step in zip(weight.shape[2:], _expanded(dilation, image), strict=True)]
-    if any(side < length for side, length in zip(sides, kernel, strict=True)):
-        got, wanted = (" x ".join(map(str, lengths)) for lengths in (sides, kernel))
-        raise RuntimeError(
-            f"Calculated padded input size per channel: ({got}). Kernel size: ({wanted}). "
-            "Kernel size can't be greater than actual input size"
-        )
-
-
-def _check_indices(_weight: torch.Tensor, indices: torch.Tensor, *_others: Any) -> None:
-    """Raise what torch does for an embedding of fractions."""
-    if indices.dtype not in (torch.int64, torch.int32):
-        raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
-            f"but got {indices.dtype} instead"
-        )
-
-
-# On meta, torch 2.10 makes an empty map of the one and takes the other; newer versions raise as on other devices.
-_CHECKS: Mapping[str, Callable[..., None]] = {"convolution": _check_kernel, "embedding": _check_indices}
-
-
-def _expanded(numbers: Sequence[int], image: torch.Tensor) -> Sequence[int]:
-    """One number for each axis of an image."""
-    return [*numbers] * (image.ndim - 2) if len(numbers) == 1 else numbers
-
-
-def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.to("meta")
 
 
 class _TakenValues(TorchFunctionMode):
@@ -519,15 +195,13 @@ _UNOBSERVED = "an operation was not observed, as those in other threads are not"
 _OTHER_AXES = "the network makes inputs of another number of axes for its convolutions"
 
 
-class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Observer(OperationMode):  # type: ignore[no-untyped-call]
     """Propagates what is known of tensors through every operation, and records the operations of each module."""
-
-    supports_higher_order_operators = True
 
     def __init__(
         self, network: nn.Module, constants: Sequence[torch.Tensor] = (), *, only_modules: bool = False
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.network, self.only_modules = network, only_modules
         self.visits: dict[str, ModuleVisit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
@@ -535,13 +209,13 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.constants: Any = WeakTensorKeyDictionary()
         for module in network.modules():
             for tensor in tensors_in([module._parameters, module._buffers, vars(module)]):  # noqa: SLF001
-                self.constants[tensor] = _memory(tensor)
+                self.constants[tensor] = memory_of(tensor)
         for tensor in constants:
-            self.constants[tensor] = _memory(tensor)
+            self.constants[tensor] = memory_of(tensor)
         self.taken = _TakenValues(self._reads_image)
         if only_modules:
             self.taken.reason = "the operations of this forward pass cannot be observed"
-        self.sharing = Sharing()
+        self.sharing = SharedMemory()
         self.stacks: dict[int, list[ModuleVisit]] = {}
         self.thread, self.in_threads = threading.get_ident(), False
         self.ended: list[str] = []
@@ -565,7 +239,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.carried[image] = known.image(image.shape) if axes else TensorReads(lost=_OTHER_AXES)
 
         def beside(tensor: torch.Tensor) -> torch.Tensor:
-            tensor = _like(tensor) if image.is_meta else tensor.detach()
+            tensor = like(tensor) if image.is_meta else tensor.detach()
             if tensor.is_meta and not image.is_meta:
                 tensor = torch.zeros_like(tensor, device=image.device)
             if tensor.is_floating_point():
@@ -573,7 +247,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if axes and tensor.ndim == image.ndim and tensor.shape[2:] == image.shape[2:]:
                 self.carried[tensor] = known.image(tensor.shape)
             else:
-                self.constants[tensor] = _memory(tensor)
+                self.constants[tensor] = memory_of(tensor)
             return tensor
 
         with self._hooked():
@@ -673,18 +347,13 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         maps = tuple(tensor in self.maps for tensor in tensors_in(values))
         return RunTensors(tensors, maps, alone=isinstance(values, torch.Tensor))
 
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if any(_dispatches(kind) for kind in types):
-            return NotImplemented  # the class of the tensor runs operations on plain ones, which are observed
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run an operation, and find out what is known of its outputs."""
+        output = super().run(func, args, kwargs)
         if not isinstance(func, OpOverload):
-            output = func(*args, **kwargs)
             self._lose(not_followed(str(func)), (args, kwargs), output)
             return output
         name = func._overloadpacket.__name__  # noqa: SLF001
-        output = run_operation(func, args, kwargs)
         outputs = tensors_in([output])
         try:
             self._record(Call(name, args, kwargs, output, self._known, func._schema.name), func, outputs)  # noqa: SLF001
@@ -693,7 +362,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.carried[tensor] = TensorReads(lost=f"{name} could not be followed here")
         for tensor in outputs:
             if tensor not in self.carried and tensor not in self.constants:
-                self.constants[tensor] = _memory(tensor)
+                self.constants[tensor] = memory_of(tensor)
         if self.nested or _is_nested(output):
             self.nested = True
             self._lose("nested tensors are not followed", (args, kwargs), output, only_nested=True)
@@ -727,7 +396,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not isinstance(tensor, torch.Tensor):
             return None
         found: Found = self.carried.get(tensor)
-        if found is None and not tensor.is_nested and self.constants.get(tensor, 0) != _memory(tensor):
+        if found is None and not tensor.is_nested and self.constants.get(tensor, 0) != memory_of(tensor):
             found = self._known_by_memory(tensor)
             unobserved = (tensor.is_meta or self.in_threads) and _fractions(tensor) and tensor not in self.constants
             reason = self.taken.reason or (_UNOBSERVED if unobserved else "")
@@ -744,12 +413,11 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if other is None or found is None:
             return None
         self.sharing.meet(other, [tensor])
-        box = _box(tensor, other)
-        return TensorReads(lost="it is another view of the memory of a map") if box is None else _cut(found, box)
+        return known_of_view(tensor, other, found)
 
     def _made(self, tensor: torch.Tensor) -> None:
         if tensor not in self.carried and tensor not in self.constants and self.sharing.first(tensor) is None:
-            self.constants[tensor] = _memory(tensor)
+            self.constants[tensor] = memory_of(tensor)
 
     def _reads_image(self, tensor: Any) -> bool:
         return self._known(tensor) is not None
@@ -771,7 +439,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             overwritten = any(tensor is target for target in written)
             before = self._known(tensor) if overwritten else None  # outputs such as those of unsafe_split share nothing
             if overwritten and value is not None and value.lost and not value.axes and call.name != "copy_":
-                value = _without_reads(before, value.lost)  # noqa: PLW2901 - it was changed where it is
+                value = without_reads(before, value.lost)  # noqa: PLW2901 - it was changed where it is
             self._keep(call, tensor, value)
             if overwritten and value is not before:
                 self._overwrite(call, tensor)
@@ -781,7 +449,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             value = TensorReads(lost=value.lost or f"{call.name} gives another rank than expected")
         if value is None:
             self.carried.pop(tensor, None)
-            self.constants[tensor] = _memory(tensor)
+            self.constants[tensor] = memory_of(tensor)
         else:
             self.constants.pop(tensor, None)
             self.carried[tensor] = value
@@ -809,13 +477,6 @@ def _is_nested(value: Any) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _dispatches(kind: type) -> bool:
-    """Whether a class of tensors runs its operations itself."""
-    default = torch._C._disabled_torch_dispatch_impl  # noqa: SLF001
-    return getattr(kind, "__torch_dispatch__", default) is not default
-
-
-@lru_cache(maxsize=4096)
 def _is_map(classes: tuple[str, ...], rank: int) -> bool:
     """Whether an output of this rank is a map (N, C, *axes) by the names of the classes of its module."""
     for name in classes:
@@ -836,12 +497,7 @@ def blank_batch(network: nn.Module, size: Sequence[int]) -> torch.Tensor | None:
     """A batch of one black image of ``size`` for the network itself; None if its weights are on ``meta``."""
     first = next((each for each in network.parameters() if each.is_floating_point()), None)
     device = torch.device("cpu") if first is None else first.device
-    return None if device.type == "meta" else torch.zeros(1, *size, dtype=_number_kind(network), device=device)
-
-
-def _number_kind(network: nn.Module) -> torch.dtype:
-    kinds = (parameter.dtype for parameter in network.parameters() if parameter.is_floating_point())
-    return next(kinds, torch.float32)
+    return None if device.type == "meta" else torch.zeros(1, *size, dtype=number_kind(network), device=device)
 
 
 def _without_values(error: Exception, network: nn.Module) -> BrokenPassError | None:
@@ -855,89 +511,3 @@ def _without_values(error: Exception, network: nn.Module) -> BrokenPassError | N
         hint = 'Load it with weights, for example `load_model(name, weights="random")`.'
         return NeedsValuesError(*failure_texts(what, network, error), hint)
     return None
-
-
-@contextlib.contextmanager
-def naming_next_size(network: Model | nn.Module, size: Sequence[int]) -> Iterator[None]:
-    """If a forward pass breaks and a ``Model`` takes a larger side than that of ``size`` (C, H, W), report that side.
-
-    Raises:
-        InputSizeError: it takes one.
-    """
-    try:
-        yield
-    except NeedsValuesError:
-        raise
-    except BrokenPassError as error:
-        hint = next_size(network, size)
-        if not hint or error.__cause__ is None:
-            raise
-        module = error.observed.network if isinstance(error.observed, ObservedPass) else root_of(network)
-        found = broken_pass(error.__cause__, module, size, hint)
-        found.observed = error.observed
-        raise found from error.__cause__
-
-
-_SECONDS = 8.0
-"""The processor time for the search of a size; each size takes a forward pass on ``meta``."""
-_NEAR = 64
-"""The sides tried beyond the model's own: networks that take multiples only take those of at most this number."""
-
-
-def next_size(network: Model | nn.Module, size: Sequence[int]) -> str:
-    """A hint at the smallest side that works and is above the smaller side of ``size`` (C, H, W).
-
-    It is empty if the network takes this size, or if it is not a ``Model``, of which no size is known to work. The sides
-    that work need not be adjacent, since many networks take multiples of 32 only: so every side in between is tried. If
-    that takes too long, the hint contains only what was tried.
-    """
-    if not isinstance(network, Model) or len(size) != 3 or size[0] != network.input_size[0]:
-        return ""
-    takes = _meta_runs(network)
-    own, least = network.input_size[1:], min(size[1:])
-    if not takes(*own) or takes(*size[1:]):
-        return ""
-    low, high = least, own[0] if own[0] == own[1] and own[0] > least else None
-    while high is not None and high - low > 1:  # as if all sides from some on worked
-        middle = (low + high) // 2
-        low, high = (low, middle) if takes(middle, middle) else (middle, high)
-    end = time.thread_time() + _SECONDS
-    for side in range(least + 1, high or least + _NEAR + 1):
-        if time.thread_time() > end:
-            return f"It takes {own[0]} × {own[1]}" + (f" and {high} × {high}." if high not in (None, own[0]) else ".")
-        if takes(side, side):
-            high = side
-            break
-    return f"The smallest side above {least} that it takes is {high}." if high else f"It takes {own[0]} × {own[1]}."
-
-
-class _Plain(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Runs operations as the observer does, and observes nothing."""
-
-    supports_higher_order_operators = True
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if any(_dispatches(kind) for kind in types):
-            return NotImplemented
-        return run_operation(func, args, kwargs or {}) if isinstance(func, OpOverload) else func(*args, **kwargs or {})
-
-
-def _meta_runs(network: Model) -> Callable[[int, int], bool]:
-    """A function that returns whether the network takes an image of these rows and columns."""
-    meta_copy = on_meta(root_of(network))
-    dtype = _number_kind(meta_copy)
-
-    def takes(*sides: int) -> bool:
-        with torch.inference_mode(mode=False), torch.no_grad(), preserved_random_state(), no_warnings(), _Plain():
-            try:
-                meta_copy(torch.empty(1, network.input_size[0], *sides, dtype=dtype, device="meta"))
-            except Exception:  # noqa: BLE001 - each network has its own
-                return False
-        return True
-
-    return takes

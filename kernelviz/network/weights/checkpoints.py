@@ -26,8 +26,9 @@ from torch import Tensor
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UsageError
 from kernelviz.network.weights.harmless import HARMLESS
-from kernelviz.network.weights.hub_cache import LARGEST_FILE, temporary_copy
+from kernelviz.network.weights.hub_cache import LARGEST_FILE, temporary_path, write_copy
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
+from kernelviz.network.weights.request import StalledError, StallTimeout
 from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Weights, shape_text
 from kernelviz.storage.uris import as_path, is_on_hub, is_uri
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
+
+    from kernelviz.network.weights.request import Beat
 
 
 _LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
@@ -109,11 +112,11 @@ def read_checkpoint(path: object) -> Checkpoint:
     return Checkpoint(_named_tensors(file, content), contents.weights, wrapper)
 
 
-def read_contents(path: object, *, mapped: bool = False) -> Contents:
+def read_contents(path: object, *, mapped: bool = False, timeout: float = 10.0) -> Contents:
     """Read a safetensors or ``torch.save`` file, by content; no code in it runs. That of a URI is copied first.
 
     With ``mapped``, the numbers of a tensor are read from the file when they are used, if its format allows that: copy
-    them before the file may change.
+    them before the file may change. A file of the hub is given up after ``timeout`` seconds without progress.
 
     Raises:
         BadWeightsError: the file is missing, not a regular file, empty, too large, truncated, of another format, or would
@@ -128,7 +131,8 @@ def read_contents(path: object, *, mapped: bool = False) -> Contents:
         raise BadWeightsError("The name of the weights file is empty.", hint=_KINDS_READ)
     file = as_path(path)
     if is_uri(file):
-        return _read_copy(file, mapped=mapped and os.name == "posix")  # elsewhere a mapped copy cannot be deleted
+        mapped = mapped and os.name == "posix"  # elsewhere a mapped copy cannot be deleted
+        return _read_copy(file, mapped=mapped, timeout=timeout if is_on_hub(file) else None)
     with _opened(file) as stream:
         size = _checked_size(file, stream)
         head = stream.read(64)
@@ -139,21 +143,36 @@ def read_contents(path: object, *, mapped: bool = False) -> Contents:
     return Contents(_read_content(file, head, size, mapped=mapped), file, Weights("file", file.name, digest), texts)
 
 
-def _read_copy(uri: Path, *, mapped: bool) -> Contents:
+def _read_copy(uri: Path, *, mapped: bool, timeout: float | None) -> Contents:
     """The contents of a file of another file system, read from a temporary copy; errors name the URI.
+
+    After ``timeout`` seconds without progress it is given up; without one its file system decides.
 
     Raises:
         BadWeightsError, NoWeightsError, UsageError: as ``read_contents``.
     """
     with contextlib.ExitStack() as stack:
-        with _opened(uri) as stream:
-            copy = stack.enter_context(temporary_copy(stream))
+        copy = stack.enter_context(temporary_path())
+        if timeout is None:
+            _copy(uri, copy)
+        else:
+            try:
+                StallTimeout(timeout).wait_for(partial(_copy, uri, copy))
+            except StalledError:
+                what = f"cannot be read: No data came from the hub for {timeout:g} s"
+                hint = "Raise --timeout, or give another --weights FILE."
+                raise NoWeightsError(bad_file(uri, what).what, hint=hint) from None
         try:
             contents = read_contents(copy, mapped=mapped)
         except BadWeightsError as error:
             parts = (part.replace(shown(copy), shown(uri)) for part in (error.what, error.why, error.hint))
             raise BadWeightsError(*parts) from None
     return replace(contents, file=uri, weights=replace(contents.weights, name=uri.name))
+
+
+def _copy(uri: Path, copy: Path, beat: Beat | None = None) -> None:
+    with _opened(uri) as stream:
+        write_copy(stream, copy, beat)
 
 
 @contextmanager

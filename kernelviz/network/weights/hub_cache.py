@@ -20,7 +20,7 @@ from kernelviz.network.weights.endpoint import set_endpoint, shown_endpoint
 from kernelviz.reading import open_regular, read_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from kernelviz.network.weights.names import WeightsLocation
 
@@ -29,7 +29,7 @@ _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _TORCH_HASH = re.compile(r"-([a-f0-9]{8,64})\.")
 _OURS = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
-_PART = 1 << 24  # bytes of one request for weights from elsewhere
+_LEAST_PART, _MOST_PART = 1 << 16, 1 << 24  # bytes of one request for weights from elsewhere
 LARGEST_FILE = 16 << 30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
 _LONGEST_NOTE = 100  # bytes
 _NOTES = ".kernelviz"  # beside snapshots; the hub's client ignores unknown names there
@@ -53,20 +53,29 @@ def hub_facts() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def temporary_copy(stream: IO[bytes]) -> Iterator[Path]:
-    """A file with the rest of a stream, of at most ``LARGEST_FILE`` bytes and one more; deleted afterwards.
+def temporary_path() -> Iterator[Path]:
+    """The path of a file for a copy of weights; deleted afterwards, even if an abandoned thread writes it."""
+    with tempfile.TemporaryDirectory(prefix="kernelviz-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory, "weights")
+
+
+def write_copy(stream: IO[bytes], path: Path, beat: Callable[[int, int], None] | None = None) -> None:
+    """Write the rest of a stream into a new file, at most ``LARGEST_FILE`` bytes and one more.
+
+    ``beat`` is called after each part; parts grow with the speed, so that one does not take long.
 
     Raises:
         OSError: the stream cannot be read, or the copy not be written.
     """
-    with tempfile.TemporaryDirectory(prefix="kernelviz-") as directory:
-        path = Path(directory, "weights")
-        with path.open("xb") as file:
-            left = LARGEST_FILE + 1
-            while left and (data := stream.read(min(left, _PART))):
-                file.write(data)
-                left -= len(data)
-        yield path
+    with path.open("xb") as file:
+        left, part, began = LARGEST_FILE + 1, _LEAST_PART, time.monotonic()
+        while left and (data := stream.read(min(left, part))):
+            file.write(data)
+            left -= len(data)
+            if beat is not None:
+                beat(0, 0)
+            took, began = time.monotonic() - began, time.monotonic()
+            part = min(2 * part, _MOST_PART) if took < 1 else max(part // 2, _LEAST_PART)
 
 
 def repository_directory(repo: str) -> Path:

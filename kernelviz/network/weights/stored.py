@@ -74,6 +74,7 @@ def open_weights(
     architecture: str,
     *,
     key: str | None = None,
+    timeout: float = 10.0,
 ) -> StoredWeights:
     """Find the tensors of a network in a file as ``--weights FILE`` does; their numbers stay in the file.
 
@@ -82,11 +83,12 @@ def open_weights(
         tensors: of the network: type and shape by name, as ``Architecture.tensors``.
         architecture: The name of the network, for messages.
         key: Keys and prefix of the weights, as ``--weights-key``.
+        timeout: Seconds without progress after which a file of the hub is given up.
 
     Raises:
         BadWeightsError: the file cannot be read, or has fewer than half of the network's tensors.
     """
-    return find_stored_weights(read_contents(path, mapped=True), tensors, architecture, key=key)
+    return find_stored_weights(read_contents(path, mapped=True, timeout=timeout), tensors, architecture, key=key)
 
 
 def find_stored_weights(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hub_checks import failure, same
 from huggingface_hub import constants
 from loopback_hub import files_in
 
+from kernelviz.errors import NoWeightsError
 from kernelviz.network.model import load_model
 
 TOKEN = "hf_thisIsNobodysBusiness"
@@ -132,3 +135,15 @@ def test_a_token_broken_over_two_lines(hub, monkeypatch, published):
     monkeypatch.setenv("HF_TOKEN", f"{TOKEN[:9]}\n{TOKEN[9:]}\n")
     assert same(load_model("test_resnet"), published[0])
     assert set(hub.tokens) == {f"Bearer {TOKEN}"}
+
+
+def test_a_weights_file_on_a_hub_that_does_not_answer_is_given_up(hub):
+    """For ``hf://`` the timeout is that of the caller, and the error that the weights are not available."""
+    pytest.importorskip("fsspec")
+    hub.mode = "silent"
+    began = time.monotonic()
+    with pytest.raises(NoWeightsError, match=r"No data came from the hub for 0\.3 s") as caught:
+        load_model("test_resnet", weights="hf://some/repo/x.pt", timeout=0.3)
+    assert time.monotonic() - began < 3
+    assert "--timeout" in caught.value.hint
+    assert hub.requests
