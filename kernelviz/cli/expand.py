@@ -146,7 +146,7 @@ def expand(
             network = reading.prepare(loading.load(chosen, report, progress), report)
             run = ExpandRun(
                 network, found, reading.reading, {"input_size": sides, "crop": crop}, str(slopes), channels, show_all,
-                destination, report, progress, asked, frozenset(layer),
+                destination, report, progress, asked,
             )  # fmt: skip
             report.more |= {"layers": [], "left_out": []}
             if len(found) == 1:
@@ -178,20 +178,23 @@ class ExpandRun:
     report: Report
     progress: Progress
     asked: Recipe
-    named: frozenset[str]
+    named: frozenset[str] = frozenset()
     failed: set[str] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, KernelvizError] = field(default_factory=dict)
 
     def layers(self, patterns: Sequence[str]) -> list[str]:
-        """The names of the layers that the patterns name."""
+        """The names of the layers that the patterns name, each for one map."""
         from kernelviz.network.capture import blank, make_taps
         from kernelviz.network.preprocessing import input_size_of
+        from kernelviz.network.taps import exact_names
 
         size = (self.network.input_size[0], *input_size_of(self.network, self.preparing["input_size"]))
         taps = make_taps(self.network, size, patterns, batch=blank(size)).taps.taps
-        self.sizes = {tap.name: tap.layout.size[0] for tap in taps}
-        return list(self.sizes)
+        names = exact_names(taps)
+        self.sizes = {name: tap.layout.size[0] for name, tap in zip(names, taps, strict=True)}
+        self.named = frozenset(name for name, tap in zip(names, taps, strict=True) if tap.named)
+        return names
 
     def read(self, path: str) -> Image:
         """An image."""

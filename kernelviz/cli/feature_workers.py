@@ -240,6 +240,7 @@ class _Work:
     count: int
     unusual: Mapping[str, Any]
     drawn: tuple[str, ...]
+    captured: tuple[str, ...]
     bases: Mapping[str, Basis]
     gathers: bool = False
     reports: bool = True
@@ -252,7 +253,7 @@ class _Work:
         network = self.network if device == "cpu" else self.network.to(device)
         writer = BackgroundWriter()
         run = prepare(network, self.choices, self.output, _Recording.like(self.report), paths=(), writer=writer)
-        plan = replace(run.plan, drawn=self.drawn, bases=self.bases)
+        plan = replace(run.plan, capture=run.plan.capture.only(self.captured), drawn=self.drawn, bases=self.bases)
         run = replace(run, plan=plan, stems=self.stems, count=self.count, unusual=self.unusual)
         return partial(self._do, run)
 
@@ -285,7 +286,7 @@ class _Work:
 def _work(run: FeatureRun) -> _Work:
     return _Work(
         run.plan.network, run.choices, run.output, _Recording.like(run.report), run.stems, run.count, run.unusual,
-        run.plan.drawn, run.plan.bases,
+        run.plan.drawn, tuple(tap.name for tap in run.plan.capture.taps.taps), run.plan.bases,
     )  # fmt: skip
 
 

@@ -113,8 +113,9 @@ def field(
 ) -> int:
     """Draw effective receptive fields: how much each pixel of some images changes one unit of a layer.
 
-    Frames mark the receptive field and the smallest squares that contain 50 and 99 % of the sum. 10 to 50 images are
-    enough.
+    Frames mark the receptive field and the smallest squares that contain 50 and 99 % of the sum.
+
+    10 to 50 images are enough.
 
     For example: kernelviz field tf_efficientnet_lite0 photos -r -l blocks.2 -l blocks.3 --against random
     """

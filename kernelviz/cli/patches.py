@@ -250,6 +250,8 @@ def draw_patches(run: FeatureRun, wanted: PatchChoices, paths: Sequence[str], pr
         session.attempt(run.report, name, len(layers), partial(begin, name))
     jobs = Jobs(paths)
     if tallies:
+        capture = run.plan.capture.only(tallies)  # a layer that is left out may have no real numbers to capture
+        run = replace(run, plan=replace(run.plan, capture=capture))
         gather(run, jobs, {(name, "patches"): tally for name, tally in tallies.items()}, progress)
     for name, tally in tallies.items():
         if len(tally.images):
@@ -369,7 +371,7 @@ def _write_page(run: FeatureRun, wanted: PatchChoices, found: Patches, channels:
     figure.recipe = recipe
     outputs.save_page(figure, path, run.report, force=run.output.force)
     if recipe["shown"] < len(channels):
-        run.report.inform(f"  The picture shows {recipe['shown']} of these {len(channels)} channels, as many as fit")
+        run.report.inform(f"  The picture shows {recipe['shown']} of these {len(channels):,} channels, as many as fit")
     run.report.inform(*(f"  {note}" for note in recipe["notes"]))
     run.report.add_output(session.output_row(path, **_facts(found, recipe)))
     if run.output.arrays:

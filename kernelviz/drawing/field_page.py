@@ -272,7 +272,8 @@ def _bands(rows: Sequence[Sequence[EffectiveField]], layout: Layout, y: float) -
         for number, row in enumerate(several):
             if layout.label:
                 items += _label(row, rows, y)
-            heads = [_head(each, layout.cell) for each in row]
+            room = [min(layout.cell, MARGIN + layout.width - layout.left(at)) for at in range(len(row))]
+            heads = [_head(each, wide) for each, wide in zip(row, room, strict=True)]
             named = number == 0 or [each.layer for each in row] != [each.layer for each in several[0]]
             tall = max(map(len, heads)) if named else 0
             top = y + tall * LINE_HEIGHT * SMALL + (14 if tall else 4)

@@ -173,7 +173,9 @@ def patches_page(patches: Patches, channels: Sequence[int], kernels: KernelBank 
     """
     lost = [place for place in patches.places_of(channels) if place not in patches.crops]
     if lost:
-        raise UsageError("The patches of these channels were not cut.", hint="Give what `crop_patches` returns.")
+        raise UsageError(
+            "The patches of these channels were not cut.", hint="Give what `crop_patches` returns for them."
+        )
     kernels = kernels if kernels is not None and _are_pictures(kernels, len(patches.mean)) else None
     layout = _layout(patches, channels, kernels)
     rows = [_row(patches, channel, kernels, layout) for channel in channels]

@@ -463,10 +463,6 @@ class _Intercepting(TorchFunctionMode):
         return _NotAffineError(why, name, _only(given))
 
 
-def _second(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    return kwargs.get("running_mean", args[1] if len(args) > 1 else None)
-
-
 def _why_not(name: str) -> str:
     """Why a function of torch, called with what depends on the image, has no linear stand-in; empty for a question."""
     plain = name.strip("_")

@@ -75,6 +75,11 @@ class CapturePlan:
         if self.broken is not None and not self.complete:
             raise self.broken
 
+    def only(self, names: Collection[str]) -> CapturePlan:
+        """The plan for the tensors of these names alone."""
+        taps = tuple(tap for tap in self.taps.taps if tap.name in names)
+        return replace(self, taps=replace(self.taps, taps=taps))
+
 
 class StopPassError(BaseException):
     """Ends a forward pass after the last requested layer; no module's own ``except Exception`` catches it."""

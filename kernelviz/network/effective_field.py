@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import CaptureHooks, StopPassError, fitting, make_taps
-from kernelviz.network.failures import broken_pass
+from kernelviz.network.failures import broken_pass, cut_gradient
 from kernelviz.network.inputs import as_input
 from kernelviz.network.model import source_of
+from kernelviz.network.taps import exact_names
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import receptive_field, unsettled
 from kernelviz.records import FeatureMaps, Image, shape_text
@@ -81,12 +83,15 @@ def effective_field(
         >>> field.values.shape, field.box, field.outside
         ((15, 15), Box(top=5, bottom=9, left=5, right=9), 0.0)
     """
-    found = effective_fields(network, images, layer, at, channels, input_size=input_size, crop=crop)
-    if len(found) > 1:
-        names = ", ".join(each.layer for each in found[:3])
-        what = f"{shown(layer)} stands for {len(found)} maps: {names}{', …' if len(found) > 3 else ''}."
+    tally = FieldTally(network, layer, at, channels, input_size=input_size, crop=crop)
+    for image in _several(images):
+        tally.add(image)
+    count = len(tally.units)
+    if count > 1:
+        names = ", ".join(exact_names([unit.tap for unit in tally.units])[:3])
+        what = f"{shown(layer)} stands for {count} maps: {names}{', …' if count > 3 else ''}."
         raise UsageError(what, hint="Name one of them, or use effective_fields.")
-    return found[0]
+    return tally.result()[0]
 
 
 def effective_fields(
@@ -112,12 +117,30 @@ def effective_fields(
         1 (5, 5)
     """
     tally = FieldTally(network, layers, at, channels, input_size=input_size, crop=crop)
-    several: Iterable[Any] = (
-        [images] if isinstance(images, Image) or (isinstance(images, Tensor) and images.ndim < 4) else images
-    )
-    for image in several:
+    for image in _several(images):
         tally.add(image)
     return tally.result()
+
+
+def _several(images: Any) -> Iterable[Image | Tensor]:
+    """The images one by one; a single one may be given without a list."""
+    one = isinstance(images, Image) or (isinstance(images, Tensor) and images.ndim < 4)
+    return [images] if one else images
+
+
+def _position(at: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The row and column of a unit.
+
+    Raises:
+        UsageError: it is not two whole numbers.
+    """
+    if at is None:
+        return None
+    try:
+        row, column = map(operator.index, at)
+    except (TypeError, ValueError):
+        raise UsageError(f"A unit is given by two whole numbers, its row and column, but got {at!r}.") from None
+    return row, column
 
 
 @dataclass(frozen=True)
@@ -189,7 +212,7 @@ class FieldTally:
         input_size: int | Sequence[int] | None = None,
         crop: bool | None = None,
     ) -> None:
-        self.network, self.layers, self.at, self.channels = network, layers, at, channels
+        self.network, self.layers, self.at, self.channels = network, layers, _position(at), channels
         self.input_size, self.crop = input_size, crop
         self.images = CountedOnce()
         self.units: tuple[_Unit, ...] = ()
@@ -197,6 +220,8 @@ class FieldTally:
         self._sums: dict[str, Array] = {}
         self._zero: dict[str, int] = {}
         self._nonfinite: dict[str, int] = {}
+        self._cut: set[str] = set()
+        self._failed: dict[str, KernelvizError] = {}
 
     def __repr__(self) -> str:
         return f"FieldTally({self.layers!r}, {counted(len(self.images), 'image')})"
@@ -255,7 +280,7 @@ class FieldTally:
 
         Raises:
             UsageError: as ``effective_field``.
-            KernelvizError: the forward pass or the backward pass failed; nothing was added.
+            KernelvizError: the forward pass failed, or the backward passes of all layers; nothing was added.
         """
         given = as_input(self.network, image, input_size=self.input_size, crop=self.crop)
         plan = self.plan(given.size, given.batch)
@@ -290,9 +315,19 @@ class FieldTally:
             hooks.check_all_ran()
             hooks.finished = True
             found: dict[str, Array] = {}
+            failed: dict[str, KernelvizError] = {}
             for left, (name, unit) in enumerate(reversed(hooks.sums.items())):
-                gradient = self._gradient(name, unit, pixels, keep=left + 1 < len(hooks.sums))
+                try:
+                    gradient = self._gradient(name, unit, pixels, keep=left + 1 < len(hooks.sums))
+                except KernelvizError as error:
+                    failed[name] = error
+                    continue
+                if gradient is None:
+                    self._cut.add(name)
                 found[name] = np.zeros(given.size[1:]) if gradient is None else _size_of(gradient)
+        if not found:
+            raise failed[min(failed, key=list(hooks.sums).index)]
+        self._failed = failed | self._failed
         return found
 
     @staticmethod
@@ -313,7 +348,7 @@ class FieldTally:
 
         Raises:
             UsageError: no image was added.
-            KernelvizError: no pixel of any image changes the unit of one of them.
+            KernelvizError: as ``field_of``.
         """
         if not len(self.images):
             raise UsageError("No image was added.", hint="Give at least one.")
@@ -323,8 +358,10 @@ class FieldTally:
         """The effective receptive field of one of the layers.
 
         Raises:
-            KernelvizError: no pixel of any image changes its unit.
+            KernelvizError: no pixel of any image changes its unit, or its gradient cannot be computed.
         """
+        if layer in self._failed:
+            raise self._failed[layer]
         unit = next(each for each in self.units if each.tap.name == layer)
         zero, nonfinite = self._zero[layer], self._nonfinite[layer]
         used = len(self.images) - zero - nonfinite
@@ -364,6 +401,8 @@ class FieldTally:
         if nonfinite:
             why = f"It is not finite in {nonfinite:,} of {counted(len(self.images), 'image')}, and zero in {zero:,}."
             raise KernelvizError(f"The {where} has no usable gradient.", why)
+        if unit.tap.name in self._cut:
+            raise cut_gradient(where)
         many = counted(len(self.images), "image")
         why = f"No pixel changes it, in {many}: its gradient is zero everywhere."
         raise KernelvizError(f"Nothing reaches {where}.", why, "Choose another unit (--at, at=) or other channels.")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from kernelviz.errors import BrokenPassError, InputSizeError
+from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError
 from kernelviz.wording import AXES, READS, counted, form_of, reason_text, shown
 
 if TYPE_CHECKING:
@@ -65,6 +65,12 @@ def broken_pass(error: BaseException, network: nn.Module, size: Sequence[int], h
         return InputSizeError(*texts, hint or _fitting_input(network, error, size))
     what = f"The forward pass failed for an input of {sides}"
     return BrokenPassError(*failure_texts(what, network, error, with_type=True))
+
+
+def cut_gradient(what: str) -> KernelvizError:
+    """The error for something of which no gradient reaches the image."""
+    why = "The network cuts it, as torch.no_grad and detach do, or nothing there depends on the image."
+    return KernelvizError(f"The gradient of {what} does not reach the image.", why, "Choose a layer before that.")
 
 
 _DATA_TYPE = re.compile(r"\bdtype\b|scalar types?|same type|type .*should be the same")

@@ -13,10 +13,11 @@ import torch
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.affine import AffineCopy, is_plain
 from kernelviz.network.capture import make_taps
+from kernelviz.network.failures import cut_gradient
 from kernelviz.network.inputs import as_input
 from kernelviz.network.model import source_of
 from kernelviz.network.snapshot import preserved_random_state
-from kernelviz.network.taps import choose_taps
+from kernelviz.network.taps import choose_taps, exact_names
 from kernelviz.network.tracing.trace import receptive_field
 from kernelviz.records import Box, FeatureMaps, Image
 from kernelviz.views.gathered import Gathered
@@ -165,6 +166,8 @@ class _Work:
             first, others = [], [0]
         if not others:
             what = "At least two images are needed: the slopes are measured on one, and the weights judged on another."
+            if slopes == "one":
+                what = "At least one image is needed, on which the weights are judged."
             raise UsageError(what, hint="Give more images." if total else "Give some images.")
         if slopes == "mean":
             for number in first:
@@ -353,7 +356,7 @@ def _only_tap(plan: CapturePlan, layer: str) -> Tap:
     """
     taps = plan.taps.taps
     if len(taps) != 1:
-        names = ", ".join(tap.name for tap in taps[:3])
+        names = ", ".join(exact_names(taps)[:3])
         raise UsageError(f"One layer must be named, but {shown(layer)} names {len(taps)}.", f"The first: {names}.")
     return taps[0]
 
@@ -479,7 +482,7 @@ def _gradient(network: AffineCopy, images: Tensor, unit: tuple[int, int], shares
         (maps,) = network.run(given, "affine")
         total = (maps[:, :, unit[0], unit[1]] * shares.to(maps.device)).sum()
         if not total.requires_grad:
-            raise KernelvizError("The layer does not depend on the image.")
+            raise cut_gradient(shown(network.taps[0].name))
         (found,) = torch.autograd.grad(total, given)
     return found
 

@@ -376,7 +376,8 @@ def source_of(network: Model | nn.Module) -> Source:
 def parameter_sums(module: nn.Module) -> tuple[float, ...]:
     """The sums of the first and the last parameter, which a training changes; the same on each device."""
     parameters = [each for each in module.parameters() if not is_lazy(each)]
-    return tuple(float(each.detach().cpu().double().sum()) for each in (*parameters[:1], *parameters[-1:]))
+    ends = [each.detach().cpu() for each in (*parameters[:1], *parameters[-1:])]
+    return tuple(float((torch.view_as_real(each) if each.is_complex() else each).double().sum()) for each in ends)
 
 
 def root_of(network: object) -> nn.Module:

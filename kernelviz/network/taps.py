@@ -260,6 +260,15 @@ class Taps:
     missing: tuple[str, ...] = ()
 
 
+def exact_names(taps: Sequence[Tap]) -> list[str]:
+    """A name for each tensor that stands for it alone: of several runs of a layer, ``layer#1`` for the first."""
+    again = {tap.module for tap in taps if tap.run}
+    return [
+        f"{tap.module}#1{tap.name.removeprefix(tap.module)}" if tap.module in again and not tap.run else tap.name
+        for tap in taps
+    ]
+
+
 def choose_taps(
     observed: ObservedPass,
     trace: Trace,

@@ -906,9 +906,7 @@ def border_text(patches: Patches, channels: Sequence[int]) -> str:
         boxes, places = ranking.boxes[list(channels)][there], ranking.places[list(channels)][there]
         every += len(boxes)
         if patches.input_size:
-            rows, columns = patches.input_size[1:]
-            crosses = (boxes[:, [0, 2]] < 0).any(axis=1) | (boxes[:, 1] >= rows) | (boxes[:, 3] >= columns)
-            beyond += int(crosses.sum())
+            beyond += int(_crosses(boxes, patches.input_size).sum())
         else:
             crops = (patches.crops.get((at, row, column)) for at, row, column in places.tolist())
             beyond += sum(crop is not None and crop.crosses_border for crop in crops)
@@ -916,6 +914,19 @@ def border_text(patches: Patches, channels: Sequence[int]) -> str:
         return ""
     of = f"{beyond:,} of {counted(every, 'patch', 'patches')}"
     return f"{of} reach beyond the image" if patches.exceeds_image else f"hatched: outside the image, in {of}"
+
+
+def _crosses(boxes: Array, input_size: tuple[int, ...]) -> Array:
+    """Which of the boxes (n, 4) reach beyond the border of inputs of this size."""
+    rows, columns = input_size[1:]
+    return np.asarray((boxes[:, [0, 2]] < 0).any(axis=1) | (boxes[:, 1] >= rows) | (boxes[:, 3] >= columns))
+
+
+def _may_read_padding(patches: Patches) -> bool:
+    """Whether a chosen unit reads padding, as far as it is known."""
+    if not patches.exact or not patches.input_size:
+        return True
+    return bool(_crosses(patches.highest.boxes[patches.places[..., 0] >= 0], patches.input_size).any())
 
 
 def clipping_texts(patches: Patches) -> list[str]:
@@ -940,7 +951,7 @@ def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
     """What padding excites, dead channels, rows that end, values that are not finite, and duplicates."""
     lines = []
     everywhere, chosen = patches.border
-    if chosen >= 2 * everywhere and not patches.inside and chosen > 0:
+    if chosen >= 2 * everywhere and not patches.inside and chosen > 0 and _may_read_padding(patches):
         lines.append(
             f"Effect of padding: {100 * everywhere:.1f} % of the units are at the border, "
             f"but {100 * chosen:.1f} % of all patches"
@@ -954,7 +965,8 @@ def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
         are = counted(dead.size, "channel is", "channels are")
         lines.append(f"{are} dead (the same value in all images): {numbers_text(dead.tolist())}")
     if any((ranking.counts[list(channels)] % patches.possible).any() for ranking in patches.rankings):
-        lines.append("A row ends where no further image has more than the channel's smallest value")
+        apart = "unit half a receptive field away" if patches.per_image > 1 else "image"
+        lines.append(f"A row ends where no further {apart} has more than the channel's smallest value")
     lost = int(patches.nonfinite.sum())
     if lost:
         broken = int(np.count_nonzero(patches.nonfinite))

@@ -270,3 +270,18 @@ def test_a_full_disk_leaves_the_folder_of_patches_as_it_was(run, photos, monkeyp
     assert result.complaint[0] == "Error: out/test_resnet.random-conv1.0-patches could not be written."
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == files
     assert not [path for path in Path("out").rglob("*") if path.name.startswith(".kernelviz")]
+
+
+def test_a_layer_that_is_left_out_is_not_captured(run, photos, tmp_path):
+    """Complex numbers of a layer without receptive fields fail no image; the layers around it have their patches."""
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.one, self.last = nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3)\n"
+        "        self.twin = nn.Conv2d(2, 2, 1, dtype=torch.complex64)\n"
+        "    def forward(self, x):\n        x = self.one(x)\n        self.twin(torch.complex(x, x))\n"
+        "        return self.last(x)\n"
+    )
+    network = ("patches", f"{tmp_path}/net.py:Net", "--weights", "random", "--input-size", "20")
+    result = run(*network, photos, "-r", "-l", "*", "--json")
+    assert (result.code, result.document["errors"]) == (0, [])
+    assert [each["name"] for each in result.document["layers"]] == ["one", "last"]

@@ -9,7 +9,9 @@ import pytest
 from matplotlib.text import Text
 from page_checks import check_texts
 
-from kernelviz.drawing.field_page import _levels, plot_fields
+from kernelviz.drawing import page as drawn
+from kernelviz.drawing.field_page import _levels, field_page, plot_fields
+from kernelviz.drawing.page import MARGIN, PAGE_WIDTH, text_width
 from kernelviz.errors import UsageError
 from kernelviz.records import Box, Source, Weights
 from kernelviz.views.effective_fields import SHARES, EffectiveField, centroid_of, outside_of, smallest_square
@@ -135,3 +137,13 @@ def test_what_does_not_fit_one_page_is_refused(fields, message):
     """Other input sizes, other numbers of layers, and more than fit are refused."""
     with pytest.raises(UsageError, match=message):
         plot_fields(fields)
+
+
+def test_the_heads_of_the_last_column_end_with_the_page():
+    """A line that is longer than the last column is broken, though the columns are apart."""
+    one = field_of(size=(851, 851), unit=(3, 3), shape=(320, 7, 7), half=200)
+    page = field_page([[one] * 3])
+    ends = [item.x + text_width(item.text, item.size) for item in page.items
+            if isinstance(item, drawn.Text) and item.text.startswith("receptive field 851")]  # fmt: skip
+    assert len(ends) == 3
+    assert max(ends) <= PAGE_WIDTH - MARGIN

@@ -14,7 +14,7 @@ import kernelviz as kv
 from kernelviz.drawing.page import Strokes, paragraphs
 from kernelviz.drawing.patches_page import patches_page, single_patch
 from kernelviz.records import AxisField, Field
-from kernelviz.views.patches import Crop, crop_of
+from kernelviz.views.patches import Crop, crop_of, irregularities
 
 
 def words(figure):
@@ -89,6 +89,20 @@ def test_ties_dead_channels_and_ends_are_stated():
     assert "5 values are not finite, in 1 channel, and left out" in texts
     assert figure.recipe["nonfinite"] == 5
     assert figure.recipe["channels"] == [0, 1, 2, 3]
+
+
+def test_a_row_that_ends_for_lack_of_distance_states_it():
+    """Of several patches per image a row may end since no further unit is half a receptive field away."""
+    values = np.random.default_rng(0).standard_normal((1, 8, 8)).astype(np.float32)
+    tally = kv.PatchTally(patches=8, per_image=8)
+    tally.add(make_maps(values, 0, field=make_field(8, 32, size=31, jump=4)))
+    patches = tally.result()
+    assert 0 < patches.highest.counts[0] < 8
+    lines = irregularities(patches, [0])
+    assert (
+        "A row ends where no further unit half a receptive field away has more than the channel's smallest value"
+        in lines
+    )
 
 
 def test_what_is_outside_is_hatched_and_counted():

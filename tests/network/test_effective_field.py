@@ -243,6 +243,8 @@ def test_a_token_is_a_unit_and_a_class_token_has_no_place():
         ({"layer": "6", "channels": [7]}, r"6: There are channels 0 to 3, but got '7'"),
         ({"layer": "*"}, r"stands for 7 maps"),
         ({"layer": "nosuch"}, r"nosuch"),
+        ({"layer": "6", "at": 3}, r"two whole numbers, its row and column, but got 3"),
+        ({"layer": "6", "at": (1.5, 0)}, r"but got \(1\.5, 0\)"),
     ],
 )
 def test_what_is_not_there_is_refused(network, arguments, message):
@@ -275,9 +277,44 @@ def test_what_cannot_be_differentiated_is_one_message():
             raise RuntimeError(maps.shape)
 
     network = seeded(lambda: nn.Sequential(nn.Conv2d(3, 2, 3), Rounded()))
-    with pytest.raises(KernelvizError, match="Nothing reaches unit"):
+    with pytest.raises(KernelvizError, match=r"The gradient of unit 3, 3 of 1 does not reach the image\.\s.*detach"):
         effective_field(network, noise(3, 9, 9).float(), "1")
     network = seeded(lambda: nn.Sequential(nn.Conv2d(3, 2, 3), Broken(), nn.Conv2d(2, 2, 1)))
     assert effective_field(network, noise(3, 9, 9).float(), "0").sum > 0
     with pytest.raises(BrokenPassError):
         effective_field(network, noise(3, 9, 9).float(), "2")
+
+
+class Imaginary(nn.Module):
+    """Makes complex numbers."""
+
+    def forward(self, maps):
+        """Complex maps."""
+        return torch.complex(maps, maps)
+
+
+def test_a_layer_without_a_real_gradient_fails_alone():
+    """A layer of complex numbers is named in the end; the fields of the others are those without it."""
+    network = seeded(lambda: nn.Sequential(nn.Conv2d(3, 2, 3), Imaginary(), nn.Conv2d(2, 2, 1, dtype=torch.complex64)))
+    tally = FieldTally(network, "*")
+    tally.add(noise(3, 9, 9).float())
+    with pytest.raises(KernelvizError, match=r"The gradient of the layer 2 cannot be computed\."):
+        tally.field_of("2")
+    expected = effective_field(network, noise(3, 9, 9).float(), "0")
+    assert np.array_equal(tally.field_of("0").values, expected.values)
+    with pytest.raises(KernelvizError, match=r"The gradient of the layer 2 cannot be computed\."):
+        effective_field(network, noise(3, 9, 9).float(), "2")
+
+
+def test_each_run_of_a_layer_has_a_name():
+    """The names that the message lists stand for one run each, the first one too."""
+
+    class Twice(nn.Sequential):
+        def forward(self, maps):
+            return self[0](self[0](maps))
+
+    network = seeded(lambda: Twice(nn.Conv2d(3, 3, 3)))
+    with pytest.raises(UsageError, match=r"0 stands for 2 maps: 0#1, 0#2\."):
+        effective_field(network, noise(3, 9, 9).float(), "0")
+    sizes = [effective_field(network, noise(3, 9, 9).float(), name).size for name in ("0#1", "0#2")]
+    assert sizes == [(3, 3), (5, 5)]

@@ -345,6 +345,8 @@ def test_images_that_cannot_judge(bundled, two):
     with pytest.raises(KernelvizError, match="on which the weights are judged"):
         expand_units(bundled, [two[0], two[0]], "conv_stem", input_size=32)
     assert expand_units(Net(nn.ReLU()), noise(1), "last", slopes="one").judged == ("image 0",)
+    with pytest.raises(UsageError, match="At least one image is needed, on which the weights are judged"):
+        expand_units(Net(nn.ReLU()), [], "last", slopes="one")
 
 
 def test_few_receptive_fields_that_explain_by_chance_are_noted():

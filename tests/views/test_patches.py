@@ -12,7 +12,7 @@ from patch_maps import as_lists, brute_force, make_field, make_maps, many_maps
 import kernelviz as kv
 from kernelviz.errors import UsageError
 from kernelviz.records import AxisField, Field
-from kernelviz.views.patches import PatchTally, end_text, ties_text
+from kernelviz.views.patches import PatchTally, end_text, irregularities, ties_text
 
 RANKINGS = ("values", "places", "boxes", "units", "shared")
 
@@ -223,6 +223,19 @@ def test_the_border_share_counts_outermost_units():
     values[0, 0, 2], values[0, 1, 1] = 2, 1
     found = tallied([make_maps(values, 0)], patches=2, per_image=2).result()
     assert found.border == (12 / 16, 0.5)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_an_effect_of_padding_needs_padding(padding):
+    """Border units that are chosen most often are attributed to padding only if some of them read it."""
+    network, image = torch.nn.Conv2d(1, 1, 3, padding=padding), torch.ones(1, 16, 16)
+    torch.nn.init.constant_(network.weight, -1)
+    image[0, 0, 0] = 0
+    tally = PatchTally()
+    kv.capture_many(network, [image], on_map=tally.add)
+    found = tally.result()
+    assert found.border[1] == 1
+    assert any("padding" in line for line in irregularities(found, [0])) == bool(padding)
 
 
 def test_boxes_are_those_of_the_receptive_field_beyond_the_border():
