@@ -300,7 +300,7 @@ def test_clipped_and_broken_values_are_stated_on_a_slide(new_bank):
     weight[3, 0, 1, 1] = np.nan
     figure = kv.plot_kernels(new_bank(weight=weight), scale=(-0.5, 0.5), look="slide")
     line = " ".join(text.get_text() for text in words(figure))
-    assert "outside the range" in line
+    assert "outside the colour scale" in line
     assert "not finite" in line
 
 
@@ -473,7 +473,7 @@ def test_the_identity_of_a_unit_is_left_to_the_recipe():
 def test_slides_of_filters_and_matches_state_clipped_values_and_missing_kinds(new_bank):
     """Values outside the colours are in the one line; kernels that are not drawn are counted by kind, of all."""
     line = " ".join(kv.plot_filter(PHOTO, "sobel-x", look="slide").recipe["drawn"])
-    assert re.search(r"[\d,]+ of 60,000 values are outside the range, drawn in the end colours", line)
+    assert re.search(r"[\d,]+ of 60,000 values are outside the colour scale and clipped", line)
     weight = NUMBERS.normal(size=(64, 3, 3, 3))
     weight[5] = 0
     figure = kv.plot_matches(new_bank(weight=weight), gabor=False, look="slide")

@@ -99,7 +99,7 @@ def compare(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Compare two weights of one model: what moved, layer by layer and kernel by kernel, and what is bitwise the same.
+    """Compare two sets of weights of one model: what changed, by layer and by kernel, and what is bitwise the same.
 
     For example: kernelviz compare tf_efficientnet_lite0 bundled fine-tuned.pt
 

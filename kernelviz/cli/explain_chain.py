@@ -1,4 +1,4 @@
-"""``kernelviz explain chain``: the sizes of layers after each other, along one dimension."""
+"""``kernelviz explain chain``: the sizes of stacked layers, along one dimension."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def chain(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Compute the sizes of layers after each other, and what one unit depends on; with -o, draw them.
+    """Compute the sizes of stacked layers, and what one unit depends on; with -o, draw them.
 
     For example: kernelviz explain chain --input 16 conv6 conv6 conv6
     """

@@ -113,7 +113,7 @@ def field(
 ) -> int:
     """Draw effective receptive fields: how much each pixel of some images changes one unit of a layer.
 
-    Around them are the receptive field and the smallest squares that hold 50 and 99 % of the sum.
+    Frames mark the receptive field and the smallest squares that contain 50 and 99 % of the sum.
 
     10 to 50 images are enough.
 

@@ -60,14 +60,14 @@ Like = Annotated[
     typer.Option(
         "--like",
         metavar="FILTER",
-        help="Of all selected layers the kernels most like this: a kind (edge, spot, line, …), a filter in all "
-        "orientations (sobel), or a name (laplacian). One picture, kernels large and with their numbers.",
+        help="Draw the kernels of all selected layers that are most similar to this: a kind (edge, spot, line, …), a "
+        "filter in all orientations (sobel), or a name (laplacian). One picture, with the numbers of the kernels.",
         show_default=False,
     ),
 ]
 Most = Annotated[
     int | None,
-    typer.Option("--top", min=1, metavar="N", help="How many, with --like. Default: 12.", show_default=False),
+    typer.Option("--top", min=1, metavar="N", help="Number of kernels, with --like. Default: 12.", show_default=False),
 ]
 
 

@@ -313,7 +313,7 @@ NoCaption = Annotated[
     bool,
     typer.Option(
         "--no-caption",
-        help="Omit the identity line and the caption of a page, and print them instead.",
+        help="Omit the caption of a page and the line below its title, and print them instead.",
         rich_help_panel=PICTURES,
     ),
 ]

@@ -94,7 +94,7 @@ Arrays = Annotated[
     bool,
     typer.Option(
         "--arrays",
-        help="Also write the values and places of all channels as .npz.",
+        help="Also write the values and positions of all channels as .npz.",
         rich_help_panel=options.OUTPUT,
     ),
 ]
@@ -145,7 +145,7 @@ def patches(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """Show what excites the channels of a layer: the patches of many images that give the largest values.
+    """Show what excites the channels of a layer: the patches of many images with the largest values.
 
     For example: kernelviz patches tf_efficientnet_lite0 photos -r -l blocks.2.1.conv_dw
 

@@ -106,7 +106,7 @@ def report(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """Write one HTML file in which to explore a model: its layers, their kernels and maps, and what each value is made of.
+    """Write one HTML file in which to explore a model: its layers, their kernels and maps, and how each value is computed.
 
     The file needs no server and no network. It contains the images.
 
@@ -270,11 +270,13 @@ class _Run:
             {"layer": layer.name, "shown": len(layer.shown), "total": layer.outputs} for layer in page.layers
         ]
         notes = tuple(note for note in page.notes if note not in report.warnings)
-        report.warn(*notes)
+        of_images = {note for image in page.images for note in image.notes}  # reported above
+        report.note(*(note for note in notes if note in of_images))
+        report.warn(*(note for note in notes if note not in of_images))
         report.more["patches"] = _patches_of(page) if self.searched is not None else None
         report.inform(f"{counted(len(page.layers), 'layer')}; the file contains the image{'s' if count > 1 else ''}")
         if self.searched is not None:
-            report.inform(_patches_line(page))
+            report.inform(*_patches_line(page))
         shown, total = sum(len(layer.shown) for layer in page.layers), sum(layer.outputs for layer in page.layers)
         broken = sum(sum(maps.nonfinite.values()) for layer in page.layers for maps in layer.maps)
         report.add_output(session.output_row(
@@ -304,15 +306,16 @@ def _patches_of(page: Page) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _patches_line(page: Page) -> str:
-    """How many patches the page has, of how many images."""
+def _patches_line(page: Page) -> list[str]:
+    """How many patches the page has, of how many images; nothing if a warning states that none fits."""
     those = [layer.patches for layer in page.layers if layer.patches is not None]
     if not those:
-        return f"no patches: {next((layer.without_patches for layer in page.layers if layer.without_patches), '')}"
+        why = next((layer.without_patches for layer in page.layers if layer.without_patches), "")
+        return [f"no patches: {why}"] if not any(why and note.endswith(why) for note in page.notes) else []
     channels = sum(len(each.channels) for each in those)
     many = counted(sum(int((each.places[..., 0] >= 0).sum()) for each in those), "patch", "patches")
     what = f"{many} of {counted(channels, 'channel')} in {counted(len(those), 'layer')}"
-    return f"{what}; the file contains {counted(len(page.patch_images), 'image')} of {page.patch_set:,} for them"
+    return [f"{what}; the file contains {counted(len(page.patch_images), 'image')} of {page.patch_set:,} for them"]
 
 
 def _check_directories(paths: Sequence[str]) -> None:

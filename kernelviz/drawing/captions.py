@@ -163,7 +163,7 @@ def map_identity(maps: FeatureMaps) -> str:
     parts = [maps.source.short_label] if maps.source else []
     parts.append(f"{maps.kind}, {shape}" if maps.kind else shape)
     if maps.image and maps.input_size:
-        parts.append(f"image {maps.image.name}, seen at {' × '.join(map(str, maps.input_size[1:]))}")
+        parts.append(f"image {maps.image.name} at {' × '.join(map(str, maps.input_size[1:]))}")
     return PART.join(parts)
 
 
@@ -233,7 +233,6 @@ def _plural(axis: Axis) -> str:
 
 def scale_text(tiles: Tiles, scale: Scale) -> str:
     """The line of the caption that explains the colours."""
-    grey = "mid-grey is 0, " if tiles.view == "rgb" else ""
     clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
     if tiles.view == "pca" and scale.kind == "range" and (scale.low, scale.high) == tiles.extent:
         full = number_text(scale.limit)
@@ -242,37 +241,44 @@ def scale_text(tiles: Tiles, scale: Scale) -> str:
         return f"{mean} is the mean, full colour is {full} or more standard deviations of a component{clipped}"
     if scale.kind == "range":
         return (
-            f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as requested{clipped}"
+            f"Colour scale: {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, "
+            f"as requested{clipped}"
         )
     if scale.kind == "tile":
         one = "tile" if tiles.as_volumes is None else "map"
-        return f"Scale tile: {grey}full colour is each {one}’s largest {_size(tiles)}; not comparable between {one}s"
+        return own_scale_text(one, _size(tiles, signed=scale.signed), grey=tiles.view == "rgb")
     if scale.limit == 0:
-        return "Scale layer: every value is 0"
+        return "Every value is 0"
     limit = f"±{number_text(scale.limit)}" if scale.signed else f"0 to {number_text(scale.high)}"
-    if tiles.view == "rgb":
-        return f"Scale layer: mid-grey is 0, full colour is {limit} in all tiles"
-    same = "" if tiles.layout == "heatmap" or tiles.is_reduced else " for all tiles"
-    return f"Scale layer: {limit}{same}"
+    if tiles.layout == "heatmap" or tiles.is_reduced:
+        return f"Colour scale: {limit}"
+    full = f"mid-grey is 0, full colour is {limit}" if tiles.view == "rgb" else limit
+    return f"One colour scale for the whole layer: {full}"
+
+
+def own_scale_text(one: str, size: str, *, grey: bool = False) -> str:
+    """The line of a caption about colour scales of single tiles: what full colour and, for colours, mid-grey means."""
+    full = "Mid-grey is 0, full colour" if grey else "Full colour"
+    return f"{full} is the largest {size} of each {one}, so colours are not comparable between {one}s"
 
 
 def _opponent_scale_text(tiles: Tiles, scale: Scale) -> str:
-    rgb = "mid-grey is 0, full colour is each kernel’s largest weight"
+    rgb = "mid-grey is 0, full colour is the largest absolute weight of the kernel"
     rgb = f"{PART}rgb: {rgb}" if len(tiles.pictures) > len(OPPONENTS) else ""
     clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
     if scale.kind == "range":
         low, high = number_text(scale.low, plus=True), number_text(scale.high, plus=True)
-        return f"Scale {low} to {high}, as requested{clipped}{rgb}"
+        return f"Colour scale: {low} to {high}, as requested{clipped}{rgb}"
     if scale.kind == "tile":
-        largest = "the largest value in the three planes of a kernel"
-        return f"Scale tile: full colour is {largest}; not comparable between kernels{rgb}"
+        return f"{own_scale_text('kernel', 'absolute value in the three planes')}{rgb}"
     if scale.limit == 0:
-        return "Scale layer: every value is 0"
-    return f"Scale layer: ±{number_text(scale.limit)} for all planes{rgb}"
+        return "Every value is 0"
+    return f"One colour scale for all planes of the layer: ±{number_text(scale.limit)}{rgb}"
 
 
-def _size(tiles: Tiles) -> str:
-    return "weight" if tiles.quantity == "weight" else "value"
+def _size(tiles: Tiles, *, signed: bool = False) -> str:
+    size = "weight" if tiles.quantity == "weight" else "value"
+    return f"absolute {size}" if signed else size
 
 
 def clipped_text(tiles: Tiles, scale: Scale) -> str:
@@ -281,8 +287,8 @@ def clipped_text(tiles: Tiles, scale: Scale) -> str:
 
 
 def outside_text(count: int, total: int) -> str:
-    """How many of the values are outside the colours."""
-    return f"{count:,} of {total:,} values are outside the range, drawn in the end colours"
+    """How many of the values are outside the colour scale."""
+    return f"{count:,} of {total:,} values are outside the colour scale and clipped"
 
 
 def irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
@@ -294,22 +300,24 @@ def irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
         framed = "" if tiles.layout == "heatmap" else " with a black frame"
         verb = inflected(marks.nonfinite, "is", "are")
         lines.append(
-            f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} not finite, chequered, {many}{framed}: "
+            f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} not finite (chequered), {many}{framed}: "
             f"{numbers_text(broken)}"
         )
     parts = []
+    what = "sum" if tiles.quantity == "sum of weights" else tiles.noun  # it can be zero although its kernel is not
     if dead := kernels_of(tiles, marks.dead):
         are = counted(len(dead), "map is", "maps are")
-        lines.append(f"{are} dead (one value everywhere), drawn grey: {numbers_text(dead)}")
+        lines.append(f"{are} dead (the same value everywhere), drawn grey: {numbers_text(dead)}")
     if zero := kernels_of(tiles, marks.zero):
         struck = "" if tiles.layout == "heatmap" else ", struck through"
-        sums = tiles.quantity == "sum of weights"  # a sum can be zero although its kernel is not
-        are = counted(len(zero), "sum is", "sums are") if sums else counted(len(zero), "is", "are")
+        are = counted(len(zero), f"{what} is", f"{what}s are")
         parts.append(f"{are} as good as zero{struck}: {numbers_text(zero)}")
     if tiles.layout == "grid":
         if faint := kernels_of(tiles, marks.faint):
-            limit = "limit" if scale.kind != "tile" else f"largest {_size(tiles)} of the layer"
-            parts.append(f"{len(faint):,} {'more ' if zero else ''}below 5 % of the {limit}: {numbers_text(faint)}")
+            limit = "full colour" if scale.kind != "tile" else f"the largest {_size(tiles)} of the layer"
+            are = counted(len(faint), f"{what} is", f"{what}s are")
+            parts.append(f"{are} faint, below 5 % of {limit}: {numbers_text(faint)}")
         if constant := kernels_of(tiles, marks.constant):
-            parts.append(f"{counted(len(constant), 'is', 'are')} constant: {numbers_text(constant)}")
+            are = counted(len(constant), f"{what} is", f"{what}s are")
+            parts.append(f"{are} constant: {numbers_text(constant)}")
     return [*lines, *([PART.join(parts)] if parts else [])]

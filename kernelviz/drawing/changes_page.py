@@ -268,7 +268,7 @@ def _count(comparison: Comparison) -> str:
 def same_text(comparison: Comparison) -> str:
     """How many layers are bitwise the same, and the first of them."""
     names, total = comparison.same, len(comparison.layers)
-    text = f"Bitwise the same in A and B: {len(names):,} of {total:,}"
+    text = f"Bitwise the same in A and B: {len(names):,} of {counted(total, 'layer')}"
     if names and len(names) < total:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         text += f": {', '.join(map(drawable, names[:NAMED]))}{more}"

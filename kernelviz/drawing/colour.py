@@ -465,7 +465,9 @@ def key_in(look: Look, contents: Iterable[Content]) -> list[str]:
     lines = []
     if any(map(_has_stripes, values)) or any((each.shares < 0).any() for each in over):
         small = ", or with a minus in small cells" if any(map(_has_minus, values)) else ""
-        lines.append(f"Solid: positive · striped{small}: negative, from {_BLANK} % on · the darker, the larger")
+        lines.append(
+            f"Solid: positive · striped{small}: negative, from {_BLANK} % of full colour · the darker, the larger"
+        )
     elif over or any(map(_shows_sizes, values)):
         lines.append("The darker, the larger")
     if any(isinstance(each, ColourTiles) and _coloured(each.colours) for each in shown):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing import colour
-from kernelviz.drawing.captions import layer_text
+from kernelviz.drawing.captions import layer_text, own_scale_text
 from kernelviz.drawing.kernel_bar import kernel_bar
 from kernelviz.drawing.kernel_tile import planes_tile
 from kernelviz.drawing.looks import find_look
@@ -497,13 +497,13 @@ def _bars(pairs: Pairs) -> Panel:
     """The bars of the colours, of A and B and of B − A."""
     limit, difference = number_text(pairs.limit), number_text(pairs.difference)
     if pairs.own_ranges:
-        bars = [kernel_bar("A, B: one range per pair", coloured=pairs.coloured)]
+        bars = [kernel_bar("A, B: one scale per pair", coloured=pairs.coloured)]
     else:
         ends = (f"−{limit}", f"+{limit}") if pairs.signed else ("0", limit)
-        bars = [kernel_bar("A, B: one range", ends, coloured=False, signed=pairs.signed)]
+        bars = [kernel_bar("A, B: one scale", ends, coloured=False, signed=pairs.signed)]
     if not pairs.matched and pairs.difference:
         ends = (f"−{difference}", f"+{difference}") if pairs.signed else ("0", difference)
-        bars.append(kernel_bar("B − A: one range", ends, coloured=pairs.coloured, signed=pairs.signed))
+        bars.append(kernel_bar("B − A: one scale", ends, coloured=pairs.coloured, signed=pairs.signed))
     items: list[Item] = []
     y = 0.0
     for bar in bars:
@@ -513,7 +513,7 @@ def _bars(pairs: Pairs) -> Panel:
 
 
 def _title(pairs: Pairs) -> str:
-    name = f"Kernels of {pairs.layer.name} in two weights" if pairs.layer.name else "Kernels in two weights"
+    name = f"Kernels of {pairs.layer.name} in A and B" if pairs.layer.name else "Kernels in A and B"
     pairing = pairs.layer.pairing
     if pairing is None:
         return name
@@ -562,7 +562,7 @@ def _difference(pairs: Pairs) -> str:
     times = pairs.limit / pairs.difference
     more = f"{number_text(times)} times as much" if times >= 1 else f"1/{number_text(1 / times)} of it"
     return (
-        f"B − A: one range for all, {sign}{number_text(pairs.difference)}; "
+        f"B − A: one colour scale for all kernels, {sign}{number_text(pairs.difference)}; "
         f"the largest {what} is {number_text(pairs.limit)}, {more}"
     )
 
@@ -571,7 +571,7 @@ def _caption(pairs: Pairs, layout: _Layout) -> list[str]:
     if pairs.matched:
         return _matched_caption(pairs)
     return [
-        _order_line(pairs, f"{_count(pairs)}, equal numbers paired"),
+        _order_line(pairs, f"{_count(pairs)}, paired by number"),
         *_view_lines(pairs, layout),
         _range(pairs),
         _difference(pairs),
@@ -589,7 +589,7 @@ def _order_line(pairs: Pairs, which: str) -> str:
 
 def _matched_caption(pairs: Pairs) -> list[str]:
     return [
-        "Kernels of A, each above its best match of B, one to one; each with its own number",
+        "Kernels of A, each above its best match in B, one to one; numbers are those in A and in B",
         _matched_count(pairs),
         _range(pairs),
         *chance_lines(pairs.layer),
@@ -636,11 +636,10 @@ def _view_lines(pairs: Pairs, layout: _Layout) -> list[str]:
 
 
 def _range(pairs: Pairs) -> str:
-    grey = "mid-grey is 0, " if pairs.coloured else ""
     if pairs.own_ranges:
-        return f"A and B: {grey}full colour is each pair’s largest weight; not comparable between pairs"
+        return own_scale_text("pair", "absolute weight", grey=pairs.coloured)
     sign = "±" if pairs.signed else "0 to "
-    return f"A and B: one range for all, {sign}{number_text(pairs.limit)}"
+    return f"A and B: one colour scale for all kernels, {sign}{number_text(pairs.limit)}"
 
 
 def odd_lines(layer: ComparedLayer) -> list[str]:
@@ -650,7 +649,7 @@ def odd_lines(layer: ComparedLayer) -> list[str]:
         if numbers:
             kernels = counted(len(numbers), "kernel")
             is_born = inflected(len(numbers), "was ", "were ") if verb == "born" else ""
-            lines.append(f"{kernels} {is_born}{verb}, as good as zero in {where} alone: {numbers_text(numbers)}")
+            lines.append(f"{kernels} {is_born}{verb} (as good as zero in {where} only): {numbers_text(numbers)}")
     if layer.zero:
         are = counted(len(layer.zero), "kernel is", "kernels are")
         lines.append(f"{are} as good as zero in both, struck through: {numbers_text(layer.zero)}")
@@ -678,7 +677,7 @@ def _notices(pairs: Pairs) -> tuple[str, ...]:
 def _parts(pairs: Pairs, tiles: Panel, lines: tuple[str, ...], texts: tuple[str, str]) -> PageParts:
     title, identity = texts
     if not pairs.matched:  # a look may draw fewer kernels, and counts them
-        lines = (_order_line(pairs, "equal numbers paired"), *lines[1:])
+        lines = (_order_line(pairs, "paired by number"), *lines[1:])
     return PageParts(
         title, tiles, source=PART.join(weights_text(pairs.comparison)), identity=identity, caption=lines,
         notices=_notices(pairs), versions=(partial(_boxed, pairs),),

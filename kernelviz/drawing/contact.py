@@ -213,7 +213,7 @@ def check_count(count: int) -> None:
     """
     if count > MOST_CHANNELS:
         hint = "Choose fewer with --channels, or with --top."
-        raise UsageError(f"A contact sheet has room for {MOST_CHANNELS} channels, but got {count:,}.", hint=hint)
+        raise UsageError(f"A contact sheet takes at most {MOST_CHANNELS} channels, but got {count:,}.", hint=hint)
 
 
 def _thumbnail(pixels: Array) -> Array:
@@ -467,9 +467,9 @@ def _scale(rows: Sequence[ContactRow]) -> Scale:
 
 def _scale_text(scale: Scale) -> str:
     if scale.limit == 0:
-        return "One scale for all: every value is 0"
+        return "Every value is 0"
     low, high = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
-    return f"One scale for all: {low} to {high}"
+    return f"One colour scale for all maps: {low} to {high}"
 
 
 def _marks(sheet: ContactSheet, row: ContactRow, scale: Scale) -> Marks:
@@ -497,12 +497,11 @@ def _notes(sheet: ContactSheet, shown: int, marks: Sequence[Marks]) -> tuple[str
     broken, lost = sum(len(each.broken) for each in marks), sum(each.nonfinite for each in marks)
     if broken:
         where = f"{counted(broken, 'map')} with a black frame"
-        notes.append(f"{counted(lost, 'value is', 'values are')} not finite, chequered, in {where}")
+        notes.append(f"{counted(lost, 'value is', 'values are')} not finite (chequered), in {where}")
     if more := sheet.nonfinite - lost:
-        lost_too = counted(more, "value that is", "values that are")
-        notes.append(f"{lost_too} not finite in images that are not shown")
+        notes.append(f"{counted(more, 'value is', 'values are')} not finite in images that are not shown")
     if dead := sum(len(each.dead) for each in marks):
-        notes.append(f"{dead:,} of {maps:,} maps {inflected(dead, 'is', 'are')} dead (one value everywhere), grey")
+        notes.append(f"{dead:,} of {maps:,} maps {inflected(dead, 'is', 'are')} dead (the same value everywhere), grey")
     if zero := sum(len(each.zero) for each in marks):
         notes.append(f"{zero:,} of {maps:,} maps {inflected(zero, 'is', 'are')} as good as zero, struck through")
     return (*notes, *map(sentence, sheet.images.notes()))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.captions import own_scale_text
 from kernelviz.drawing.kernel_bar import kernel_bar
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
@@ -166,7 +167,7 @@ def expanded_page(expanded: LinearWeights, numbers: Sequence[int], look: Look) -
     y += tiles.height + 8
     lines = _caption(expanded, numbers, look)
     coloured = expanded.weights.shape[1] == 3 and _planes(expanded, look) == 1
-    bars = kernel_bar("one range per tile", coloured=coloured)
+    bars = kernel_bar("one scale per tile", coloured=coloured)
     words, below = caption_block(lines, (MARGIN, y), inner - bars.width - 56, 1.0)
     items += [*words, *moved(bars, MARGIN + inner - bars.width, y + 6)]
     bottom = max(below, y + 6 + bars.height)
@@ -289,33 +290,34 @@ def _truth(expanded: LinearWeights) -> str:
 
 def _count(expanded: LinearWeights, shown: int) -> str:
     total, half = len(expanded.weights), int(expanded.half.sum())
-    return f"{shown:,} of {counted(total, 'channel')}; for {half:,} of {total:,}, half or more is explained"
+    half_text = f"at least half of the variance is explained in {half:,} of {total:,}"
+    return f"{shown:,} of {counted(total, 'channel')}; {half_text}"
 
 
 def _caption(expanded: LinearWeights, numbers: Sequence[int], look: Look) -> list[str]:
     others = "other image" if expanded.slopes == "mean" else "image"
     images = counted(len(expanded.judged), others)
-    bar = f"Bar: explained variance of the real output over {images}"
+    bar = f"Bar: explained variance of the real output on {images}"
     veiled = any(not expanded.half[number] and not expanded.dead[number] for number in numbers)
     lines = [
         _truth(expanded),
-        f"{bar}; faded tiles, below one half, do not show the unit" if veiled else bar,
+        f"{bar}; tiles below one half are faded, as they do not describe the unit" if veiled else bar,
         _count(expanded, len(numbers)),
         *_dead(expanded, numbers),
     ]
     inputs = expanded.weights.shape[1]
     if inputs == 3 and _planes(expanded, look) == 1:
-        lines.append("Each tile has its own range: mid-grey is 0, full colour is its largest weight")
+        lines.append(own_scale_text("tile", "absolute weight", grey=True))
     elif inputs == 3:
-        lines.append("Each tile has its own range; left to right: its red, green and blue plane")
+        lines.append("One colour scale per tile; left to right: its red, green and blue plane")
     elif inputs == 1:
-        lines.append("Each tile has its own range: red positive, blue negative")
+        lines.append("One colour scale per tile: red positive, blue negative")
     else:
-        lines.append(f"Each tile is the sum over the {inputs:,} channels of the image, in its own range")
+        lines.append(f"Each tile is the sum over the {inputs:,} channels of the image; one colour scale per tile")
     if expanded.pools:
         lines.append(f"Max pooling replaced by average pooling: {', '.join(expanded.pools)}")
     if min(_layout(expanded, PAGE_WIDTH - 2 * MARGIN, LABEL, look).zoom, 0):
-        lines.append("Tiles are reduced: a pixel is the mean of several weights")
+        lines.append("Tiles are reduced: each pixel is the mean of several weights")
     return [*lines, *map(sentence, expanded.notes)]
 
 
@@ -333,7 +335,7 @@ def _dead(expanded: LinearWeights, numbers: Sequence[int]) -> list[str]:
 def _notices(expanded: LinearWeights, shown: int) -> tuple[str, ...]:
     """The lines that change the meaning of the picture."""
     images = counted(len(expanded.judged), "image")
-    bar = f"bar: explained variance over {images}, faded below one half"
+    bar = f"bar: explained variance on {images}, faded below one half"
     truth = _truth(expanded)
     return truth, bar, _count(expanded, shown)
 

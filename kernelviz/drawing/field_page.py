@@ -119,7 +119,7 @@ def _rows_of(fields: Sequence[EffectiveField]) -> list[list[EffectiveField]]:
         counts = " and ".join(str(len(row)) for row in rows)
         raise UsageError(f"Every model must have as many layers as the first, but they have {counts}.")
     if len(rows[0]) > MOST_FIELDS or len(rows) > MOST_FIELDS:
-        raise UsageError(f"A page has room for {MOST_FIELDS} layers, but got {max(len(rows), len(rows[0]))}.")
+        raise UsageError(f"A page takes at most {MOST_FIELDS} layers, but got {max(len(rows), len(rows[0]))}.")
     sizes = {each.values.shape for each in fields}
     if len(sizes) > 1:
         text = " and ".join(f"{rows} × {columns}" for rows, columns in sorted(sizes))
@@ -567,7 +567,7 @@ def _images_text(rows: Sequence[Sequence[EffectiveField]]) -> str:
     """How many images; of fields of different images, which a caller can put side by side, how many each is of."""
     names, *others = dict.fromkeys(each.images for row in rows for each in row)
     if others:
-        return f"{' and '.join(f'{len(each):,}' for each in (names, *others))} images, not the same"
+        return f"{' and '.join(f'{len(each):,}' for each in (names, *others))} images, which differ"
     return f"image {names[0]}" if len(names) == 1 else counted(len(names), "image")
 
 
@@ -598,12 +598,12 @@ def _caption(rows: Sequence[Sequence[EffectiveField]], layout: Layout) -> list[s
 def _unframed_lines(every: Sequence[EffectiveField]) -> list[str]:
     """Why tiles have no frame."""
     whole = list(dict.fromkeys(each.layer for each in every if each.reads_all))
-    lines = [f"No frame: the unit can read all of the image: {', '.join(whole)}"] if whole else []
+    lines = [f"No frame where the unit can read the whole image: {', '.join(whole)}"] if whole else []
     reasons: dict[str, list[str]] = {}
     for each in every:
         if each.box is None:
             reasons.setdefault(each.lost, []).append(each.layer)
-    lines += [f"No frame, the receptive field is unknown: {', '.join(dict.fromkeys(names))} ({why})"
+    lines += [f"No frame where the receptive field is unknown: {', '.join(dict.fromkeys(names))} ({why})"
               for why, names in reasons.items()]  # fmt: skip
     return lines
 
@@ -611,7 +611,7 @@ def _unframed_lines(every: Sequence[EffectiveField]) -> list[str]:
 def _mixed_lines(every: Sequence[EffectiveField]) -> list[str]:
     """Which layers read all of the image besides their receptive fields."""
     mixing = list(dict.fromkeys(each.layer for each in every if each.mixes_image and not each.reads_all))
-    return [f"+: a gate, a mean or attention adds the rest of the image: {', '.join(mixing)}"] if mixing else []
+    return [f"+: a gate, a mean or attention mixes in the rest of the image: {', '.join(mixing)}"] if mixing else []
 
 
 def _note_lines(rows: Sequence[Sequence[EffectiveField]]) -> list[str]:
@@ -632,7 +632,7 @@ def _notices(rows: Sequence[Sequence[EffectiveField]]) -> tuple[str, ...]:
     """The lines that change the meaning of the picture."""
     every = [each for row in rows for each in row]
     left_out = [
-        f"{each.layer}: {each.zero + each.nonfinite:,} of {counted(len(each.images), 'image')} left out"
+        f"{each.layer}: {each.zero + each.nonfinite:,} of {counted(len(each.images), 'image')} are left out"
         for each in every
         if each.zero + each.nonfinite
     ]

@@ -65,6 +65,9 @@ def exponent_of(*values: Array) -> int:
     return math.floor(math.log10(largest) + 1e-9)
 
 
+ROUNDED = "rounded to two decimals, or to two significant digits if 1 or larger; --json and --arrays have all digits"
+
+
 def exponent_text(exponent: int) -> str:
     """``× 10⁻³``; empty for 0."""
     if not exponent:
@@ -261,10 +264,8 @@ def _caption(bank: KernelBank, sheet: Sheet, planes: Array, shown: int, exponent
         what = f"the {planes.shape[1]} tiles of a kernel are its planes, one for each input channel"
         what += " of its group" if bank.groups > 1 else ""
     lines = [f"{sentence(what)}; one logarithmic colour scale for all, red positive, blue negative"]
-    power = f"{exponent_text(exponent)}, " if exponent else ""
-    lines.append(
-        f"The numbers are {power}rounded to two decimals, or to two digits from 1 on; --json and --arrays have all digits"
-    )
+    unit = f"in units of {exponent_text(exponent).removeprefix('× ')}, " if exponent else ""
+    lines.append(f"The numbers are {unit}{ROUNDED}")
     if shown < sheet.tiles.total:
         lines.append(f"{shown:,} of {sheet.tiles.total:,} kernels are drawn")
     return lines

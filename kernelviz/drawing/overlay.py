@@ -338,16 +338,16 @@ def _padding_line(overlay: Overlay, beyond: tuple[int, int]) -> list[str]:
 
 def _opacity_line(scale: Scale) -> str:
     if scale.signed:
-        return "The larger the magnitude, the stronger the colour; no colour: 0"
-    return f"The larger the value, the stronger the colour; no colour: {number_text(scale.low)}"
+        return "The larger the magnitude, the stronger the colour; 0 has no colour"
+    return f"The larger the value, the stronger the colour; {number_text(scale.low)} has no colour"
 
 
 def _scale_line(tiles: Tiles, scale: Scale) -> str:
     if scale.kind != "tile":
         return scale_text(tiles, scale)
     if scale.signed:
-        return f"Scale tile: the range of the map, ±{number_text(scale.high)}"
-    return f"Scale tile: the range of the map, {number_text(scale.low)} to {number_text(scale.high)}"
+        return f"Colour scale: the range of the map, ±{number_text(scale.high)}"
+    return f"Colour scale: the range of the map, {number_text(scale.low)} to {number_text(scale.high)}"
 
 
 def _irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
@@ -357,7 +357,7 @@ def _irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
         verb = inflected(marks.nonfinite, "is", "are")
         lines.append(f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} not finite, drawn transparent")
     if marks.dead:
-        lines.append(f"the map has one value everywhere, {number_text(float(tiles.values.flat[0]))}")
+        lines.append(f"the map has the same value everywhere, {number_text(float(tiles.values.flat[0]))}")
     if scale.kind == "range" and scale.below + scale.above:
         lines.append(clipped_text(tiles, scale))
     return lines

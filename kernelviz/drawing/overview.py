@@ -381,7 +381,7 @@ def _keys(kinds: set[bool], cmap: str | None) -> Panel:
     """What the colours mean: each tile has its own range; one bar for signed layers, one for others."""
     size, width, tall = LABEL * UNIT, float(round(BAR_WIDTH * UNIT)), float(round(BAR_HEIGHT * UNIT))
     style = BarStyle(tall, size, 6 * UNIT + size, clear=size)
-    items, y = text_block(["one range per tile"], 0, 0, size)
+    items, y = text_block(["one scale per map"], 0, 0, size)
     for signed in sorted(kinds, reverse=True):
         colours = cmap or colour.map_colours(signed=signed)
         strip = colour.bar_levels(-1.0 if signed else 0.0, 1.0, int(width), signed=signed, cmap=colours)
@@ -395,8 +395,8 @@ def _keys(kinds: set[bool], cmap: str | None) -> Panel:
 def _caption(columns: Sequence[Highlights]) -> list[str]:
     most = max(len(column.numbers) for column in columns)
     lines = [
-        f"The {most} most varied maps, without near-duplicates; channel number above",
-        "Scale tile: each map has its own range, so colours are not comparable between tiles",
+        f"The {most} most varied maps of each layer, without near-duplicates; channel numbers above them",
+        "One colour scale per map, so colours are not comparable between maps",
     ]
     return [*lines, *map(sentence, overview_notes(columns))]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing import colour
-from kernelviz.drawing.captions import layer_text
+from kernelviz.drawing.captions import layer_text, own_scale_text
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.mosaic import Mosaic
 from kernelviz.drawing.page import (
@@ -441,7 +441,7 @@ def _key() -> Panel:
     strip = colour.bar_levels(-1.0, 1.0, int(BAR_WIDTH), signed=True)
     style = BarStyle(BAR_HEIGHT, LABEL, 10 + LABEL, clear=30)
     bar, y = colour_bar([strip], ("−max", "+max"), style, top=LABEL + 14, right=BAR_WIDTH, middle=BAR_WIDTH / 2)
-    return Panel((Text(0, LABEL, "one range per kernel", LABEL, GREY), *bar), BAR_WIDTH, y + 0.3 * LABEL)
+    return Panel((Text(0, LABEL, "one scale per kernel", LABEL, GREY), *bar), BAR_WIDTH, y + 0.3 * LABEL)
 
 
 def _title(patches: Patches) -> str:
@@ -455,7 +455,7 @@ def _identity(patches: Patches, kernels: KernelBank | None) -> str:
     plus = "+" if patches.mixes_image else ""
     if patches.sizes is not None:
         parts.append(f"receptive field {' × '.join(map(str, patches.sizes))} px{plus}")
-    seen = f", seen at {' × '.join(map(str, patches.input_size[1:]))}" if patches.input_size else ""
+    seen = f" at {' × '.join(map(str, patches.input_size[1:]))}" if patches.input_size else ""
     parts.append(f"{counted(len(patches.images), 'image')}{seen}")
     return PART.join(parts)
 
@@ -465,13 +465,14 @@ def _caption(patches: Patches, channels: Sequence[int], kernels: KernelBank | No
     lines = [f"{choice_text(patches)}, each below the receptive field of its unit"]
     if patches.possible < most:
         have = counted(len(patches.images), "image has", "images have")
-        lines.append(f"{have} at most {patches.possible} of the {most} patches")
+        lines.append(
+            f"{have} at most {counted(patches.possible, 'patch', 'patches')} of a channel; {most} were requested"
+        )
     if patches.lowest is not None:
-        lines.append("Below them, the same for the smallest values")
+        lines.append("Below them: the smallest values, likewise")
     lines += _counts(patches, channels)
     if kernels is not None:
-        grey = "as colour, mid-grey is 0; " if kernels.are_colours else ""
-        lines.append(f"Kernels: {grey}each has its own range, so colours are not comparable between them")
+        lines.append(own_scale_text("kernel", "absolute weight", grey=kernels.are_colours))
     lines += [*clipping_texts(patches), *filter(None, [reduction_text(layout.shrink)])]
     lines += irregularities(patches, channels)
     return [*lines, *map(sentence, patches.notes)]

@@ -408,7 +408,7 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     room = left + text_width(low, size) + text_width(high, size) + size
     width = float(round(max(BAR_WIDTH * unit, room)))
     own = "kernel" if tiles.parts == OPPONENTS else "tile" if tiles.as_volumes is None else "map"
-    heading = tiles.quantity if scale.kind != "tile" else f"one range per {own}"
+    heading = tiles.quantity if scale.kind != "tile" else f"one scale per {own}"
     items, y = text_block([heading], 0, 0, size)
     y = float(round(y + 8 * unit))
     ends = (scale.low, scale.high) if scale.kind != "tile" else (-1.0 if scale.signed else 0.0, 1.0)

@@ -61,7 +61,7 @@ RING, CURVE = 8.0, 4.0
 HALO = "paper"
 NEAREST_FRAME = 9.0  # pixels from the middle of a frame to its sides, at least
 CLASS_LINES = 3
-MOVED_ALONG = "with the originals, shifted"
+MOVED_ALONG = "with shifted original maps"
 
 
 def plot_shift(shifted: ShiftedImage, *, look: LookName = "page", caption: bool = True) -> PageFigure:
@@ -233,7 +233,7 @@ def _identity(shifted: ShiftedImage) -> str:
     parts = [shifted.source.short_label] if shifted.source else []
     if shifted.image and shifted.input_size:
         size = " × ".join(map(str, shifted.input_size[1:]))
-        parts.append(f"image {shifted.image.name}, seen at {size}")
+        parts.append(f"image {shifted.image.name} at {size}")
     return PART.join(parts) or "a network"
 
 
@@ -529,13 +529,13 @@ def _caption(shifted: ShiftedImage) -> list[str]:
     ringed = [layer for layer in shifted.layers if len(layer.equivariance) > 1]
     if ringed:
         lines.append(
-            "Rings: cosine with the original maps shifted by s / j cells, over the cells of both; without interpolation, "
-            "this is possible only if s is a multiple of j"
+            "Rings: cosine with the original maps shifted by s / j cells, over the cells that both contain; without "
+            "interpolation, this is possible only if s is a multiple of j"
         )
         lines += _border_lines(ringed)
     border = "The shifted images are parts of a larger photograph, so no border is made up"
     border = _border_text(shifted) if shifted.repeated else border
-    lines.append(f"{border}{PART}Red positive, blue negative; one scale for each row")
+    lines.append(f"{border}{PART}Red positive, blue negative; one colour scale per row")
     positive = [layer.name for layer in shifted.layers if not layer.signed]
     if positive:
         lines.append(f"No negative values, which alone makes maps similar: {', '.join(positive)}")

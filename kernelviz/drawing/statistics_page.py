@@ -239,16 +239,16 @@ def _caption(statistics: ChannelStatistics) -> list[str]:
     lines = []
     if dead.size:
         are = counted(dead.size, "channel is", "channels are")
-        lines.append(f"{are} dead (one value in all images), grey: {numbers_text(dead.tolist())}")
+        lines.append(f"{are} dead (the same value in all images), grey: {numbers_text(dead.tolist())}")
     else:
-        lines.append("No channel is dead (one value in all images)")
+        lines.append("No channel is dead (the same value in all images)")
     if not (statistics.zeros > 0).any():
         lines.append("No value is exactly zero")
     highest = statistics.largest
     if np.isfinite(highest).any():
         channel = int(np.nanargmax(highest))
         image = statistics.images[int(statistics.image[channel])]
-        lines.append(f"Largest value: {number_text(float(highest[channel]))}, in channel {channel}, {image}")
+        lines.append(f"Largest value: {number_text(float(highest[channel]))}, in channel {channel} of image {image}")
     lines += _lost(statistics)
     if len(statistics.mean) > RIGHT - LEFT:
         lines.append("More channels than columns of pixels: a column shows several")

@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.animations import make_animation
-from kernelviz.drawing.captions import layer_text
+from kernelviz.drawing.captions import layer_text, own_scale_text
 from kernelviz.drawing.kernel_bar import kernel_bar
 from kernelviz.drawing.kernel_tile import kernel_tile
 from kernelviz.drawing.looks import find_look
@@ -361,7 +361,7 @@ def strip_page(strip: _Strip) -> tuple[Panel, _Strip]:
         layout = _layout(strip, INNER, 1.0, side)
     if layout is None:
         size = " × ".join(map(str, strip.size))
-        raise UsageError(f"A film strip has no room for tiles of {size} values.", hint="Draw them with plot_kernels.")
+        raise UsageError(f"Tiles of {size} values do not fit into a film strip.", hint="Draw them with plot_kernels.")
     most = max(1, int(room // layout.pitch[1]))
     strip = replace(strip, rows=strip.rows[:most])
     title, identity = _title(strip), _identity(strip)
@@ -576,7 +576,7 @@ class _FramePlan:
                 if count:
                     found.append((count, zoom, _FramePlan(count, columns, zoom, pitch)))
         if not found:
-            raise UsageError("A frame has no room for kernels of this size.", hint="Draw them with plot_kernels.")
+            raise UsageError("Kernels of this size do not fit into a frame.", hint="Draw them with plot_kernels.")
         return max(found, key=lambda each: (each[0], each[1], -each[2].columns))[2]
 
 
@@ -668,7 +668,7 @@ def _bar(strip: _Strip) -> Panel:
     """The colour bar of the page."""
     scale = strip.scale
     if scale.kind == "tile":
-        return kernel_bar("one range per tile", coloured=strip.view == "rgb")
+        return kernel_bar("one scale per tile", coloured=strip.view == "rgb")
     ends = number_text(scale.low, plus=True), number_text(scale.high, plus=True)
     return kernel_bar(_quantity(strip), ends, coloured=strip.view == "rgb")
 
@@ -690,7 +690,7 @@ def _flat_bar(strip: _Strip, unit: float) -> Panel:
         items.append(Text(x, 0.9 * letters, text, letters, QUIET))
         x += text_width(text, letters) + 0.5 * letters
 
-    add(_quantity(strip) if scale.kind != "tile" else "one range per tile")
+    add(_quantity(strip) if scale.kind != "tile" else "one scale per tile")
     share = np.linspace(-1, 1, int(wide))
     whole = colour.Scale("layer", -1.0, 1.0, signed=True)
     strips: list[tuple[str, Any]] = [("", colour.bar_levels(-1.0, 1.0, int(wide), signed=True))]
@@ -714,7 +714,7 @@ def _quantity(strip: _Strip) -> str:
 
 def _title(strip: _Strip) -> str:
     layer = strip.history.layer
-    own = ", each tile in its own range" if strip.scale.kind == "tile" else ""
+    own = ", one colour scale per tile" if strip.scale.kind == "tile" else ""
     return f"Kernels{f' of {layer.name}' if layer else ''} over training{own}"
 
 
@@ -740,16 +740,17 @@ def _scale_line(strip: _Strip) -> str:
     scale = strip.scale
     grey = "mid-grey is 0, " if strip.view == "rgb" else ""
     if scale.kind == "tile":
-        return f"Scale tile: {grey}full colour is each tile’s largest value; not comparable between tiles"
+        return own_scale_text("tile", "absolute value", grey=strip.view == "rgb")
     if scale.kind == "range":
-        clipped = f"{PART}some values are outside the range, drawn in the end colours" if strip.is_clipped else ""
+        clipped = f"{PART}some values are outside the colour scale and clipped" if strip.is_clipped else ""
         return (
-            f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as requested{clipped}"
+            f"Colour scale: {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, "
+            f"as requested{clipped}"
         )
     if scale.limit == 0:
         return "Every value is 0"
     largest = f"the largest {'weight' if _quantity(strip) == 'weight' else 'sum'} at any checkpoint"
-    return f"One scale for all: {grey}full colour is ±{number_text(scale.limit)}, {largest}"
+    return f"One colour scale for all tiles: {grey}full colour is ±{number_text(scale.limit)}, {largest}"
 
 
 def _view_lines(strip: _Strip, more: str = "") -> list[str]:
@@ -767,7 +768,7 @@ def _view_lines(strip: _Strip, more: str = "") -> list[str]:
 
 def _axis_line(strip: _Strip) -> str:
     history = strip.history
-    where = {NUMBERED: "numbered as given", "as given": "steps as given"}.get(
+    where = {NUMBERED: "checkpoints numbered as given", "as given": "steps as given"}.get(
         history.step_source, f"steps from {history.step_source}"
     )
     how = "log axis (1 + step)" if strip.axis == "log" else "linear axis"
@@ -780,7 +781,7 @@ def _caption(strip: _Strip) -> list[str]:
         f"Rows: {kernels}; columns: {checkpoints}",
         _scale_line(strip),
         *_view_lines(strip, "; curves are of all its weights"),
-        "Norm from 0, with its last value; cosine to the last checkpoint, with its first value",
+        "Norm (axis from 0) and cosine to the last checkpoint, labelled at the dots",
         f"Curves: all {counted(len(strip.history.steps), 'checkpoint')}; {_axis_line(strip)}",
         *_irregular_lines(strip),
     ]
@@ -803,7 +804,9 @@ def _irregular_lines(strip: _Strip) -> list[str]:
     lost = [kernel for kernel in rows if math.isnan(history.cosines[0, kernel])]
     lines = []
     if lost:
-        lines.append(f"No cosine of first and last (one of them is zero or not finite): {numbers_text(lost)}")
+        lines.append(
+            f"No cosine of the first and the last checkpoint (zero or not finite in one of them): {numbers_text(lost)}"
+        )
     return [*lines, *map(sentence, irregularities(history))]
 
 

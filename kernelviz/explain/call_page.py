@@ -372,7 +372,7 @@ class _Page:
             if reads
             else f"{sizes_text(call.kernel)} weights per channel"
         )
-        found["kernels"].append(_Note(letters.get("kernel", ""), f"{size} places in {channels}:", (weights,)))
+        found["kernels"].append(_Note(letters.get("kernel", ""), f"{size} cells in {channels}:", (weights,)))
         found["kernels"] += [self._plain(key) for key in ("dilation", "groups") if key in letters]
         if call.activation is not None:
             name, slope = slope_of(call.activation)
@@ -423,13 +423,13 @@ class _Page:
         call = self.call
         lines = []
         absent = not_written(call)
-        lines += [f"not written: {absent}"] if absent else []
+        lines += [f"defaults (not written): {absent}"] if absent else []
         undrawn = [each.text for each in call.arguments if not each.key]
         lines += [f"not drawn, as they change no size: {', '.join(undrawn)}"] if undrawn else []
         if call.padding and any(map(any, call.padding)):
             lines.append("dashed: padding around the input")
         if self.known:
-            lines.append(f"small frames: a window of {sizes_text(call.kernel)} and the value that it makes")
+            lines.append(f"small frames: a window of {sizes_text(call.kernel)} and the value computed from it")
         if self.bank is not None:
             source = self.bank.source
             name = (
@@ -448,9 +448,9 @@ class _Page:
             lines.append("grey kernels: an untrained layer has no kernels to show, and no map")
         lines += self._cut()
         if self.known:
-            lines.append("sides and depths of input and output are in proportion")
+            lines.append("sides and depths of input and output are drawn to scale")
         else:
-            lines.append("sides are not in proportion: the size of the image is not known")
+            lines.append("sides are not drawn to scale: the size of the image is not known")
         return [drawable(line) for line in lines]
 
     def _cut(self) -> list[str]:

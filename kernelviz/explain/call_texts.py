@@ -420,7 +420,7 @@ def call_lines(call: Call) -> list[str]:
     width = min(34, max((len(each.text) for each in call.arguments), default=0))
     lines += [f"  {each.text.ljust(width)}  {argument_name(each)}{meaning(call, each)}" for each in call.arguments]
     absent = not_written(call)
-    lines += [f"  not written: {absent}"] if absent else []
+    lines += [f"  defaults (not written): {absent}"] if absent else []
     lines += [
         "",
         f"input       {input_text(call)}",
@@ -535,7 +535,9 @@ def notes(call: Call) -> tuple[str, ...]:
     if any(each.name in ("input_shape", "batch_input_shape", "input_dim") for each in call.arguments):
         shape = shape_of(call, call.input_size, call.in_channels, last=call.channels_last)
         text = f"({shape[0]},)" if len(shape) == 1 else f"({', '.join(map(str, shape))})"
-        found.append(f"newer Keras warns of input_shape; keras.Input(shape={text}) in front of the layer does the same")
+        found.append(
+            f"newer Keras warns about input_shape; keras.Input(shape={text}) in front of the layer does the same"
+        )
     return tuple(found)
 
 

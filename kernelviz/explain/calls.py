@@ -194,7 +194,7 @@ ACTIVATIONS = {
         ActivationFunction("softsign", "Softsign", "x / (1 + |x|)", "every value is squeezed between −1 and 1"),
         ActivationFunction("log_sigmoid", "LogSigmoid", "−ln(1 + exp(−x))", "the logarithm of the sigmoid"),
         ActivationFunction(
-            "softmax", "Softmax", "exp(x) / Σ exp(x)", "the values of all channels at one place add up to 1"
+            "softmax", "Softmax", "exp(x) / Σ exp(x)", "the values of all channels at one position add up to 1"
         ),
         ActivationFunction("log_softmax", "LogSoftmax", "x − ln Σ exp(x)", "the logarithm of the softmax"),
         ActivationFunction("exponential", "", "exp(x)", "every value becomes positive"),

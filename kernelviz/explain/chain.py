@@ -129,7 +129,7 @@ def chain_notes(chain: Chain) -> list[str]:
     return notes
 
 
-_HEADS = ("layer", "size", "computed as", "in use")
+_HEADS = ("layer", "size", "computed as", "needed")
 
 
 def chain_lines(chains: Sequence[Chain]) -> list[str]:
@@ -139,9 +139,9 @@ def chain_lines(chains: Sequence[Chain]) -> list[str]:
         rows = [("input", f"{chain.size:,}", "", f"{sum(chain.reads[0]):,}")]
         for layer, reads in zip(chain.layers, chain.reads[1:], strict=True):
             rows.append((layer.layer.text, f"{layer.result:,}", layer.formula, f"{sum(reads):,}"))
-        unit = f"in use: how many cells unit {chain.unit} of the last layer, counted from 0, depends on"
+        unit = f"needed: the number of cells that unit {chain.unit} of the last layer (counted from 0) depends on"
         lines += [*([""] if lines else []), f"{_title(chain)}{_padded(chain, chains)}", unit, ""]
-        lines += aligned(_HEADS, rows, ("size", "in use")).splitlines()
+        lines += aligned(_HEADS, rows, ("size", "needed")).splitlines()
         end = end_text(chain)
         lines += [*chain_notes(chain), *([end] if end else [])]
     return lines

@@ -706,7 +706,9 @@ def _legend(page: _Page) -> Panel:
     if maps.pool is not None:
         size = size_text((maps.pool.size, maps.pool.size))
         where = (
-            "in the pool, the block with the framed number" if page.reached is None else "framed in the pool: its block"
+            "in the pool, the block with the framed number"
+            if page.reached is None
+            else "frame in the pool: the block of this number"
         )
         bold = f"bold: the largest number of its {size} block, which the pool keeps"
         bold = bold if last else f"the pool keeps the largest number of each {size} block"

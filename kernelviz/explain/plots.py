@@ -138,13 +138,13 @@ def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> 
         body = Panel((*left, *moved(key, width, right)), width + key.width, height)
     steps, layout, total = sheet.steps, sheet.layout, worked.output[channel].size
     count = _steps_text(worked, sheet, total, boxed=boxed)
-    labels = "below each its row and column in the output, counted from 0, and the result"
+    labels = "below each step: its row and column in the output, counted from 0, and its result"
     dots = "output cells with a dot are not computed yet" if layout.output and total > 1 else ""
     if sheet.ruled:
         labels = "each span is the window of a column or row of the output, counted from 0; framed: the outermost"
         dots = "results of the other steps are left out" if len(steps) < total else ""
     elif worked.operation.output_size[1] == 1:
-        labels = f"below each its row in the output, counted from 0{'' if layout.output else ', and the result'}"
+        labels = f"below each step: its row in the output, counted from 0{'' if layout.output else ', and its result'}"
     texts = [count, labels, *_meanings(worked, steps[0]), dots, *broken_notes(worked)]
     texts.append(number_note(worked, steps[0], drawn=[body], text=" ".join(texts)))
     lines = scale_lines(worked.operation, "", greys=greys_text(worked))

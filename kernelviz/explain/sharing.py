@@ -165,7 +165,7 @@ def sharing_lines(sharing: Sharing, counts: ImageWeights) -> list[str]:
     ]
     lines = [f"{n} inputs, {n} outputs, kernel {sharing.kernel}: how many weights?", ""]
     lines += aligned(("layer", "weights", "connections"), rows, ("weights",)).splitlines()
-    lines += ["", "The number of each weight, from 1 on: one row per output, one column per input"]
+    lines += ["", "Weights are numbered from 1 on; one row per output, one column per input"]
     wide = len(str(n * n))
     tables = [[" ".join((str(entry) if entry else ".").rjust(wide) for entry in row) for row in m] for _, m, _ in texts]
     lines += ["", "  " + "    ".join(name.ljust(len(tables[0][0])) for name, _, _ in texts).rstrip()]
@@ -285,8 +285,8 @@ def _layers(sharing: Sharing, sizes: Sizes) -> Panel:
         return Panel(tuple(items), WIDTH, UNITS + sizes.tall + RADIUS + 4)
     y = sizes.matrix + sharing.units * sizes.cell + 38
     styled = sharing.kernel in STYLES
-    same = "equal digits and equal lines are one weight" if styled else "equal digits are one weight"
-    text = f"One row per output, one column per input. Digit: the number of the weight; {same}."
+    same = "equal numbers and equal lines are the same weight" if styled else "equal numbers are the same weight"
+    text = f"One row per output, one column per input; {same}."
     return Panel((*items, Text(0, y, text, SMALL, DIM)), WIDTH, y + sizes.below)
 
 

@@ -1101,7 +1101,7 @@ def notes(worked: Walkthrough, step: Step, reached: int | None, *, cells: bool =
     if uneven := uneven_text(operation):
         lines.append(uneven)
     if isinstance(operation, TransposedConvolution) and min(operation.implicit_padding) < 0:
-        lines.append("the padding is so large that it cuts the input")
+        lines.append("the padding is so large that it cuts off rows and columns of the input")
     if getattr(operation, "dilation", (1, 1)) != (1, 1):
         span = [d * (k - 1) + 1 for d, k in zip(operation.dilation, operation.kernel, strict=True)]
         lines.append(f"the kernel spans {size_text(span)} and reads the framed cells")

@@ -260,7 +260,7 @@ def made_up_text(worked: Walkthrough) -> str:
     if not worked.made_up:
         return ""
     names, own = " and ".join(worked.made_up), " and ".join(OWN[name] for name in worked.made_up)
-    return f"{names} made up (--seed {worked.seed}): give your own with {own}"
+    return f"example numbers for {names} (--seed {worked.seed}); give your own with {own}"
 
 
 def origin_text(worked: Walkthrough) -> str:

@@ -429,7 +429,7 @@ def _map(unit: Unit, side: float) -> LabelledPicture:
 def _identity(unit: Unit) -> str:
     parts = [unit.source.model if unit.source else "", settings_text(unit)]
     if unit.image and unit.input_size:
-        parts.append(f"image {unit.image.name}, seen at {' × '.join(map(str, unit.input_size[1:]))}")
+        parts.append(f"image {unit.image.name} at {' × '.join(map(str, unit.input_size[1:]))}")
     return PART.join(part for part in parts if part)
 
 
@@ -439,7 +439,7 @@ def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
     products = n * rows * columns
     what = "image" if unit.reads_image else "input"
     lines = [
-        f"the kernel slides over the {what}; each position is one sum of {products:,} products, one cell of the map"
+        f"the kernel slides over the {what}; each position yields one sum of {products:,} products, a cell of the map"
     ]
     if n > len(planes):
         lines.append(
@@ -540,7 +540,7 @@ def unit_page(unit: Unit, tallest: float = math.inf) -> Panel:
     lines = [
         more,
         "rounded for display, after summation",
-        f"output of the network: {value_of(unit.value)}",
+        f"value in the network: {value_of(unit.value)}",
         tint_text(unit),
         clipping_text(map_colours(unit.map)),
     ]
@@ -561,7 +561,7 @@ def pooled_page(unit: PooledUnit, settings: str, tallest: float = math.inf) -> P
     lines = [
         "framed in the window: its maximum" if unit.maximum else "bold: the values of the mean",
         "rounded for display",
-        f"output of the network: {value_of(unit.value)}",
+        f"value in the network: {value_of(unit.value)}",
         clipping_text(map_colours(unit.map)),
     ]
     body = pooled_body(unit, brief=tallest < math.inf)
@@ -578,7 +578,9 @@ def captions(unit: Unit) -> list[str]:
     if unit.layer.depthwise and not isinstance(unit, PooledUnit):
         lines[0] += ": one kernel reads one channel"
     if unit.layer.transposed:
-        lines.append("transposed: as a convolution with the kernel flipped (rotated by 180°), zeros between the values")
+        lines.append(
+            "transposed: as a convolution with the kernel flipped (rotated by 180°) and zeros between the values"
+        )
     if unit.reads_image and unit.source and unit.source.preprocessing:
         lines.append(f"input {normalising_text(unit.source.preprocessing)}")
     if unit.source and unit.source.label != unit.source.model:  # for a plain module both are its class

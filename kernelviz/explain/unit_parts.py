@@ -106,7 +106,7 @@ def clipping_text(colours: MapColours) -> str:
     if not colours.clipped:
         return ""
     sign = "±" if colours.negative else ""
-    return f"map colours saturate at {sign}{_end(colours)}: 99 % of the values are within"
+    return f"map colours saturate at {sign}{_end(colours)}: 99 % of the values are within this range"
 
 
 def _end(colours: MapColours) -> str:

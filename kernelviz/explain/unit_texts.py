@@ -206,7 +206,7 @@ def _pooled_lines(unit: PooledUnit) -> list[str]:
     else:
         lines.append(f"  {values.shape[0]} × {values.shape[1]} values")
     verb, more = pool_verb(unit), None if decimals is None else decimals + 2
-    rows = [(verb, unit.total), ("network output", unit.value)]
+    rows = [(verb, unit.total), ("in the network", unit.value)]
     lines += ["", pool_sum_text(unit)]
     return lines + [f"{name:<16}  {fixed_text(value, more)}" for name, value in rows]
 
@@ -267,7 +267,7 @@ def _adding_up(unit: Unit, order: Sequence[int]) -> list[str]:
     named = [(f"channel {channel_name(unit, position)}", float(unit.sums[position])) for position in order]
     if rest:
         named.append((f"the other {counted(len(rest), 'channel')}", float(unit.sums[rest].sum())))
-    named += [("bias", unit.bias or 0.0), ("sum", unit.total), ("network output", unit.value)]
+    named += [("bias", unit.bias or 0.0), ("sum", unit.total), ("in the network", unit.value)]
     decimals = decimals_for(np.array([value for _, value in named]))
     more = None if decimals is None else decimals + 2
     rows = [(name, fixed_text(value, more)) for name, value in named]

@@ -142,11 +142,11 @@ def ratio_texts(readings: Readings) -> tuple[str, str]:
     counts = readings.counts
     corner, most = int(counts[0, 0]), int(counts.max())
     if counts.min() == most:
-        return f"{corner} : {most}", f"every cell counts the same: it is read {times(most)}"
+        return f"{corner} : {most}", f"every cell is read equally often: {times(most)}"
     if readings.bare is not None and corner > readings.bare.counts[0, 0]:
         return (
             f"{corner} : {most}",
-            f"with the zeros, windows extend beyond the border: a corner is read {times(corner)}",
+            f"with padding, windows extend beyond the border: a corner is read {times(corner)}",
         )
     rows, columns = (side // 2 for side in counts.shape)
     where = "the middle" if counts[rows, columns] == most else "other cells up to"
@@ -280,7 +280,7 @@ def uses_page(readings: Readings, tallest: float = math.inf) -> Panel:
         placed = tuple(item for x, panel in zip(lefts, panels, strict=True) for item in moved(panel, x, 0))
         body = Panel(placed, lefts[-1] + panels[-1].width, max(panel.height for panel in panels))
     frame_text = "the frame is the first window"
-    scale = "one colour scale from 0 for both" if len(halves) > 1 else "colours from 0 on"
+    scale = "one colour scale for both, from 0" if len(halves) > 1 else "one colour scale, from 0"
     texts = [frame_text, scale, *notes(readings)]
     if any(readings.operation.padding):
         texts.insert(1, "dashed: padding, which is 0")

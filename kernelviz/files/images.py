@@ -408,7 +408,7 @@ class _Opener:
 
 
 def _first_alone(kind: str | None) -> str:
-    return f"the first of several {'pages' if kind == 'TIFF' else 'frames'} alone"
+    return f"only the first of several {'pages' if kind == 'TIFF' else 'frames'} was read"
 
 
 def _undecoded(data: bytes, kind: Format, name: str, error: Exception) -> BadImageError:
@@ -492,17 +492,18 @@ def _bring_within_bounds(picture: ImageFile.ImageFile, kind: Format, size: int, 
     _check_size(name, picture.size, size, bytes_a_pixel)
     if picture.size == full:
         return []
-    return [f"decoded smaller: {full[0]}×{full[1]} pixels as {picture.size[0]}×{picture.size[1]}"]
+    return [f"decoded at {picture.size[0]} × {picture.size[1]} instead of {full[0]} × {full[1]} pixels"]
 
 
 def _check_size(name: str, size: tuple[int, int], others: int, bytes_a_pixel: int) -> None:
     width, height = size
     memory = width * height * bytes_a_pixel + others
     if memory > MOST_MEMORY:
-        why = f"Reading its {width}×{height} pixels takes {memory / 1e6:,.0f} MB; the limit is {MOST_MEMORY / 1e6:.0f} MB."
+        need, limit = f"{memory / 1e6:,.0f} MB", f"{MOST_MEMORY / 1e6:.0f} MB"
+        why = f"Reading its {width} × {height} pixels takes {need}; the limit is {limit}."
         raise BadImageError(f"{name} is too large.", why, _SMALLER)
     if max(size) > LARGEST_ASPECT * min(size):
-        why = f"It has {width}×{height} pixels; the limit of the aspect ratio is {LARGEST_ASPECT}."
+        why = f"It has {width} × {height} pixels; the limit of the aspect ratio is {LARGEST_ASPECT}."
         raise BadImageError(f"{name} is too long and thin.", why, "Crop it.")
 
 

@@ -185,7 +185,7 @@ def _limits_and_notes(
         span = (min(limits), max(limits))
         more.append(f"{read.kind}: {_became(values, found, limits, chosen=reading.limits is not None)}")
         if (found.low < span[0] or found.high > span[1]) and (beyond := _beyond(values, *span)):
-            verbs = "lies beyond it and was" if beyond == 1 else "lie beyond it and were"
+            verbs = "is outside this range and was" if beyond == 1 else "are outside this range and were"
             more.append(f"{beyond:,} of {counted(values.size, 'value')} {verbs} clipped")
     return limits, tuple(more)
 
@@ -432,8 +432,8 @@ def channels_last(values: Array, name: str) -> Array:
     if first == last:
         what = f"{name} is ambiguous: which axis of {shape_text(shape)} counts the bands is not clear."
         why = (
-            f"As (H, W, C) it has {shape[1]}×{shape[0]} pixels and {counted(shape[2], 'band')}, "
-            f"as (C, H, W) {shape[2]}×{shape[1]} pixels and {counted(shape[0], 'band')}."
+            f"As (H, W, C) it has {shape[1]} × {shape[0]} pixels and {counted(shape[2], 'band')}, "
+            f"as (C, H, W) {shape[2]} × {shape[1]} pixels and {counted(shape[0], 'band')}."
         )
         raise BadImageError(what, why, "Save each band as (H, W), or an image with more pixels than bands.")
     return np.moveaxis(values, 0, -1) if first else values

@@ -74,19 +74,23 @@ ABOUT = {
     "dog": "a spot compared with its surroundings, as in the retina",
     "log-wide": "a larger spot compared with its surroundings",
     "dog-wide": "a larger spot compared with its surroundings, as in the retina",
-    "sobel": "edges{}, smoothed along them",
-    "scharr": "edges{}, equally strong in every direction",
-    "prewitt": "edges{}, with equal weights along them",
+    "sobel": "{}edges, smoothed along their direction",
+    "scharr": "{}edges, equally strong in every direction",
+    "prewitt": "{}edges, with equal weights along their direction",
     "difference": "difference of two neighbours: the finest edges",
     "central": "difference of the pixels on both sides: the slope",
     "roberts": "difference of two diagonal neighbours",
-    "line": "thin lines{}, bright or dark",
+    "line": "thin {}lines, bright or dark",
     "line-end": "where a thin line ends",
     "corner": "where two edges meet",
     "gabor": "stripes of one orientation, width and phase",
 }
-RUNS = {90.0: ("x", "that run up and down"), 0.0: ("y", "that run across"), 45.0: ("45", "that rise to the right"),
-         135.0: ("135", "that fall to the right")}  # fmt: skip
+RUNS = {
+    90.0: ("x", "vertical"),
+    0.0: ("y", "horizontal"),
+    45.0: ("45", "diagonal (/)"),
+    135.0: ("135", "diagonal (\\)"),
+}
 """The suffix of the name for each orientation, and its description."""
 
 
@@ -112,7 +116,7 @@ class Filter:
                [-2.,  0.,  2.],
                [-1.,  0.,  1.]])
         >>> sobel.kind, sobel.family, sobel.about
-        ('edge', 'sobel', 'edges that run up and down, smoothed along them')
+        ('edge', 'sobel', 'vertical edges, smoothed along their direction')
     """
 
     name: str
@@ -219,7 +223,7 @@ def _make(stem: str, kind: str, values: Array, orientation: float | None = None,
     base = stem.partition("@")[0]
     base = "gabor" if base.startswith("gabor") else base
     word, runs = RUNS.get(-1.0 if orientation is None else orientation, ("", ""))
-    about = ABOUT[base].format(f" {runs}" if runs else "")
+    about = ABOUT[base].format(f"{runs} " if runs else "")
     if kind in ("line", "line end", "corner"):
         word = f"{orientation:g}"
     values = np.array(values, dtype=np.float64)

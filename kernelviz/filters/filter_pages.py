@@ -128,7 +128,7 @@ def own_scale_bar(right: float, y: float) -> list[Item]:
 
 HEAD, ROOM, TILE_GAP, NAMES = 30.0, 58.0, 10.0, 330.0
 SWATCH, ACROSS = 32, 5
-_DIRECTION = re.compile(r" that (run|rise|fall)[^,]*")
+_DIRECTION = re.compile(r"(vertical|horizontal|diagonal \([/\\]\)) ")
 TALLEST, ALL_OF = 2330.0, 7  # up to this size every filter is drawn
 KINDS = {"line end": "line ends", "pixel": "pixels", "gabor": "Gabor functions"}
 
@@ -164,8 +164,8 @@ def bank_page(size: int) -> Panel:
     items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     smaller = size > 3 and size % 2 == 1
     lines = [
-        "each tile has its own scale; filters are not flipped",
-        "colours: + and − of each colour direction of kernels with three channels",
+        "one colour scale per tile; filters are not flipped",
+        "colours: both ends, + and −, of each colour direction of three-channel kernels",
         f"filters with |cosine| above {ALIKE:g} form a family: kernels of this size do not distinguish them",
         *([f"{shown} of {len(filters)} filters are drawn"] if shown < len(filters) else []),
         *(["also available: filters of smaller odd sizes, centred, such as sobel-x@3"] if smaller else []),
@@ -653,7 +653,7 @@ def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int
     if any(each.keeps_light for each in responses):
         lines.append("responses of filters with sum 1 are drawn as images, 0 to 1")
     if len(responses) > 1:
-        lines.append("numbers of kernels: one logarithmic colour scale for all")
+        lines.append("numbers of kernels: one logarithmic colour scale for all kernels")
     return lines + _notes(responses) + list(responses[0].reading)
 
 

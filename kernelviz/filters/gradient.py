@@ -143,13 +143,13 @@ def gradient_page(gradient: Gradient, title: str = "") -> Panel:
         first = _head("strength", f"√({x}² + {y}²): how much the brightness changes, in any direction", unit, width)
         bar, below = _bar(gradient.strength, limit, picture.height + 12 * unit, picture.width, unit)
         pale = framed(_darkened(UNDER_ARROWS * shares), 0, 0, zoom)
-        second = _head("direction", "arctan2: arrows point to where it becomes brighter, across the edge", unit, width)
+        second = _head("direction", "arctan2: arrows point towards brighter pixels, across the edge", unit, width)
         arrows = _arrows(shares, gradient.direction[part], zoom, unit)
         panels = [
             (first, Panel((picture, *bar), max(picture.width, width), below)),
             (second, Panel((pale, *arrows), max(picture.width, width), picture.height)),
         ]
-        note = f"arrows at the strongest pixel of each cell, from {SMALLEST_EDGE:.0%} of full strength on"
+        note = f"arrows: at the strongest pixel of each cell, if it has at least {SMALLEST_EDGE:.0%} of full strength"
         clipped = [f"strength: {outside_text(beyond, gradient.strength.size)}"] if beyond else []
         return Further(panels, [note.replace("%", " %")], clipped)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing.looks import find_look
-from kernelviz.drawing.number_tiles import CELL, exponent_of, exponent_text, numbered_tile
+from kernelviz.drawing.number_tiles import CELL, ROUNDED, exponent_of, exponent_text, numbered_tile
 from kernelviz.drawing.page import (
     GREY,
     INK,
@@ -265,9 +265,9 @@ def likeness_page(found: Likenesses) -> Panel:
         lines.append("sum: the kernel summed over its input channels")
     if "strongest" in planes:
         lines.append("strongest: its pattern in its strongest colour direction")
-    notices = [f"{shown} of {len(found.rows)} are drawn"] if shown < len(found.rows) else []
+    notices = [f"{shown} of {len(found.rows)} kernels are drawn"] if shown < len(found.rows) else []
     lines += notices
-    lines.append("numbers rounded to two decimals, or to two digits from 1 on; --json and --arrays have all digits")
+    lines.append(f"numbers are {ROUNDED}")
     for line in lines:
         more, y = text_block(wrap(line, TYPE, inner), MARGIN, y + (16 if line == lines[0] else 0), TYPE)
         items += more

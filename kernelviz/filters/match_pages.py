@@ -514,33 +514,31 @@ def caption_lines(matches: Matches, shown: int, kinds: Sequence[str] = (), *, pl
     """What is drawn, what the score is, and the score from which kernels are named."""
     inputs = matches.bank.weight.shape[1]
     first = {
-        "strongest": "kernel as colour (mid-grey is 0), its pattern in its strongest colour direction",
+        "strongest": "kernel as colour (mid-grey is 0), and its pattern in its strongest colour direction",
         "sum": f"kernel, summed over its {inputs:,} input channels",
     }.get(matches.main, "kernel")
-    lines = [
-        f"{first} ≈ the closest filter; score: |cosine|, regardless of scale and sign; each tile has its own scale"
-    ]
+    lines = [f"{first} ≈ the closest filter; score: |cosine|, regardless of scale and sign; one colour scale per tile"]
     if planes:
-        first = "small: the kernel as light–dark, yellow–blue and red–green, in one range"
+        first = "small: the kernel as light–dark, yellow–blue and red–green, on one colour scale"
         second = "large: its pattern in its strongest colour direction ≈ the closest filter"
         lines = [
             f"{first}; {second}",
-            "score: |cosine|, regardless of scale and sign; each kernel and each pattern has its own scale",
+            "score: |cosine|, regardless of scale and sign; one colour scale per kernel and per pattern",
         ]
     rows = [row for row in matches.main_rows if not kinds or row.kind in kinds]
     if any(row.kind in UNNAMED and row.closest for row in rows):
-        lines.append("in grey, black −max and white +max: the filter closest to a kernel without a name")
+        lines.append("grey tiles, from black (−max) to white (+max): the filter closest to a kernel without a name")
     lines.append(naming_text(matches))
     if any(row.closest and row.closest.name == FIT for row in rows):
         lines.append("fit: a fitted Gabor function, if no filter is close enough or the fit is much closer")
     drawn = _drawable(matches)
     if kinds:
         whole = shown == sum(row.kind not in UNDRAWN for row in rows)
-        only = (
-            f"only those of the {inflected(len(kinds), 'kind')} {' and '.join(kinds)}{'' if whole else ', the closest'}"
-        )
+        closest = "" if whole else ", the closest ones"
+        only = f"only those of the {inflected(len(kinds), 'kind')} {' and '.join(kinds)}{closest}"
         return [*lines, f"{shown:,} of {drawn:,} kernels are drawn: {only}"]
-    return lines if shown == drawn else [*lines, f"{shown:,} of {drawn:,} kernels are drawn, the closest of each kind"]
+    cut = [] if shown == drawn else [f"{shown:,} of {drawn:,} kernels are drawn, the closest ones of each kind"]
+    return [*lines, *cut]
 
 
 def _left_out_text(matches: Matches, drawn: Mapping[str, int], kinds: Sequence[str]) -> str:
@@ -550,7 +548,7 @@ def _left_out_text(matches: Matches, drawn: Mapping[str, int], kinds: Sequence[s
     if kinds:
         of_them = sum(count for kind, count in matches.counts.items() if kind in kinds)
         chosen = f"{inflected(len(kinds), 'kind')} {' and '.join(kinds)}"
-        closest = "" if sum(drawn.values()) == of_them else ", the closest"
+        closest = "" if sum(drawn.values()) == of_them else ", the closest ones"
         return f"{sum(drawn.values()):,} of {counted(total, 'kernel')}: only those of the {chosen}{closest}"
     each = ", ".join(f"{count:,} {kind_text(kind, matches)}" for kind, count in missing.items() if count)
     return f"{sum(drawn.values()):,} of {counted(total, 'kernel')}, without {each}"

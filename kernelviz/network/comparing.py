@@ -244,7 +244,7 @@ def _difference(name: str, banks: Sequence[_Banks]) -> str:
 def _unlike(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> str:
     """How the shapes of a layer in A and B differ, as the end of such a sentence; a layer that is absent has none."""
     if first is None or second is None:
-        return f"is in {'B' if first is None else 'A'} alone"
+        return f"is only in {'B' if first is None else 'A'}"
     return "" if first == second else f"is {shape_text(first)} in A, but {shape_text(second)} in B"
 
 
@@ -268,7 +268,7 @@ def _nothing_comparable(left_out: Mapping[str, str], states: Sequence[Mapping[st
     most = max(map(len, states))
     what = f"{alike} of {counted(most, 'tensor')} have the same shape: no layer of A and B can be compared."
     why = "\n".join(f"{shown(name)} {reason}." for name, reason in [*left_out.items()][:3])
-    return KernelvizError(what, why, "Give two weights of one architecture.")
+    return KernelvizError(what, why, "Give two sets of weights of one architecture.")
 
 
 def _check_reads(names: Sequence[str], reads: str | None) -> None:

@@ -334,8 +334,9 @@ def _few_text(apart: int) -> list[str]:
     """That few receptive fields apart judge little: of eight independent numbers r² is one half in one of 40 channels."""
     if apart >= _FEW:
         return []
-    fields = inflected(apart, "receptive field", "receptive fields side by side")
-    return [f"few data: the judged images have room for {apart} {fields}, so that chance explains channels, too"]
+    fields = f"{apart} {inflected(apart, 'receptive field', 'separate receptive fields')}"
+    judging = f"the images on which the weights are judged contain only {fields}"
+    return [f"few data: {judging}, so some of the variance is explained by chance"]
 
 
 class _LayerError(KernelvizError):

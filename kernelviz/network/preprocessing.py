@@ -296,13 +296,13 @@ def _notes(
     if grey:
         notes.append("converted to grey (BT.601 luma) for a network with one input channel")
     if min(scale) < 1:
-        notes.append(f"enlarged {1 / min(scale):.3g} times to {plan.resized[1]}×{plan.resized[0]} pixels")
+        notes.append(f"enlarged {1 / min(scale):.3g} times to {plan.resized[1]} × {plan.resized[0]} pixels")
     if abs(scale[0] / scale[1] - 1) > 0.01:
         word = "stretched" if min(scale) < 1 else "shrunk unevenly"
         notes.append(f"{word}: {1 / scale[1]:.3g} times its width, {1 / scale[0]:.3g} times its height")
     seen = [min(size[axis], round(plan.target[axis] * scale[axis])) for axis in (0, 1)]
     if max(offset) > 0.5:
-        notes.append(f"cropped: the network sees the middle {seen[1]}×{seen[0]} of {size[1]}×{size[0]} pixels")
+        notes.append(f"cropped: the network sees the middle {seen[1]} × {seen[0]} of {size[1]} × {size[0]} pixels")
     if min(plan.origin) < 0:
         notes.append("padded: the image does not fill the input")
     return tuple(notes)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from kernelviz.views.patches import Crop, Patches
 
 
+TOO_LARGE = "they do not fit into the page; give a larger --max-size"
+"""Why the layers of a page have no patches if none fits."""
+
 SHARE = 1 / 3
 """Of the largest size of a page, what is kept for patches if there are any."""
 
@@ -153,10 +156,9 @@ def with_patches(report: Report, source: PatchSource, most: int) -> Report:
         if excess <= 0:
             return done
         room -= 1.1 * excess + 0.02 * room
-    note = "No patches are shown: they do not fit within --max-size"
-    why = "they do not fit; give a larger --max-size"
+    note = f"No patches are shown: {TOO_LARGE}"
     cut = tuple(
-        replace(layer, without_patches=layer.without_patches or why) if layer.name in source.layers else layer
+        replace(layer, without_patches=layer.without_patches or TOO_LARGE) if layer.name in source.layers else layer
         for layer in bare.layers
     )
     return replace(bare, notes=(*bare.notes, note), layers=cut)

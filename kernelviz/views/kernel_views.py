@@ -276,7 +276,7 @@ def _explanation(bank: KernelBank, view: str) -> str:
     if view == "spectrum":
         return _spectrum_explanation(bank)
     if view == "rgb":
-        return "red, green, blue weights as colour (colour-blind readers: palette safe or view channels)"
+        return "red, green and blue weights as colour (for colour-blind readers: palette safe, or view channels)"
     if depthwise:
         what = "" if view == "sum" else ", the magnitudes of its weights"
         return f"depthwise, one {tile} per kernel{what}; each kernel reads one channel"
@@ -290,7 +290,7 @@ def _explanation(bank: KernelBank, view: str) -> str:
 def _spectrum_explanation(bank: KernelBank) -> str:
     inputs, *kernel = bank.weight.shape[1:]
     size = response_size(kernel)
-    over = f", root of the sum of squares over the {inputs:,} input channels" if inputs > 1 else ""
+    over = f", as the root of the sum of squares over the {inputs:,} input channels" if inputs > 1 else ""
     over += " of its group" if inputs > 1 and bank.groups > 1 else ""
     axes = "to the right" if len(kernel) == 1 else "down and to the right"
     padded = " × ".join([str(size)] * len(kernel))

@@ -869,7 +869,7 @@ def _border_shares(sides: Array, ranking: Ranking) -> tuple[float, float]:
 def choice_text(patches: Patches) -> str:
     """Which patches are chosen: ``The 8 largest values, at most one per image``."""
     count, per = patches.possible, patches.per_image
-    of_each = "at most one per image" if per == 1 else f"at most {per} per image, half a receptive field apart"
+    of_each = "at most one per image" if per == 1 else f"at most {per} per image, at least half a receptive field apart"
     inside = "receptive field inside the image, " if patches.inside else ""
     return f"The {f'{count} largest values' if count > 1 else 'largest value'}, {inside}{of_each}"
 
@@ -910,8 +910,10 @@ def border_text(patches: Patches, channels: Sequence[int]) -> str:
         else:
             crops = (patches.crops.get((at, row, column)) for at, row, column in places.tolist())
             beyond += sum(crop is not None and crop.crosses_border for crop in crops)
-    where = "reaching beyond the image" if patches.exceeds_image else "hatched: outside the image"
-    return f"{where}, {beyond:,} of {counted(every, 'patch', 'patches')}" if beyond else ""
+    if not beyond:
+        return ""
+    of = f"{beyond:,} of {counted(every, 'patch', 'patches')}"
+    return f"{of} reach beyond the image" if patches.exceeds_image else f"hatched: outside the image, in {of}"
 
 
 def _crosses(boxes: Array, input_size: tuple[int, ...]) -> Array:
@@ -942,7 +944,7 @@ def clipping_texts(patches: Patches) -> list[str]:
 
 def reduction_text(by: int) -> str:
     """How patches are made smaller; empty if they are not."""
-    return f"Patches are reduced: a pixel is the mean of {by} × {by} pixels" if by > 1 else ""
+    return f"Patches are reduced: each pixel is the mean of {by} × {by} pixels" if by > 1 else ""
 
 
 def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
@@ -957,11 +959,11 @@ def irregularities(patches: Patches, channels: Sequence[int]) -> list[str]:
     if patches.mixes_image:
         lines.append("+: a gate, a mean or attention mixes in the rest of the image")
     if not patches.exact:
-        lines.append("Only what the units read inside the image: how far they reach beyond it is not known")
+        lines.append("Only what the units read inside the image is drawn: how far they reach beyond it is not known")
     dead = np.flatnonzero(patches.dead)
     if dead.size:
         are = counted(dead.size, "channel is", "channels are")
-        lines.append(f"{are} dead (one value in all images): {numbers_text(dead.tolist())}")
+        lines.append(f"{are} dead (the same value in all images): {numbers_text(dead.tolist())}")
     if any((ranking.counts[list(channels)] % patches.possible).any() for ranking in patches.rankings):
         apart = "unit half a receptive field away" if patches.per_image > 1 else "image"
         lines.append(f"A row ends where no further {apart} has more than the channel's smallest value")

@@ -326,7 +326,7 @@ def statistics_table(found: ChannelStatistics, *, whole: bool = False, width: in
     ]  # fmt: skip
     lines = aligned(heads, rows, set(heads[:-1]), width=width).splitlines()
     dead = int(found.dead.sum())
-    notes = [f"{dead:,} of {len(order):,} dead: one value in all images"] if dead else []
+    notes = [f"{dead:,} of {len(order):,} dead: the same value in all images"] if dead else []
     left = len(order) - len(shown)
     if left:
         notes.insert(0, f"{left:,} between the largest and the smallest means left out, -v shows all")

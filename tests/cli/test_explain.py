@@ -187,13 +187,13 @@ def test_numbers_that_were_made_up_are_named(run, monkeypatch):
         made_up = [name for name in given if name not in names]
         text = run(*arguments).out
         options = " and ".join(given[name][0] for name in made_up)
-        note = f"{' and '.join(made_up)} made up (--seed 7): give your own with {options}"
+        note = f"example numbers for {' and '.join(made_up)} (--seed 7); give your own with {options}"
         assert (note in text) == bool(made_up)
-        assert ("made up" in text) == bool(made_up)
+        assert ("example numbers" in text) == bool(made_up)
         told = run(*arguments, "--json").document
         assert (told["made_up"], told["seed"]) == (made_up, 7 if made_up else None)
-        assert ("made up" in run(*arguments, "-o", "out", "--force").err) == bool(made_up)
-    assert "input made up (--seed 0): give your own with --input;" in run("explain", "pool").out
+        assert ("example numbers" in run(*arguments, "-o", "out", "--force").err) == bool(made_up)
+    assert "example numbers for input (--seed 0); give your own with --input;" in run("explain", "pool").out
     told = run("explain", "pool", "--input", "1 2; 3 4", "--json").document
     assert (told["made_up"], told["seed"]) == ([], None)
 

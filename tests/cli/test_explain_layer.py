@@ -68,7 +68,7 @@ def test_one_value_is_traced(run, photo, monkeypatch):
     assert (step["at"], step["channel"]) == ([4, 5], 3)
     text = run(*asked, "--channels", "3", "--at", "4,5").out
     assert text == step["text"] + "\n"
-    assert "network output" in text.splitlines()[-1]
+    assert "in the network" in text.splitlines()[-1]
 
 
 def test_pictures_are_written_with_recipes(run, photo):

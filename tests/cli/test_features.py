@@ -358,7 +358,7 @@ def test_any_name_of_an_image(look, cat, tmp_path, name):
 def test_quiet_and_verbose(look):
     """-q leaves the paths alone; -v says what the captions say."""
     assert look("-l", "conv1.0", "-q").err == ""
-    scale = "  Scale tile: full colour is each tile’s largest value; not comparable between tiles"
+    scale = "  Full colour is the largest absolute value of each tile, so colours are not comparable between tiles"
     assert scale in look("-l", "conv1.0", "-v").err
 
 

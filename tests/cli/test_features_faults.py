@@ -121,7 +121,7 @@ IMAGES = {
     "x.heic": "HEI",
     "x.eps": "EPS",
     "cut.jpg": "truncated",
-    "huge.png": "60000×60000",
+    "huge.png": "60000 × 60000",
     "nosuch*.png": "nosuch*.png",
 }
 

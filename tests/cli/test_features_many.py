@@ -392,8 +392,8 @@ def test_notes_on_many_images_are_printed_together(run):
     lines = run(*words, "0.png", "1.png", "2.png").err.splitlines()
     at = lines.index("2.png")
     assert lines[at + 1 :] == [
-        "enlarged 1.12 times to 67×67 pixels (1 of 3 images)",
-        "cropped: the network sees the middle 57×57 of 60×60 pixels (and others)",
+        "enlarged 1.12 times to 67 × 67 pixels (1 of 3 images)",
+        "cropped: the network sees the middle 57 × 57 of 60 × 60 pixels (and others)",
     ]
     assert "\n  cropped: " in run(*words, "0.png").err
     assert run(*words, "0.png", "1.png", "2.png", "-v").err.count("\n  cropped: ") == 3
@@ -425,7 +425,7 @@ def test_components_are_scikit_learn_s_over_all_images(run, model, layer):
     np.testing.assert_allclose(drawn * signs, expected, atol=1e-4 * np.abs(expected).max())
     clipped = int((np.abs(expected) > 2.5).sum())
     pictures = [output for output in result.document["outputs"] if output["path"].endswith("png")]
-    told = [note for output in pictures for note in output["notes"] if note.endswith("drawn in the end colours")]
+    told = [note for output in pictures for note in output["notes"] if note.endswith("and clipped")]
     told = [int(note.partition(" ")[0].replace(",", "")) for note in told]
     assert sum(told) == clipped > 0
     basis = read_basis(paths[0])
@@ -701,7 +701,7 @@ def test_a_contact_sheet_says_what_is_odd(look, tmp_path):
     assert recipe["limits"][1] < 1e5
     assert output["notes"] == recipe["notes"]
     assert f"layer1: {shown} of 50 images, 16 maps of each" in result.err
-    assert any(f"{(shown + 1) // 2 * wide} values are not finite, chequered" in line for line in output["notes"])
+    assert any(f"{(shown + 1) // 2 * wide} values are not finite (chequered)" in line for line in output["notes"])
     assert all(f"  {note}" in result.err.splitlines() for note in output["notes"])
 
 
@@ -709,8 +709,8 @@ def test_a_contact_sheet_says_what_is_odd(look, tmp_path):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        (("--top", "20"), "Error: A contact sheet has room for 16 channels, but got 20."),
-        (("--channels", "0-17"), "Error: layer3: A contact sheet has room for 16 channels, but got 18."),
+        (("--top", "20"), "Error: A contact sheet takes at most 16 channels, but got 20."),
+        (("--channels", "0-17"), "Error: layer3: A contact sheet takes at most 16 channels, but got 18."),
         (("--channels", "0,60"), "Error: layer1: There are channels 0 to 31, but got '60'."),
     ],
     ids=str,

@@ -234,8 +234,8 @@ def test_a_fine_tuned_checkpoint_shows_how_it_is_built(draw, checkpoint, classes
 ODD = {
     "nan": (fill(float("nan")), "432 of 432 values are not finite", 432),
     "one infinity": (lambda weight: weight[3, 0, 0, :1].fill_(float("inf")), "1 of 432 values is not finite", 1),
-    "zero": (fill(0.0), "16 are as good as zero", 0),
-    "equal": (fill(0.5), "16 are constant", 0),
+    "zero": (fill(0.0), "16 kernels are as good as zero", 0),
+    "equal": (fill(0.5), "16 kernels are constant", 0),
     "huge": (lambda weight: weight.mul_(1e38), None, 0),
     "tiny": (lambda weight: weight.mul_(1e-38), None, 0),
 }

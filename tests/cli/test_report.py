@@ -41,6 +41,26 @@ def test_one_file_with_its_recipe(here, capsys):
     assert "cropped" in err
 
 
+def test_what_is_left_out_is_stated_once(capsys, monkeypatch):
+    """A note on the one image, and that no patches fit, are in one line of stderr each."""
+    command = [*MODEL, "sample:grace_hopper", "-l", "conv1.0", "--patches-from", "sample:grace_hopper", "--json"]
+    assert main(command) == 0
+    document, err = document_of(capsys)
+    assert sum("cropped" in line for line in err.splitlines()) == 1, err
+    assert any("cropped" in warning for warning in document["warnings"])
+    monkeypatch.setattr("kernelviz.report.patches._chosen", lambda *_: None)
+    assert main([*command, "--force"]) == 0
+    document, err = document_of(capsys)
+    assert sum("patches" in line for line in err.splitlines()) == 1, err
+    assert any("they do not fit" in warning for warning in document["warnings"])
+
+
+def document_of(capsys):
+    """The document on stdout, and stderr."""
+    out, err = capsys.readouterr()
+    return json.loads(out), err
+
+
 def test_the_document_states_what_is_shown(capsys):
     """With --json the document counts the maps of each layer, and lists what is left out among the warnings."""
     assert main([*MODEL, "a.png", "b.png", "--json"]) == 0

@@ -80,7 +80,7 @@ def test_verbose_says_what_the_caption_says(draw):
     """-v adds the lines below the picture: view and scale."""
     plain, more = draw(), draw("-v")
     assert set(plain.err.splitlines()) < set(more.err.splitlines())
-    scale = "  Scale tile: mid-grey is 0, full colour is each tile’s largest weight; not comparable between tiles"
+    scale = "  Mid-grey is 0, full colour is the largest absolute weight of each tile, so colours are not comparable"
     assert scale in more.err
     assert more.out == plain.out
 

@@ -138,4 +138,4 @@ def test_a_range_clips_and_says_so(stem, stem_drawn, run):
     assert {tuple(map(int, colour)) for colour in boxes[flat > 0.5]} == {red}
     outside = int((np.abs(flat) > 0.5).sum())
     told = run("kernels", "tf_efficientnet_lite0", "--view", "sum", "--scale=-0.5,0.5").err
-    assert f"{outside} of 288 values are outside the range, drawn in the end colours" in told
+    assert f"{outside} of 288 values are outside the colour scale and clipped" in told

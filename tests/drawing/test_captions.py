@@ -57,12 +57,15 @@ def test_a_caption_keeps_its_order(new_bank, odd_weight):
     outside = int((np.abs(odd_weight[np.isfinite(odd_weight)]) > 1).sum())
     assert sheet.caption == (
         "One tile per kernel  ·  16 of 16 kernels",
-        f"Scale −1.00 to +1.00, as requested  ·  {outside} of 400 values are outside the range, drawn in the end colours",
-        "27 of 400 values are not finite, chequered, in 3 kernels with a black frame: 5, 9, 12",
-        "1 is as good as zero, struck through: 3  ·  1 more below 5 % of the limit: 11  ·  1 is constant: 6",
+        f"Colour scale: −1.00 to +1.00, as requested  ·  {outside} of 400 values are outside the colour scale and clipped",
+        "27 of 400 values are not finite (chequered), in 3 kernels with a black frame: 5, 9, 12",
+        (
+            "1 kernel is as good as zero, struck through: 3  ·  1 kernel is faint, below 5 % of full colour: 11  ·  "
+            "1 kernel is constant: 6"
+        ),
     )
     assert sheet.notes == (
-        f"{outside} of 400 values are outside the range, drawn in the end colours",
+        f"{outside} of 400 values are outside the colour scale and clipped",
         *sheet.caption[2:],
     )
 
@@ -73,21 +76,27 @@ def test_a_limit_is_named_only_where_there_is_one(new_bank, odd_weight):
     words = " ".join(make_sheet(bank, scale="tile").caption)
     assert "of the limit" not in words
     assert "below 5 % of the largest weight of the layer: 11" in words
-    assert "below 5 % of the limit: 11" in " ".join(make_sheet(bank, scale="layer").caption)
+    assert "below 5 % of full colour: 11" in " ".join(make_sheet(bank, scale="layer").caption)
 
 
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ({}, "Scale tile: mid-grey is 0, full colour is each tile’s largest weight; not comparable between tiles"),
-        ({"scale": "layer"}, "Scale layer: mid-grey is 0, full colour is ±2.00 in all tiles"),
-        ({"view": "channels"}, "Scale layer: ±2.00 for all tiles"),
-        ({"view": "norm"}, "Scale layer: 0 to 3.46 for all tiles"),
+        (
+            {},
+            (
+                "Mid-grey is 0, full colour is the largest absolute weight of each tile, "
+                "so colours are not comparable between tiles"
+            ),
+        ),
+        ({"scale": "layer"}, "One colour scale for the whole layer: mid-grey is 0, full colour is ±2.00"),
+        ({"view": "channels"}, "One colour scale for the whole layer: ±2.00"),
+        ({"view": "norm"}, "One colour scale for the whole layer: 0 to 3.46"),
         (
             {"view": "sum", "scale": "tile"},
-            "Scale tile: full colour is each tile’s largest value; not comparable between tiles",
+            "Full colour is the largest absolute value of each tile, so colours are not comparable between tiles",
         ),
-        ({"view": "sum", "scale": (-9.0, 9.0)}, "Scale −9.00 to +9.00, as requested"),
+        ({"view": "sum", "scale": (-9.0, 9.0)}, "Colour scale: −9.00 to +9.00, as requested"),
     ],
     ids=str,
 )
@@ -99,7 +108,7 @@ def test_the_caption_states_the_scale_with_its_limit(choice, said):
 
 def test_a_layer_of_zeros_is_reported():
     """If there is no limit, the scale states that every value is 0."""
-    assert "Scale layer: every value is 0" in make_sheet(np.zeros((2, 1, 2, 2))).caption
+    assert "Every value is 0" in make_sheet(np.zeros((2, 1, 2, 2))).caption
 
 
 def test_sorted_and_chosen_kernels_are_counted():
@@ -128,4 +137,4 @@ def test_a_sum_of_zero_is_not_called_a_dead_kernel():
     weight = np.zeros((3, 3, 3, 3))
     weight[0, 0], weight[0, 1], weight[1] = 1, -1, 0.5
     assert "2 sums are as good as zero, struck through: 0, 2" in make_sheet(weight, view="sum").caption[-1]
-    assert "1 is as good as zero, struck through: 2" in make_sheet(weight, view="norm").caption[-1]
+    assert "1 kernel is as good as zero, struck through: 2" in make_sheet(weight, view="norm").caption[-1]

@@ -102,7 +102,7 @@ def test_kernels_that_died_or_were_born_are_first_and_struck_through():
     assert sum(isinstance(item, Shape) and item.colour == "not finite" for item in page.items) == 2
     text = caption(page)
     for line in (
-        "1 kernel died, as good as zero in B alone: 2", "1 kernel was born, as good as zero in A alone: 1",
+        "1 kernel died (as good as zero in B only): 2", "1 kernel was born (as good as zero in A only): 1",
         "1 kernel is as good as zero in both, struck through: 3",
         "1 kernel has values that are not finite (chequered), and no angle or norm: 5",
         "A large change of weights does not mean that a layer is important",
@@ -173,7 +173,7 @@ def test_matched_kernels_have_their_own_numbers():
     assert "B − A" not in words
     assert f"{pairing.cosines[0]:.2f}" in words
     text = caption(page)
-    assert "Kernels of conv1 in two weights, matched " in text
+    assert "Kernels of conv1 in A and B, matched " in text
     assert "of 21 pairs; 3 kernels as good as zero or not finite in A or B" in text
     assert f"Mean cosine {pairing.mean:.3f}" in text
     assert "in 98 % of cases below" in text
@@ -181,7 +181,7 @@ def test_matched_kernels_have_their_own_numbers():
         make_weight((8, 3, 3, 3)), np.random.default_rng(9).normal(size=(8, 3, 3, 3)), match=True
     )
     text = caption(comparison_page(pairs_of(unrelated)))
-    assert "Kernels in two weights, matched no better than chance" in text
+    assert "Kernels in A and B, matched no better than chance" in text
     assert ": no better than chance; by chance" in text
 
 
@@ -242,7 +242,7 @@ def test_the_bars_are_the_changes():
     text = caption(page)
     for line in (
         "Which layers changed", "24 of 25 convolutions",
-        "Bitwise the same in A and B: 2 of 24: stages.0.conv4, stages.0.conv5",
+        "Bitwise the same in A and B: 2 of 24 layers: stages.0.conv4, stages.0.conv5",
         "Left out: head is (8, 3, 3, 3) in A, but (8, 1, 3, 3) in B",
         "A large change of weights does not mean that a layer is important",
     ):  # fmt: skip

@@ -67,7 +67,7 @@ def test_what_is_not_finite_is_chequered_framed_and_counted(new_maps):
     assert (page[above, int(box.x0) : int(box.x1)] == INKS[NOT_FINITE]).all()
     assert not (rgba(clean)[above, int(box.x0) : int(box.x1)] == INKS[NOT_FINITE]).any()
     assert (figure.recipe["nonfinite"], clean.recipe["nonfinite"]) == (42, 0)
-    assert "42 values are not finite, chequered, in 2 maps with a black frame" in words_of(figure)
+    assert "42 values are not finite (chequered), in 2 maps with a black frame" in words_of(figure)
     assert "finite" not in words_of(clean)
 
 
@@ -106,7 +106,7 @@ def test_dead_and_faint_maps_are_counted(new_maps):
 
     figure = plot_contact(rows(new_maps, 2, change=change), range(8))
     text = words_of(figure)
-    assert "2 of 16 maps are dead (one value everywhere), grey" in text
+    assert "2 of 16 maps are dead (the same value everywhere), grey" in text
     assert "1 of 16 maps is as good as zero, struck through" in text
     assert list(figure.recipe["notes"]) == [line for line in figure.recipe["notes"] if line in text]
 
@@ -129,7 +129,7 @@ def test_the_scale_is_that_of_the_rows_that_are_drawn(new_maps):
     drawn = [each.values[list(sheet.channels)] for each in maps[:shown]]
     assert figure.recipe["limits"][1] == pytest.approx(max(np.abs(each).max() for each in drawn))
     assert figure.recipe["nonfinite"] == 1
-    assert "1 value that is not finite in images that are not shown" in words_of(figure)
+    assert "1 value is not finite in images that are not shown" in words_of(figure)
     assert figure.recipe["notes"][0].startswith(f"The first {shown} of 100 images")
 
 
@@ -169,10 +169,10 @@ def test_channels_are_checked(new_maps):
     assert plot_contact(maps, "0-3,7").recipe["channels"] == [0, 1, 2, 3, 7]
     assert plot_contact(maps, [4, 1]).recipe["channels"] == [4, 1]
     for channels, message in (([], "numbers like"), ([-1], "numbers like"), ("x", "numbers like"), ([20], "0 to 19"),
-                              (range(17), "room for 16")):  # fmt: skip
+                              (range(17), "at most 16")):  # fmt: skip
         with pytest.raises(UsageError, match=message):
             plot_contact(maps, channels)
-    for count, message in ((0, "at least 1"), (17, "room for 16")):
+    for count, message in ((0, "at least 1"), (17, "at most 16")):
         with pytest.raises(UsageError, match=message):
             ContactSheet(count=count)
     with pytest.raises(UsageError, match="had 20 channels"):

@@ -71,7 +71,7 @@ def test_its_caption_forbids_the_commonest_misreading():
     text = plot_expanded(weights_of()).alternative
     assert text[0] == "blocks.1.0.conv_dw as linear weights on pixels"
     assert text[2].startswith("Not what the unit computes: each activation before it is replaced by its mean slope")
-    assert "12 of 12 channels; for 6 of 12, half or more is explained" in text
+    assert "12 of 12 channels; at least half of the variance is explained in 6 of 12" in text
     assert "Exactly what the unit computes" in plot_expanded(CASES["exact"]).alternative[2]
     assert "replaced by the identity" in plot_expanded(replace(weights_of(), slopes="one")).alternative[2]
 
@@ -95,7 +95,9 @@ def test_a_layer_of_which_nothing_is_explained_is_refused():
     assert "The last convolution before it that works is blocks.1.1.conv_dw." in message
     page = expanded_page(nothing, range(12), LOOKS["page"])
     assert sum(isinstance(item, Raster) and isinstance(item.content, Veiled) for item in page.items) == 11
-    assert "for 0 of 12, half or more is explained" in " ".join(plot_expanded(nothing, show_all=True).alternative)
+    assert "at least half of the variance is explained in 0 of 12" in " ".join(
+        plot_expanded(nothing, show_all=True).alternative
+    )
 
 
 def test_channels_are_chosen():

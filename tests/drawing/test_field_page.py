@@ -106,7 +106,7 @@ def test_what_a_tile_is_is_in_the_page_and_in_its_text_alternative():
     alternative = " ".join(figure.alternative)
     for part in (
         "layer0, receptive field 7 px, unit 6, 6 of 12 × 12: 20 % in", "numbers are linear", "17 images",
-        "No frame: the unit can read all of the image: whole", "+: a gate", "left out",
+        "No frame where the unit can read the whole image: whole", "+: a gate", "left out",
     ):  # fmt: skip
         assert part in alternative, part
 
@@ -114,7 +114,7 @@ def test_what_a_tile_is_is_in_the_page_and_in_its_text_alternative():
 def test_fields_of_different_images_are_not_called_those_of_the_first():
     """The line below the title counts the images of each."""
     figure = plot_fields([field_of(), field_of(images=("a.png", "b.png"))])
-    assert any("17 and 2 images, not the same" in text.get_text() for text in figure.findobj(Text))
+    assert any("17 and 2 images, which differ" in text.get_text() for text in figure.findobj(Text))
 
 
 def test_random_weights_in_one_row_are_marked_there():
@@ -130,7 +130,7 @@ def test_random_weights_in_one_row_are_marked_there():
         ([], "no effective receptive field"),
         ([field_of(), field_of("b", sides=(90, 96))], "on one scale of pixels, but the inputs are 90 × 96 and 96 × 96"),
         ([*row_of(2), field_of(source=source_of("random"))], "as many layers as the first, but they have 2 and 1"),
-        ([field_of(f"{number}") for number in range(13)], "room for 12 layers, but got 13"),
+        ([field_of(f"{number}") for number in range(13)], "at most 12 layers, but got 13"),
     ],
 )
 def test_what_does_not_fit_one_page_is_refused(fields, message):

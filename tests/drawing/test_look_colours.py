@@ -220,7 +220,9 @@ def test_print_states_what_its_textures_and_greys_mean():
         texts = [text.get_text() for text in draw_page(page, None, LOOKS[look]).findobj(DrawnText)]
         return " ".join(text for text in texts if text and text not in known)
 
-    assert lines("kernels sum") == "Solid: positive · striped: negative, from 2 % on · the darker, the larger"
+    assert (
+        lines("kernels sum") == "Solid: positive · striped: negative, from 2 % of full colour · the darker, the larger"
+    )
     assert "or with a minus in small cells" in lines("small cells")
     assert lines("kernels norm") == "The darker, the larger"
     assert lines("step") == "The darker, the larger"

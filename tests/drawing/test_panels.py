@@ -89,7 +89,7 @@ def test_a_bar_shows_its_ends(choice, ends):
     sheet = make_sheet(np.array([-1.5, 2.0]).reshape(2, 1, 1, 1), **({"view": "sum"} | choice))
     words = [text.text for text in texts_of(bar_panel(sheet, 1.0))]
     assert {word.replace(" ", "") for word in words[1:]} == set(ends.split())
-    assert words[0] == ("one range per tile" if choice.get("scale") == "tile" else sheet.tiles.quantity)
+    assert words[0] == ("one scale per tile" if choice.get("scale") == "tile" else sheet.tiles.quantity)
 
 
 @pytest.mark.parametrize("scale", [None, (-2.0, 1.0), (-1e308, 1e308)], ids=str)

@@ -73,7 +73,7 @@ def test_three_inputs_of_a_group_are_no_colours(new_bank):
     patches, bank = CASES["usual"](), new_bank((5, 3, 3, 3))
     drawn, grouped = (kv.plot_patches(patches, "0-3", kernels=each) for each in (bank, replace(bank, groups=5)))
     plain = kv.plot_patches(patches, "0-3")
-    assert any("Kernels: as colour" in text for text in words(drawn))
+    assert any("weight of each kernel" in text for text in words(drawn))
     assert words(grouped) == words(plain)
 
 
@@ -84,7 +84,7 @@ def test_ties_dead_channels_and_ends_are_stated():
     assert "+3.00 in 2 units, in 2 images: all are drawn" in texts
     assert "dead: 0.500 everywhere" in texts
     assert "2 of 5" in texts
-    assert "1 channel is dead (one value in all images): 1" in texts
+    assert "1 channel is dead (the same value in all images): 1" in texts
     assert any(text.startswith("A row ends where no further image") for text in texts)
     assert "5 values are not finite, in 1 channel, and left out" in texts
     assert figure.recipe["nonfinite"] == 5
@@ -114,7 +114,7 @@ def test_what_is_outside_is_hatched_and_counted():
     (raster,) = [item for item in page.items if getattr(getattr(item, "content", None), "shape", ())[:2] == (4, 4)]
     zoom = raster.width / 4
     assert raster.height == 4 * zoom == round(zoom) * 4
-    assert any("hatched: outside the image, 1 of 1 patch" in text for text in paragraphs(page))
+    assert any("hatched: outside the image, in 1 of 1 patch" in text for text in paragraphs(page))
     np.testing.assert_array_equal(raster.content, patches.crops[0, 0, 0].pixels)
 
 

@@ -69,7 +69,7 @@ def test_tiles_have_one_scale_over_the_whole_training():
     assert figure.recipe["limits"] == [-limit, limit]
     own = rasters(page_of(values, [3], shown=3, scale="tile"), (7, 7))
     assert all(each.max() == 255 or each.min() == 0 for each in own)
-    assert "each tile in its own range" in " ".join(texts(page_of(values, scale="tile")))
+    assert "one colour scale per tile" in " ".join(texts(page_of(values, scale="tile")))
 
 
 def test_curves_are_of_all_checkpoints_with_a_gap_where_there_is_no_value():
@@ -245,7 +245,9 @@ def test_clipped_values_are_those_of_the_tiles():
     """Of sums over the channels, and of the kernels and checkpoints that are drawn."""
     values = np.full((3, 2, 4, 3, 3), 0.5)  # sums of 2
     values[:, 1] *= 0.1
-    assert any("some values are outside the range" in text for text in texts(page_of(values, [0], scale=(-1.0, 1.0))))
+    assert any(
+        "some values are outside the colour scale" in text for text in texts(page_of(values, [0], scale=(-1.0, 1.0)))
+    )
     assert not any("outside" in text for text in texts(page_of(values, [1], scale=(-0.3, 0.3))))
 
 

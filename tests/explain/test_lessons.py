@@ -321,11 +321,11 @@ def test_uses_state_what_they_mean():
     lines = "\n".join(uses_lines(work_out_uses(Convolution(5, 3, padding=1))))
     assert "9 windows × 9 cells = 81 readings" in lines
     assert "225 readings: 169 of the input, 56 of zeros" in lines
-    assert "4 : 9: with the zeros, windows extend beyond the border: a corner is read four times" in lines
+    assert "4 : 9: with padding, windows extend beyond the border: a corner is read four times" in lines
     assert "11 of 36 cells of the input are never read" in "\n".join(
         uses_lines(work_out_uses(Convolution(6, 3, stride=2)))
     )
-    assert "every cell counts the same" in "\n".join(uses_lines(work_out_uses(Convolution(4, 1))))
+    assert "every cell is read equally often" in "\n".join(uses_lines(work_out_uses(Convolution(4, 1))))
     with pytest.raises(UsageError, match="65 × 65"):
         kernelviz.plot_uses(Convolution(65, 3))
 

@@ -61,7 +61,7 @@ def test_written_out_numbers_are_the_units(name):
         (text,) = [text.removeprefix("Σ + ").removesuffix("  =") for text in texts(page) if "bias " in text]
         assert number(text.removeprefix("bias ")) == pytest.approx(unit.bias, abs=0.5 * 10.0 ** -places(text))
     caption = " ".join(texts(page))
-    told = caption.partition("output of the network: ")[2].split()[0]
+    told = caption.partition("value in the network: ")[2].split()[0]
     assert number(told) == pytest.approx(unit.value, rel=1e-4)
 
 

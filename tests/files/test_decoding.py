@@ -183,7 +183,7 @@ def test_a_large_jpeg_is_decoded_smaller():
     data = encoded(np.broadcast_to(ramp[None, :, None], (6000, 8000, 3)), "JPEG")
     image = read_image(data)
     assert image.size == (3000, 4000)
-    assert image.notes == ("decoded smaller: 8000×6000 pixels as 4000×3000",)
+    assert image.notes == ("decoded at 4000 × 3000 instead of 8000 × 6000 pixels",)
     assert np.abs(image.pixels[::300, :, 0] - ramp.reshape(-1, 2).mean(1)).max() <= 3
 
 

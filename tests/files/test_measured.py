@@ -90,7 +90,7 @@ def test_one_pixel_does_not_change_the_scale_of_floats(top):
         values[3, 4] = odd
         image = read_image(encoded(values, "TIFF"))
         assert image.limits == plain.limits == (0, top)
-        assert image.notes[-1] == "1 of 1,200 values lies beyond it and was clipped"
+        assert image.notes[-1] == "1 of 1,200 values is outside this range and was clipped"
         changed = (image.pixels != plain.pixels).any(axis=2)
         assert changed.sum() <= 1
 
@@ -142,7 +142,7 @@ def test_padding_does_not_change_the_scale(kind):
         values.flat[:number] = end
         image = read_image(npy(values))
         assert np.allclose(image.limits, plain, rtol=0.01)
-        verb = "lies beyond it and was" if number == 1 else "lie beyond it and were"
+        verb = "is outside this range and was" if number == 1 else "are outside this range and were"
         assert image.notes[-1] == f"{number:,} of 12,288 values {verb} clipped"
     assert read_image(npy(np.full((20, 20), end, kind))).limits == (end, end)
 
@@ -254,7 +254,7 @@ def test_the_range_is_what_was_chosen():
     assert np.allclose(image.shares(0), np.clip((HOUNSFIELD + 1000.0) / 1400, 0, 1), atol=1e-6)
     assert close(image, grey3(np.clip((HOUNSFIELD + 1000.0) / 1400, 0, 1) * 255))
     assert "-1000 became 0 and 400 became 1" in image.notes[0]
-    assert image.notes[1] == f"{(HOUNSFIELD > 400).sum()} of 4,200 values lie beyond it and were clipped"
+    assert image.notes[1] == f"{(HOUNSFIELD > 400).sum()} of 4,200 values are outside this range and were clipped"
     assert np.allclose(read_image(npy(HOUNSFIELD), range=(400, -1000)).shares(0), 1 - image.shares(0), atol=1e-6)
     array = read_image(HOUNSFIELD, range=(-1000, 400))
     assert np.array_equal(array.pixels, image.pixels)
@@ -339,8 +339,8 @@ def test_an_ambiguous_npy_is_refused_with_both_readings(shape):
     """Where the channels may be first or last, both readings are stated."""
     with pytest.raises(BadImageError, match="ambiguous") as caught:
         read_image(npy(np.zeros(shape, np.uint8)))
-    assert f"{shape[1]}×{shape[0]} pixels and {shape[2]} bands" in caught.value.why
-    assert f"{shape[2]}×{shape[1]} pixels and {shape[0]} bands" in caught.value.why
+    assert f"{shape[1]} × {shape[0]} pixels and {shape[2]} bands" in caught.value.why
+    assert f"{shape[2]} × {shape[1]} pixels and {shape[0]} bands" in caught.value.why
 
 
 def test_other_npy_files_are_refused():

@@ -65,7 +65,9 @@ def test_every_filter_is_found_from_its_own_numbers(size):
 def test_a_response_to_typed_numbers_states_the_name():
     """The purpose of a typed filter begins with the name of the known one."""
     image = np.random.default_rng(0).random((6, 6))
-    assert apply_filter(image, np.array(typed("1 0 -1; 2 0 -2; 1 0 -1"))).about.startswith("= sobel-x, negated: edges")
+    assert apply_filter(image, np.array(typed("1 0 -1; 2 0 -2; 1 0 -1"))).about.startswith(
+        "= sobel-x, negated: vertical edges"
+    )
     assert apply_filter(image, np.arange(9.0).reshape(3, 3)).about == ""
 
 

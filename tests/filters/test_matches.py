@@ -151,7 +151,7 @@ def test_the_closest_filter_is_shown_of_kernels_without_a_name_too():
         and (item.pixels[2:-2, 2:-2].max(axis=2) == item.pixels[2:-2, 2:-2].min(axis=2)).all()
     ]  # fmt: skip
     assert len(grey) == len(unnamed)
-    assert any("in grey" in item.text for item in page.items if isinstance(item, Words))
+    assert any("grey tiles" in item.text for item in page.items if isinstance(item, Words))
 
 
 def test_every_kind_is_named_at_the_bar():

@@ -225,8 +225,8 @@ def test_the_first_kernels_of_a_state_are_those_that_read_the_image(small):
 def test_layers_of_one_network_alone_are_left_out(what):
     """Those of B are named like those of A."""
     short, long = nn.Sequential(nn.Conv2d(3, 4, 3)), nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
-    assert kv.compare_weights(what(short), what(long)).left_out == {"1": "is in B alone"}
-    assert kv.compare_weights(what(long), what(short)).left_out == {"1": "is in A alone"}
+    assert kv.compare_weights(what(short), what(long)).left_out == {"1": "is only in B"}
+    assert kv.compare_weights(what(long), what(short)).left_out == {"1": "is only in A"}
 
 
 @pytest.mark.parametrize(

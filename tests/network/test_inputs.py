@@ -145,7 +145,9 @@ def test_slices_of_a_map_share_its_range():
     values[0, 1, 2, 2], values[0, 2] = 8, 4
     sheet = kernelviz.make_sheet(kernelviz.FeatureMaps(values.numpy()))
     assert any("not comparable between maps" in line for line in sheet.caption)
-    assert [note for note in sheet.notes if "dead" in note] == ["1 map is dead (one value everywhere), drawn grey: 1"]
+    assert [note for note in sheet.notes if "dead" in note] == [
+        "1 map is dead (the same value everywhere), drawn grey: 1"
+    ]
     pixels = kernelviz.make_mosaic(sheet).pixels
     middle = [int(pixels[top + 1, sheet.grid.lefts[0] + 1]) for top in sheet.grid.tops]  # of map 0
     assert middle == [0, 0, 100]

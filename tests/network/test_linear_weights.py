@@ -352,7 +352,7 @@ def test_images_that_cannot_judge(bundled, two):
 def test_few_receptive_fields_that_explain_by_chance_are_noted():
     """Weights judged on few values are explained by chance: it is stated, unless the network is affine anyway."""
     few = expand_units(Net(nn.ReLU()), noise(6, 9), "last")  # 5 × 5 pixels are read
-    assert few.notes[0].startswith("few data: the judged images have room for 3 receptive fields side by side")
+    assert few.notes[0].startswith("few data: the images on which the weights are judged contain only 3 separate")
     assert not expand_units(Net(nn.ReLU()), noise(6), "last").notes  # 3 × 4 × 4
     assert not expand_units(Net(nn.Identity()), noise(6, 9), "last").notes
 

@@ -146,7 +146,7 @@ def test_what_was_done_is_reported(architecture):
     assert notes((400, 600), input_size=100, crop=False) == ("padded: the image does not fill the input",)
     fraction = model.source.preprocessing["crop_pct"]
     side = round(400 * 100 / int(100 / fraction))
-    expected = f"cropped: the network sees the middle {side}×{side} of 600×400 pixels"
+    expected = f"cropped: the network sees the middle {side} × {side} of 600 × 400 pixels"
     assert notes((400, 600), input_size=100) == (expected,)
     squash = architecture("coat_lite_medium_384")
     _, seen = prepare(squash, read_image(np.zeros((800, 1600, 3), np.uint8)))

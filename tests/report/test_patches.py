@@ -163,7 +163,7 @@ def test_dead_channels_ties_ends_and_reasons_are_stated(browser, path):
         shown(page, "stem/2")
         assert page.locator("#patch-list .end").inner_text().strip() == "3 of 6"
         assert page.locator("#patches-ties").inner_text() == "+3.00 in 2 units, in 2 images: all are drawn"
-        assert "1 channel is dead (one value in all images): 1." in page.locator("#patches-notes").inner_text()
+        assert "1 channel is dead (the same value in all images): 1." in page.locator("#patches-notes").inner_text()
         page.evaluate("location.hash = 'attention'")
         ready(page, "attention")
         page.locator("#patches-notes", has_text="No patches: The receptive field of attention is not known.").wait_for()

@@ -31,7 +31,7 @@ def make_report(images=1, side=32, *, names=None, trained=True, renderer=None, n
     photographs = tuple(
         ReportImage(
             names[0] if names else f"photo {at}.jpg", each, sha256=f"{at:064}", offset=(2.5, 3.0), scale=(2.0, 2.0),
-            exact=True, notes=("cropped: the network sees the middle 64×64 of 70×69 pixels",),
+            exact=True, notes=("cropped: the network sees the middle 64 × 64 of 70 × 69 pixels",),
             top=tuple(ClassScore(index, names[0] if names else f"class {index}", 0.5 / (index + 1)) for index in range(5))
             if trained else (),
         )

@@ -78,7 +78,7 @@ def test_nothing_of_the_numbers_is_clipped_and_what_the_colours_cut_is_counted()
     assert np.abs(expected).max() > 5
     outside = int((np.abs(expected) > FULL).sum())
     assert (sheet.scale.low, sheet.scale.high, sheet.scale.below + sheet.scale.above) == (-FULL, FULL, outside)
-    note = f"{outside} of {expected.size} values are outside the range, drawn in the end colours"
+    note = f"{outside} of {expected.size} values are outside the colour scale and clipped"
     assert any(note in line for line in sheet.caption)
     assert note in sheet.notes
     pixels = rgb_pixels(sheet.tiles.values, sheet.scale)[0]

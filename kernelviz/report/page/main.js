@@ -449,9 +449,9 @@ class ReportPage {
   barText() {
     const { signed } = this.facts;
     if (!this.isWhole)
-      return `${signed ? "−max" : "0"} to ${signed ? "+" : ""}max of each map: colours are not comparable between tiles`;
+      return `One scale per map, ${signed ? "−max" : "0"} to ${signed ? "+" : ""}max: colours are not comparable between maps.`;
     const limit = this.wholeLimit;
-    return `${signed ? shortText(-limit) : "0"} to ${shortText(limit, signed)}, the whole layer`;
+    return `One scale for the whole layer: ${signed ? shortText(-limit) : "0"} to ${shortText(limit, signed)}.`;
   }
 
   /** @param {string} id */
@@ -634,7 +634,7 @@ class ReportPage {
     const large = areaOf(box) >= VEIL_FROM * rows * columns;
     marks.replaceChildren(...(large ? [veil] : []), ...boxMarks(drawn, 40));
     const seen = `${rangeText("row", box.top, box.bottom)}, ${rangeText("column", box.left, box.right)}`;
-    text.textContent = `The unit reads ${sure ? "" : "at most "}${seen}${field.global ? "; a gate, a mean or attention adds the rest" : ""}.`;
+    text.textContent = `The unit reads ${sure ? "" : "at most "}${seen}${field.global ? "; a gate, a mean or attention mixes in the rest" : ""}.`;
   }
 
   /**
@@ -686,7 +686,7 @@ class ReportPage {
     if (!own) {
       note.textContent =
         layer.unknown ||
-        (layer.conv ? "Sums of this layer are not in this page." : `A layer of the kind ${layer.kind} has no kernels.`);
+        (layer.conv ? "This page does not contain the sums of this layer." : `A layer of the kind ${layer.kind} has no kernels.`);
       return;
     }
     const value = this.approximate(view);
@@ -1038,8 +1038,8 @@ function kernelsNote(layer) {
   const limit = Math.max(...kernels.limits);
   const notes = [
     kernels.view === "rgb"
-      ? "Each kernel has its own scale."
-      : `${shortText(-limit)} to ${shortText(limit, true)}, all kernels.`,
+      ? "One scale per kernel."
+      : `One scale for all kernels: ${shortText(-limit)} to ${shortText(limit, true)}.`,
   ];
   if (kernels.zero.length) notes.push(`As good as zero, struck through: ${listed(kernels.zero)}.`);
   if (kernels.faint.length) notes.push(`Faint, below 5 % of the scale: ${listed(kernels.faint)}.`);

@@ -500,7 +500,7 @@ class Playground {
     const given = numberOfText(field.value);
     const verdict = element("verdict");
     if (given === null) {
-      verdict.textContent = "A number, please.";
+      verdict.textContent = "Enter a number.";
       return;
     }
     const right = valueAt(this.settings, ...this.at);
