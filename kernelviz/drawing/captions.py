@@ -240,10 +240,7 @@ def scale_text(tiles: Tiles, scale: Scale) -> str:
         mean = "White" if each else "Mid-grey, white in component 3," if tiles.pictures else "Mid-grey"
         return f"{mean} is the mean, full colour is {full} or more standard deviations of a component{clipped}"
     if scale.kind == "range":
-        return (
-            f"Colour scale: {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, "
-            f"as requested{clipped}"
-        )
+        return f"{requested_scale_text(scale)}{clipped}"
     if scale.kind == "tile":
         one = "tile" if tiles.as_volumes is None else "map"
         return own_scale_text(one, _size(tiles, signed=scale.signed), grey=tiles.view == "rgb")
@@ -254,6 +251,11 @@ def scale_text(tiles: Tiles, scale: Scale) -> str:
         return f"Colour scale: {limit}"
     full = f"mid-grey is 0, full colour is {limit}" if tiles.view == "rgb" else limit
     return f"One colour scale for the whole layer: {full}"
+
+
+def requested_scale_text(scale: Scale) -> str:
+    """The line of a caption about a colour scale that was given by its ends."""
+    return f"Requested colour scale: {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}"
 
 
 def own_scale_text(one: str, size: str, *, grey: bool = False) -> str:
@@ -267,8 +269,7 @@ def _opponent_scale_text(tiles: Tiles, scale: Scale) -> str:
     rgb = f"{PART}rgb: {rgb}" if len(tiles.pictures) > len(OPPONENTS) else ""
     clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
     if scale.kind == "range":
-        low, high = number_text(scale.low, plus=True), number_text(scale.high, plus=True)
-        return f"Colour scale: {low} to {high}, as requested{clipped}{rgb}"
+        return f"{requested_scale_text(scale)}{clipped}{rgb}"
     if scale.kind == "tile":
         return f"{own_scale_text('kernel', 'absolute value in the three planes')}{rgb}"
     if scale.limit == 0:

@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.animations import make_animation
-from kernelviz.drawing.captions import layer_text, own_scale_text
+from kernelviz.drawing.captions import layer_text, own_scale_text, requested_scale_text
 from kernelviz.drawing.kernel_bar import kernel_bar
 from kernelviz.drawing.kernel_tile import kernel_tile
 from kernelviz.drawing.looks import find_look
@@ -743,10 +743,7 @@ def _scale_line(strip: _Strip) -> str:
         return own_scale_text("tile", "absolute value", grey=strip.view == "rgb")
     if scale.kind == "range":
         clipped = f"{PART}some values are outside the colour scale and clipped" if strip.is_clipped else ""
-        return (
-            f"Colour scale: {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, "
-            f"as requested{clipped}"
-        )
+        return f"{requested_scale_text(scale)}{clipped}"
     if scale.limit == 0:
         return "Every value is 0"
     largest = f"the largest {'weight' if _quantity(strip) == 'weight' else 'sum'} at any checkpoint"

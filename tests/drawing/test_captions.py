@@ -57,7 +57,7 @@ def test_a_caption_keeps_its_order(new_bank, odd_weight):
     outside = int((np.abs(odd_weight[np.isfinite(odd_weight)]) > 1).sum())
     assert sheet.caption == (
         "One tile per kernel  ·  16 of 16 kernels",
-        f"Colour scale: −1.00 to +1.00, as requested  ·  {outside} of 400 values are outside the colour scale and clipped",
+        f"Requested colour scale: −1.00 to +1.00  ·  {outside} of 400 values are outside the colour scale and clipped",
         "27 of 400 values are not finite (chequered), in 3 kernels with a black frame: 5, 9, 12",
         (
             "1 kernel is as good as zero, struck through: 3  ·  1 kernel is faint, below 5 % of full colour: 11  ·  "
@@ -96,7 +96,7 @@ def test_a_limit_is_named_only_where_there_is_one(new_bank, odd_weight):
             {"view": "sum", "scale": "tile"},
             "Full colour is the largest absolute value of each tile, so colours are not comparable between tiles",
         ),
-        ({"view": "sum", "scale": (-9.0, 9.0)}, "Colour scale: −9.00 to +9.00, as requested"),
+        ({"view": "sum", "scale": (-9.0, 9.0)}, "Requested colour scale: −9.00 to +9.00"),
     ],
     ids=str,
 )
