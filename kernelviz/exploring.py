@@ -15,6 +15,7 @@ import numpy as np
 
 from kernelviz.errors import DiskFullError, KernelvizError, UnknownLayerError, UsageError
 from kernelviz.files.encoding import jpeg_bytes
+from kernelviz.records import shape_text
 from kernelviz.report.budget import MEGABYTE, LayerSizes, fitted, quotas
 from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer
 from kernelviz.report.levels import chosen_channels, report_kernels, report_maps, tile_of
@@ -484,11 +485,15 @@ class _Walk:
         """Run one image through the network, and keep what is shown of it.
 
         Raises:
-            KernelvizError: there are no such layers, the forward pass failed, or the input has another size than the first.
+            KernelvizError: there are no such layers, the forward pass failed, the input is a vector, or it has another size
+                than the first.
         """
         from kernelviz.network.terms import run_layers
 
         self.reached = True
+        if len(given.size) < 2:
+            what = f"A report shows the inputs as pictures, but the input is {shape_text(given.size)}."
+            raise UsageError(what, hint="Choose a network of images (C, H, W) or signals (C, L).")
         plan = self.plan = self.plan or _plan(self.network, given, self.patterns, self.most, self.count)
         if given.size != plan.capture.input_size:
             raise another_size(given.size, plan.capture.input_size)

@@ -273,6 +273,13 @@ def test_networks_of_other_axes(network, shape, size):
     assert report.html
 
 
+def test_a_vector_is_no_picture():
+    """A network that makes images of vectors has no report, since that draws the inputs: an error with a reason."""
+    network = nn.Sequential(nn.Linear(10, 16), nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 2, 3))
+    with pytest.raises(UsageError, match=r"the input is \(10,\)"):
+        make_report(network, torch.zeros(1, 10), "2")
+
+
 @pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
 def test_other_numbers_than_float32_are_traced(kind):
     """A page works in float64 on float32 weights: of networks in other numbers it shows traced values alone."""

@@ -187,14 +187,12 @@ class ExpandRun:
         """The names of the layers that the patterns name, each for one map."""
         from kernelviz.network.capture import blank, make_taps
         from kernelviz.network.preprocessing import input_size_of
-        from kernelviz.network.taps import exact_names
 
         size = (self.network.input_size[0], *input_size_of(self.network, self.preparing["input_size"]))
         taps = make_taps(self.network, size, patterns, batch=blank(size)).taps.taps
-        names = exact_names(taps)
-        self.sizes = {name: tap.layout.size[0] for name, tap in zip(names, taps, strict=True)}
-        self.named = frozenset(name for name, tap in zip(names, taps, strict=True) if tap.named)
-        return names
+        self.sizes = {tap.exact_name: tap.layout.size[0] for tap in taps}
+        self.named = frozenset(tap.exact_name for tap in taps if tap.named)
+        return [tap.exact_name for tap in taps]
 
     def read(self, path: str) -> Image:
         """An image."""

@@ -17,7 +17,7 @@ from kernelviz.errors import UsageError
 from kernelviz.files.numbers import EXAMPLE, is_typed, read_numbers, typed_numbers
 from kernelviz.files.pixels import is_picture, small_pixels
 from kernelviz.records import Typed
-from kernelviz.wording import inflected, shown
+from kernelviz.wording import counted, inflected, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,7 +214,9 @@ class ExplainInputs:
 
     def _fitting(self, data: Typed) -> Typed:
         if self.in_channels is not None and self.in_channels != len(data.values):
-            raise UsageError(f"The input has {len(data.values)} channels, but --in-channels is {self.in_channels}.")
+            raise UsageError(
+                f"The input has {counted(len(data.values), 'channel')}, but --in-channels is {self.in_channels}."
+            )
         return data
 
     @cached_property

@@ -153,7 +153,7 @@ def _read_bases(run: FeatureRun) -> dict[str, Basis]:
             what = f"The basis is of {name or 'a layer without a name'}, which is not drawn."
             raise UsageError(what, hint=f"Drawn are {', '.join(sizes)}: add -l {name}, or omit --basis.")
         if len(basis.mean) != sizes[name]:
-            what = f"The basis of {name} has {len(basis.mean):,} channels, but the layer has {sizes[name]:,}."
+            what = f"The basis of {name} has {counted(len(basis.mean), 'channel')}, but the layer has {sizes[name]:,}."
             raise UsageError(what, hint="Use a basis that was fitted on this layer of this network.")
         known[name] = basis
         run.report.warn(*(f"{file}: {note}" for note in fit_note(basis, run.plan.network.source)))
@@ -244,7 +244,9 @@ def _draw_statistics(run: FeatureRun, tally: ChannelTally) -> None:
 
     found, source = tally.result(), run.plan.network.source
     run.report.more.setdefault("statistics", []).append(statistics_entry(found))
-    run.report.inform(f"{found.layer}: {len(found.mean):,} channels over {counted(len(found.images), 'image')}")
+    run.report.inform(
+        f"{found.layer}: {counted(len(found.mean), 'channel')} over {counted(len(found.images), 'image')}"
+    )
     _warn_of_copies(run, tally)
     run.report.inform(*statistics_table(found, whole=run.report.verbose, width=terminal.message_width()))
     path = path_of(run, found.layer, "statistics", found.identity, run.output.suffix)

@@ -202,7 +202,7 @@ def draw_most_alike(
             f"{row.layer}_{row.kernel}": np.stack([row.pattern, row.factor * row.filter.values]) for row in found.rows
         }
         paths.append(save_arrays(held, paths[0].with_suffix(".npz"), recipe=figure.recipe, force=output.force))
-    report.inform(f"{found.total:,} kernels of {len(found.layers)} layers compared with {like}")
+    report.inform(f"{counted(found.total, 'kernel')} of {counted(len(found.layers), 'layer')} compared with {like}")
     if not report.as_json:
         report.inform(*likeness_table(found.rows).splitlines())
     report.more["like"] = like

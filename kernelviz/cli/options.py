@@ -245,14 +245,14 @@ def target_path(text: str | os.PathLike[str]) -> Path:
     Raises:
         UsageError: it is empty, which would be the current directory, or contains a NUL character, as no path does.
     """
-    name = os.fspath(text)
-    if not name:
+    if not os.fspath(text):
         raise UsageError("The path of the output is empty.", hint="Give a directory; `.` is the current one.")
-    if "\0" in name:
+    path = as_path(text)
+    if "\0" in str(path):  # also %00 of a file URI
         raise UsageError(
-            f"The path of the output contains a NUL character: {shown(name)}", hint="Give another directory."
+            f"The path of the output contains a NUL character: {shown(path)}", hint="Give another directory."
         )
-    return as_path(text)
+    return path
 
 
 Output = Annotated[

@@ -406,7 +406,7 @@ class _Flow:
         except self.ray.exceptions.RayError as error:
             lost = WorkerLostError(f"A worker process exited unexpectedly: {type(error).__name__}.")
         else:
-            if answer is not None:
+            if not isinstance(answer, _NotRead):
                 return (answer,)
             actor.has_read = ""  # it was started again while it had no chunk
             self.held.append(sent.chunk)
@@ -477,6 +477,10 @@ class _Flow:
         self.shared.drop()
 
 
+class _NotRead:
+    """What a worker returns that has not read what to do."""
+
+
 class _Actor:
     """What runs in the process of a worker."""
 
@@ -511,9 +515,9 @@ class _Actor:
         return None
 
     def work(self, key: str, chunk: Chunk) -> Any:
-        """Work on a chunk; None if what to do was not read. An exception is returned, as by ``read``."""
+        """Work on a chunk, or return that what to do was not read. An exception is returned, as by ``read``."""
         if self.worker is None or self.key != key:
-            return None
+            return _NotRead()
         try:
             return self.worker(chunk)
         except Exception as error:  # noqa: BLE001  (code of the user raises anything)

@@ -34,7 +34,7 @@ from kernelviz.drawing.sheets import kernel_facts, make_sheet
 from kernelviz.drawing.worksheets import Cells, DigitRule, cells_panel, digit_size, page_tint
 from kernelviz.errors import UsageError
 from kernelviz.records import as_bank
-from kernelviz.wording import PART, sentence
+from kernelviz.wording import PART, counted, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -199,7 +199,7 @@ def kernel_numbers_page(bank: KernelBank, sheet: Sheet, planes: Array) -> tuple[
     label = 1.5 * TYPE
     name = bank.layer.name if bank.layer else ""
     title = f"Kernels of {name}, as numbers" if name else "Kernels, as numbers"
-    facts = layer_text(bank.layer) if bank.layer else f"{len(bank.weight):,} kernels of {rows} × {columns}"
+    facts = layer_text(bank.layer) if bank.layer else f"{counted(len(bank.weight), 'kernel')} of {rows} × {columns}"
     identity = PART.join([*([bank.source.short_label] if bank.source else []), facts])
     items, y = heading(title, identity, (MARGIN, 0.75 * MARGIN), inner, 1.0)
     y = float(round(y + 20))

@@ -101,7 +101,7 @@ def statistics_page(statistics: ChannelStatistics, source: Source | None = None)
     many = len(statistics.images)
     title = f"Channel statistics of {statistics.layer}" if statistics.layer else "Channel statistics"
     over = f"over {counted(many, 'image')}, {statistics.values:,} values per channel"
-    identity = PART.join([*([source.short_label] if source else []), f"{len(statistics.mean):,} channels", over])
+    identity = PART.join([*([source.short_label] if source else []), counted(len(statistics.mean), "channel"), over])
     items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), PAGE_WIDTH - 2 * MARGIN, 1.0)
     top = float(round(top + 36))
     for strip in strips(statistics):

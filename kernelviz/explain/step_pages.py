@@ -388,6 +388,12 @@ class ChannelGrid:
         self.drawn_sizes = self.sizes
         return True
 
+    @property
+    def rest_sum(self) -> Decimal:
+        """What the channels that are not shown contribute; beyond every float it is ∞ only if the result is, too."""
+        sums = () if self.exact_sums is None else np.delete(self.exact_sums, self.order)
+        return exact_sum(sums, within_floats=not math.isfinite(self.step.value))
+
     def equation(self, x: float, y: float) -> tuple[list[Item], float, float]:
         """The sums in one line, below it the other channels, the bias and the result; their width, and where they end."""
         step, rest = self.step, len(self.step.channels) - self.shown
@@ -395,7 +401,7 @@ class ChannelGrid:
         words: list[tuple[str, float, bool]] = []
         added: list[Array | None] = [None if self.exact_sums is None else self.exact_sums[[*self.order]]]
         if rest and self.exact_sums is not None:
-            rest_sum = exact_sum(np.delete(self.exact_sums, self.order))
+            rest_sum = self.rest_sum
             words += [(f"+ {factor_text(value_text(rest_sum))}", SUM, True), (f"the other {rest:,}", SMALL, False)]
             added.append(np.array([rest_sum], object))
         if step.bias is not None:
@@ -511,7 +517,7 @@ class ChannelGrid:
         items: list[Item] = []
         rest, rest_sum = len(step.channels) - self.shown, Decimal(0)
         if rest and self.exact_sums is not None:
-            rest_sum = exact_sum(np.delete(self.exact_sums, self.order))
+            rest_sum = self.rest_sum
             items += self._added(f"the other {rest:,}", value_text(rest_sum), y)
             y += 44
         if step.bias is not None:

@@ -76,7 +76,7 @@ class CapturePlan:
             raise self.broken
 
     def only(self, names: Collection[str]) -> CapturePlan:
-        """The plan for the tensors of these names alone."""
+        """The plan for only those of its tensors that have one of these names."""
         taps = tuple(tap for tap in self.taps.taps if tap.name in names)
         return replace(self, taps=replace(self.taps, taps=taps))
 

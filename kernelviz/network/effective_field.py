@@ -16,7 +16,6 @@ from kernelviz.network.capture import CaptureHooks, StopPassError, fitting, make
 from kernelviz.network.failures import broken_pass, cut_gradient
 from kernelviz.network.inputs import as_input
 from kernelviz.network.model import source_of
-from kernelviz.network.taps import exact_names
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import receptive_field, unsettled
 from kernelviz.records import FeatureMaps, Image, shape_text
@@ -88,7 +87,7 @@ def effective_field(
         tally.add(image)
     count = len(tally.units)
     if count > 1:
-        names = ", ".join(exact_names([unit.tap for unit in tally.units])[:3])
+        names = ", ".join(unit.tap.exact_name for unit in tally.units[:3])
         what = f"{shown(layer)} stands for {count} maps: {names}{', …' if count > 3 else ''}."
         raise UsageError(what, hint="Name one of them, or use effective_fields.")
     return tally.result()[0]

@@ -17,7 +17,7 @@ from kernelviz.network.failures import cut_gradient
 from kernelviz.network.inputs import as_input
 from kernelviz.network.model import source_of
 from kernelviz.network.snapshot import preserved_random_state
-from kernelviz.network.taps import choose_taps, exact_names
+from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.trace import receptive_field
 from kernelviz.records import Box, FeatureMaps, Image
 from kernelviz.views.gathered import Gathered
@@ -356,7 +356,7 @@ def _only_tap(plan: CapturePlan, layer: str) -> Tap:
     """
     taps = plan.taps.taps
     if len(taps) != 1:
-        names = ", ".join(exact_names(taps)[:3])
+        names = ", ".join(tap.exact_name for tap in taps[:3])
         raise UsageError(f"One layer must be named, but {shown(layer)} names {len(taps)}.", f"The first: {names}.")
     return taps[0]
 

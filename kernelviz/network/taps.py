@@ -188,6 +188,14 @@ class Tap:
     known: Found
     sides: tuple[int, ...]
     named: bool
+    runs: int = 1
+
+    @property
+    def exact_name(self) -> str:
+        """A name that stands for this tensor alone: of a layer that runs again, ``layer#1`` for the first run."""
+        if self.runs == 1 or self.run:
+            return self.name
+        return f"{self.module}#1{self.name.removeprefix(self.module)}"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -258,15 +266,6 @@ class Taps:
     taps: tuple[Tap, ...]
     without: Mapping[str, str]
     missing: tuple[str, ...] = ()
-
-
-def exact_names(taps: Sequence[Tap]) -> list[str]:
-    """A name for each tensor that stands for it alone: of several runs of a layer, ``layer#1`` for the first."""
-    again = {tap.module for tap in taps if tap.run}
-    return [
-        f"{tap.module}#1{tap.name.removeprefix(tap.module)}" if tap.module in again and not tap.run else tap.name
-        for tap in taps
-    ]
 
 
 def choose_taps(
@@ -405,6 +404,7 @@ class _Choice:
                 self._known(*key),
                 sides,
                 key[0] in self.named,
+                len(self._passed(key[0])),
             )
             for key, layout in sorted(self.found.items(), key=lambda item: (order[item[0][0]], item[0]))
         )

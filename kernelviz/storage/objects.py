@@ -62,7 +62,9 @@ def open_object(uri: Path) -> io.BufferedReader:
         size = found.get("size")
         if size is None:
             return io.BufferedReader(_whole(system, path))
-    return io.BufferedReader(_Reader(system, path, int(size)), _BUFFER)
+    # The files of the hub read 5 MiB ahead, which are lost with each range: a slow download would seem to stall.
+    choices = {"cache_type": "none"} if is_on_hub(uri) else {}
+    return io.BufferedReader(_Reader(system, path, int(size), choices), _BUFFER)
 
 
 def kind_of(uri: Path) -> Literal["file", "directory"] | None:
@@ -321,8 +323,9 @@ def _whole(system: Any, path: str) -> Any:
 class _Reader(io.RawIOBase):
     """Reads ranges of an object; the file system's own files share their position where several are open."""
 
-    def __init__(self, system: Any, path: str, size: int) -> None:
+    def __init__(self, system: Any, path: str, size: int, choices: Mapping[str, Any]) -> None:
         super().__init__()
+        self._choices = choices
         self._system, self._path, self._size, self._at = system, path, size, 0
         self._data: bytes | None = None  # of a server without ranges
 
@@ -355,7 +358,7 @@ class _Reader(io.RawIOBase):
             with _as_os_error(self._system):
                 data = self._data
                 if data is None:
-                    data = self._system.cat_file(self._path, start=self._at, end=self._at + wanted)
+                    data = self._system.cat_file(self._path, start=self._at, end=self._at + wanted, **self._choices)
                 if len(data) == self._size and len(data) > wanted:
                     self._data = data  # a server without ranges sends the whole object
                     data = data[self._at : self._at + wanted]

@@ -14,6 +14,7 @@ from kernelviz.records import as_maps
 from kernelviz.threads import one_blas_thread
 from kernelviz.views.gathered import CountedOnce
 from kernelviz.views.statistics import check_alike, check_channels
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -78,7 +79,7 @@ class Basis:
         """
         values = as_maps(maps).values
         if len(values) != len(self.mean):
-            what = f"The basis has {len(self.mean):,} channels, but the layer has {len(values):,}."
+            what = f"The basis has {counted(len(self.mean), 'channel')}, but the layer has {len(values):,}."
             raise UsageError(what, hint="Use a basis that was fitted on this layer of this network.")
         flat = values.reshape(len(values), -1).astype(np.float64) - self.mean[:, None]
         with np.errstate(invalid="ignore", over="ignore"):

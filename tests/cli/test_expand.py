@@ -68,7 +68,7 @@ def test_one_of_several_layers_without_a_stand_in_fails_alone(run, arguments):
 
 
 def test_each_run_of_a_layer_has_a_picture(run, arguments, tmp_path):
-    """A layer that runs twice is expanded twice, also if only a pattern matches it."""
+    """A layer that runs twice is expanded twice, also if only a pattern matches it; ``#1`` selects the first run."""
     (tmp_path / "net.py").write_text(
         "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
         "        super().__init__(nn.Conv2d(3, 3, 3))\n    def forward(self, x):\n        return self[0](self[0](x))\n"
@@ -78,6 +78,8 @@ def test_each_run_of_a_layer_has_a_picture(run, arguments, tmp_path):
         assert (result.code, [each["name"] for each in result.document["layers"]]) == (0, ["0", "0#2"])
         assert [each["size"] for each in result.document["layers"]] == [[3, 3], [5, 5]]
         assert len({each["path"] for each in result.document["outputs"]}) == 2
+    only = run(*arguments, "-l", "0#1", "--json", "--force")
+    assert (only.code, [each["name"] for each in only.document["layers"]]) == (0, ["0"])
 
 
 def test_layers_of_a_pattern_without_weights_are_left_out(run, arguments, monkeypatch):

@@ -117,6 +117,12 @@ def test_other_weights_of_the_same_name_are_drawn_beside(run, checkpoint):
     assert {path.stem for path in second.paths} == {second.paths[0].stem}
 
 
+def test_one_layer_is_counted_as_one(run):
+    """Counts have the singular."""
+    words = ("match", "test_resnet", "--weights", "random", "-l", "conv1.0", "--like", "edge", "--top", "1")
+    assert "16 kernels of 1 layer compared with edge\n" in run(*words).err
+
+
 def test_planes_are_told_when_asked_for(run):
     """A deep layer has its sums, and each input plane with --planes."""
     arguments = ("match", "test_resnet", "--weights", "random", "-l", "layer1.0.conv1", "--json", "--force")

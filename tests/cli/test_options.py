@@ -19,7 +19,7 @@ def test_the_choices_of_the_command_are_those_of_the_library():
     assert tuple(SortName) == SORTS
 
 
-@pytest.mark.parametrize("path", ["", "a\0b"], ids=["empty", "NUL"])
+@pytest.mark.parametrize("path", ["", "a\0b", "file:///a%00b"], ids=["empty", "NUL", "NUL in a URI"])
 @pytest.mark.parametrize("option", ["-o", "--csv"])
 def test_a_path_of_the_output_that_cannot_be_meant_is_wrong_usage(run, option, path):
     """An empty path does not mean the current directory, and NUL is in no path: one error, and nothing is written."""

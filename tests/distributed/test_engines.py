@@ -616,7 +616,7 @@ def test_what_a_worker_raises_is_returned_with_its_traceback():
     assert "ray_engine" not in note
     actor.worker = _failing
     assert type(actor.work("a", None)) is UsageError
-    assert actor.work("b", None) is None  # it has not read this one
+    assert isinstance(actor.work("b", None), ray_engine._NotRead)
 
 
 def _failing(_):
@@ -726,17 +726,40 @@ def _make_length():
     return _length
 
 
+def _make_nothing():
+    return _nothing
+
+
+def _nothing(_):
+    return None
+
+
 def _length(chunk):
     return len(chunk.items)
 
 
-def test_nothing_is_kept_in_the_memory_of_ray_once_workers_have_read_it(monkeypatch):
-    """Ray ends this process if its raylet ends while it refers to an object there; a worker that restarts reads another."""
+@pytest.fixture
+def ray(monkeypatch):
+    """The stand-in for Ray."""
     ray = StandIn()
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setattr(packing, "pack", lambda make, _: ("hash", np.frombuffer(pickle.dumps(make), np.uint8)))
     monkeypatch.setattr(ray_engine, "unpack", lambda _, packed: pickle.loads(packed.tobytes()))
     monkeypatch.setattr(ray_engine, "value_of", _value_of)
+    return ray
+
+
+def test_a_worker_may_answer_nothing(ray):
+    """None is an answer as any other, as in one process: the chunk is not done again."""
+    calls = iter(range(100))
+    runtime = SimpleNamespace(finished=lambda references, *_: references[: 1 + next(calls)][:1])
+    engine = SimpleNamespace(_actors=[ray_engine._Handle(ray.actor(0))], _runtime=runtime, notice=pytest.fail)
+    flow = ray_engine._Flow(engine, make_chunks("abcd", 2, dict), packing.Shared(_make_nothing, None))
+    assert [answer for _, answer in flow.answers()] == [None, None]
+
+
+def test_nothing_is_kept_in_the_memory_of_ray_once_workers_have_read_it(ray):
+    """Ray ends this process if its raylet ends while it refers to an object there; a worker that restarts reads another."""
     actors = [ray_engine._Handle(ray.actor(number)) for number in range(2)]
     notices = []
     runtime = SimpleNamespace(finished=lambda references, *_: references[:1])

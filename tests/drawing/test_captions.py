@@ -74,7 +74,7 @@ def test_a_limit_is_named_only_where_there_is_one(new_bank, odd_weight):
     """With a range for each tile there is no common limit: what is faint is so beside the largest of the layer."""
     bank = new_bank(weight=odd_weight)
     words = " ".join(make_sheet(bank, scale="tile").caption)
-    assert "of the limit" not in words
+    assert "of full colour" not in words
     assert "below 5 % of the largest weight of the layer: 11" in words
     assert "below 5 % of full colour: 11" in " ".join(make_sheet(bank, scale="layer").caption)
 

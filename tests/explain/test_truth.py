@@ -169,6 +169,16 @@ def test_a_finite_result_is_exact_although_a_channel_overflows():
     assert (step.value, float(step.exact), step.exact_sums[0]) == (1e308, 1e308, Decimal("2e308"))
 
 
+def test_channels_that_are_not_drawn_are_finite_if_the_result_is():
+    """What is left out adds up to the result: it is ∞ only if that is, also if it is beyond every float."""
+    data = np.array([-1.01e308, -1.01e308, 1e308, 1e308] * 4).reshape(16, 1, 1)
+    for values, finite in ((data, True), (np.abs(data), False)):
+        ours = work_out(Convolution(1, 1, in_channels=16), values, np.ones((1, 16, 1, 1)))
+        shown = words(explaining_page(ours))
+        assert any(text.startswith("the other ") for text in shown)
+        assert np.isfinite(ours.output).all() == finite == ("∞" not in " ".join(shown))
+
+
 def test_python_numbers_are_as_exact_as_typed_ones():
     """Floats given in Python are written with up to six digits, and 0.1 · 3 is 0.3."""
     ours = work_out(Convolution((1, 3), (1, 3)), [[0.1, 0.2, -0.3]], [[1, 1, 1]])

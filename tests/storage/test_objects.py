@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -241,3 +243,22 @@ def test_a_missing_back_end_is_named(monkeypatch):
         with pytest.raises(UsageError) as caught:
             check_back_end(f"{scheme}://a")
         assert caught.value.hint == f"Type `pip install {package}`."
+
+
+def test_the_hub_sends_no_more_than_is_read(monkeypatch):
+    """Each range is a request of its own, so that what the hub's file reads ahead would be lost, and seem no progress."""
+    hub = importlib.import_module("huggingface_hub.hf_file_system")
+    data, ranges = bytes(range(256)) * 1024, []
+
+    def fetch(_, start, end):
+        ranges.append((start, end))
+        return data[start:end]
+
+    monkeypatch.setattr(hub.HfFileSystemFile, "_fetch_range", fetch)
+    monkeypatch.setattr(
+        hub.HfFileSystem, "resolve_path", lambda *_, **__: SimpleNamespace(unresolve=lambda: "me/it/x.pt")
+    )
+    monkeypatch.setattr(hub.HfFileSystem, "info", lambda *_, **__: {"type": "file", "size": len(data)})
+    with open_object("hf://me/it/x.pt") as file:
+        assert file.read(1 << 15) + file.read(1 << 16) == data[: 3 << 15]
+    assert ranges == [(0, 1 << 15), (1 << 15, 3 << 15)]

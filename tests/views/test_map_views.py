@@ -99,7 +99,8 @@ def test_the_title_names_the_choice(choice, title):
 def test_a_single_map_is_not_compared_with_other_tiles():
     """The scale of a reduction speaks of one tile."""
     maps = FeatureMaps(np.random.default_rng(0).standard_normal((4, 3, 3)))
-    assert not any("tiles" in line or "every tile" in line for line in make_sheet(maps, view="norm").caption)
+    assert any("whole layer" in line for line in make_sheet(maps, scale="layer").caption)
+    assert not any("tiles" in line or "whole layer" in line for line in make_sheet(maps, view="norm").caption)
 
 
 def test_4096_maps_note_how_many_are_shown():
