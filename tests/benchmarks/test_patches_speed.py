@@ -16,9 +16,9 @@ PASSES = str(Path(__file__).parents[1] / "support" / "tally_passes.py")
 def test_the_tally_takes_a_tenth_of_the_pass_at_most():
     """1,568 channels of five layers of EfficientNet-Lite0 at 224: at most 10 % of the forward pass to the last of them.
 
-    Both run in one thread, so that work is compared with work: the tally has one, the forward pass all processors. It is the
-    median of three processes, as whether the C library gives freed memory back differs between them and makes up a third of
-    a forward pass. Also printed are the shares with all processors, and with freed memory kept, as the command keeps it.
+    Both run in one thread, so that work is compared with work: the tally has one, the forward pass all processors. It is
+    the median of three processes, as they differ in how much freed memory the C library gives back, which makes up a third
+    of a forward pass. Also printed are the shares with all processors, and with freed memory kept, as the command keeps it.
     """
 
     def share(threads: int, memory: str) -> float:
