@@ -687,7 +687,7 @@ def cut_notes(worked: Walkthrough, step: Step, part: tuple[range, range] | None 
         name = f"{canvas_name(worked)[0]} input" if transposed else "input"
         parts.insert(0, part_text(name, (rows, columns), part, (0, 0) if transposed else worked.canvas.origin))
     parts = [text for text in parts if text]
-    return [f"drawn are only {' and '.join(parts)}"] if parts else []
+    return [f"only {' and '.join(parts)} are drawn"] if parts else []
 
 
 def output_part(shape: tuple[int, int], at: tuple[int, int]) -> tuple[range, range]:
