@@ -175,7 +175,7 @@ def test_channels_that_are_not_drawn_are_finite_if_the_result_is():
     data = np.array([-1.01e308, -1.01e308, 1e308, 1e308] * 4).reshape(16, 1, 1)
     for values, result in ((data, float(sum(map(Fraction, data.flat)))), (np.abs(data), np.inf)):
         ours = work_out(Convolution(1, 1, in_channels=16), values, np.ones((1, 16, 1, 1)))
-        ours = replace(ours, output=np.full((1, 1, 1), result))  # torch may add them in an order that overflows
+        ours = replace(ours, output=np.full((1, 1, 1), result))  # NumPy may add them in an order that overflows
         shown = words(explaining_page(ours))
         assert any(text.startswith("the other ") for text in shown)
         assert np.isfinite(result) == ("∞" not in " ".join(shown))
