@@ -686,7 +686,9 @@ class ReportPage {
     if (!own) {
       note.textContent =
         layer.unknown ||
-        (layer.conv ? "This page does not contain the sums of this layer." : `A layer of the kind ${layer.kind} has no kernels.`);
+        (layer.conv
+          ? "This page does not contain the sums of this layer."
+          : `A layer of the kind ${layer.kind} has no kernels.`);
       return;
     }
     const value = this.approximate(view);
